@@ -1,0 +1,35 @@
+"""How an exception is recorded: type, message, and the frames with their locals, mapped to cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of a stack. ``cell`` and ``line`` point into the notebook where the code came from one;
+
+    otherwise ``cell`` is None and ``line`` counts in ``file``. ``number`` is the cell's place on the page.
+    ``locals`` maps a name to its value where that is small plain JSON, else to
+    ``{"$type": ..., "preview": ...}``. ``module_line`` is the line in the stored module.
+    """
+
+    function: str
+    line: int
+    file: str = ""
+    cell: str | None = None
+    number: int = 0
+    module_line: int = 0
+    source: str = ""
+    locals: dict[str, Any] = {}
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A recorded exception. ``frames`` is outermost first; ``text`` is the printable traceback."""
+
+    type: str
+    message: str
+    frames: tuple[Frame, ...] = ()
+    text: str = ""
+    retryable: bool = True

@@ -1,0 +1,37 @@
+"""Back-off as arithmetic. Names follow Temporal's RetryPolicy."""
+
+from __future__ import annotations
+
+import msgspec
+
+from flowbook.core.failure import Failure
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When a failed step is tried again; intervals in seconds, ``maximum_attempts`` 0 means no limit.
+
+    ``jitter`` is the fraction of the interval that may be added or taken away (0 to 1);
+    ``non_retryable`` lists exception class names.
+    """
+
+    initial_interval: float = 1.0
+    backoff_coefficient: float = 2.0
+    maximum_interval: float = 100.0
+    maximum_attempts: int = 1
+    non_retryable: tuple[str, ...] = ()
+    jitter: float = 0.0
+
+    def interval(self, attempt: int, spread: float = 0.0) -> float:
+        """Seconds to wait after ``attempt`` (from 1) failed; ``spread`` in -1..1 places the jitter."""
+        exponent = min(attempt - 1, 64)
+        base = min(self.initial_interval * self.backoff_coefficient**exponent, self.maximum_interval)
+        return max(0.0, base * (1.0 + self.jitter * spread))
+
+    def allows(self, attempt: int, failure: Failure) -> bool:
+        """True when another attempt may follow ``attempt``, which ended with ``failure``."""
+        if not failure.retryable or failure.type in self.non_retryable:
+            return False
+        return self.maximum_attempts == 0 or attempt < self.maximum_attempts
+
+
+ONCE = RetryPolicy()

@@ -1,0 +1,91 @@
+"""Every exception a user can see. Each message says what happened, where, and what to do next.
+
+Nothing else belongs here: no formatting, no exit codes, no imports from the floors above.
+"""
+
+from __future__ import annotations
+
+
+class FlowbookError(Exception):
+    """Base of all errors Flowbook raises on purpose."""
+
+
+class UserError(FlowbookError):
+    """The user's mistake: the CLI prints the message alone and exits with 2."""
+
+
+class CompileError(UserError):
+    """A notebook or module that cannot become a workflow; ``diagnostics`` holds the findings."""
+
+    def __init__(self, message: str, diagnostics: tuple[object, ...] = ()) -> None:
+        super().__init__(message)
+        self.diagnostics = diagnostics
+
+
+class UnknownRun(UserError):
+    """No run has this id in this project's history."""
+
+
+class RunConflict(UserError):
+    """A run with this id exists already and was started with something else."""
+
+
+class RunClosed(UserError):
+    """The run has ended, so it can take no signal and cannot be cancelled."""
+
+
+class UnsavableValue(FlowbookError):
+    """A value that no codec can save; the message names the variable, its type, cell and line."""
+
+
+class MissingValue(FlowbookError):
+    """A stored value's file is gone or damaged; the message names the file."""
+
+
+class StoreError(FlowbookError):
+    """The history cannot be opened, read or written; the message names the file and the way out."""
+
+
+class EngineUnavailable(FlowbookError):
+    """The engine could not be reached or started; the message says which and why."""
+
+
+class ProtocolError(FlowbookError):
+    """A peer sent something this version does not understand."""
+
+
+class RunFailed(FlowbookError):
+    """``run.result()`` of a run that failed; ``error`` is the recorded failure."""
+
+    def __init__(self, message: str, error: object = None) -> None:
+        super().__init__(message)
+        self.error = error
+
+
+class RunCancelled(FlowbookError):
+    """``run.result()`` of a run that was cancelled."""
+
+
+class StepFailed(FlowbookError):
+    """Raised inside workflow code where a step's last attempt failed.
+
+    ``step`` is its name, ``type`` the original exception's class name, ``error`` the recorded failure.
+    """
+
+    def __init__(self, message: str, *, step: str = "", type: str = "", error: object = None) -> None:
+        super().__init__(message)
+        self.step = step
+        self.type = type
+        self.error = error
+
+
+class HistoryMismatch(FlowbookError):
+    """The code asked for something else than its recorded history says; ``difference`` shows both."""
+
+    def __init__(self, message: str, difference: object = None) -> None:
+        super().__init__(message)
+        self.difference = difference
+
+
+class NotDeterministic(FlowbookError):
+    """Workflow code used something that cannot be re-executed; the message names the replacement."""
