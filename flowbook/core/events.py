@@ -50,7 +50,10 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RunStarted(Event, frozen=True, tag=True):
-    """First event of every history (wake-up). ``arguments`` are by parameter name."""
+    """First event of every history (wake-up). ``arguments`` are by parameter name.
+
+    ``seed`` feeds ``random()`` and ``uuid4()``; a fork has its origin's, so that what it reuses still fits.
+    """
 
     run: RunId
     workflow: str
@@ -60,6 +63,7 @@ class RunStarted(Event, frozen=True, tag=True):
     name: str = ""
     source: str = ""
     origin: Origin | None = None
+    seed: str = ""
 
 
 class RunCompleted(Event, frozen=True, tag=True):

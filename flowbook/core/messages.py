@@ -6,6 +6,8 @@ only what needs a decision has a message of its own.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from flowbook.core.events import (
@@ -20,6 +22,7 @@ from flowbook.core.events import (
     RunPaused,
     SignalAwaited,
     SignalDropped,
+    SignalReceived,
     StepCancelled,
     StepCompleted,
     StepOutput,
@@ -27,6 +30,7 @@ from flowbook.core.events import (
     StepSkipped,
     StepStarted,
     TimerCancelled,
+    TimerFired,
     TimerStarted,
 )
 from flowbook.core.failure import Failure
@@ -50,6 +54,7 @@ class StartRun(Message, frozen=True, tag=True):
     name: str = ""
     source: str = ""
     origin: Origin | None = None
+    seed: str = ""
 
 
 class SendSignal(Message, frozen=True, tag=True):
@@ -68,6 +73,13 @@ class CancelRun(Message, frozen=True, tag=True):
 
 class ResumeRun(Message, frozen=True, tag=True):
     """A client ends a pause."""
+
+
+class PauseRun(Message, frozen=True, tag=True):
+    """The engine cannot go on with the run (for example no worker starts) until somebody decides."""
+
+    reason: str = ""
+    difference: dict[str, Any] = {}
 
 
 class TimerDue(Message, frozen=True, tag=True):
@@ -109,6 +121,8 @@ ReportItem = (
     | MapStarted
     | TimerStarted
     | TimerCancelled
+    | TimerFired
+    | SignalReceived
     | SignalAwaited
     | SignalDropped
     | RunCompleted
@@ -116,16 +130,14 @@ ReportItem = (
     | RunCancelled
     | RunPaused
 )
-"""One thing a worker has to say about a run."""
+"""One thing a worker has to say about a run.
+
+``TimerFired`` and ``SignalReceived`` come from a worker only where a fork takes them over from its origin.
+"""
 
 
-class Report(Message, frozen=True, tag=True):
-    """What a worker has to say about a run, in the order it happened there."""
-
-    items: tuple[ReportItem, ...]
-
-
-AnyMessage = StartRun | SendSignal | CancelRun | ResumeRun | TimerDue | WorkerLost | Report
+AnyMessage = StartRun | SendSignal | CancelRun | ResumeRun | PauseRun | TimerDue | WorkerLost | ReportItem
+"""Everything ``decide`` understands."""
 
 __all__ = [
     "AnyEvent",
@@ -133,7 +145,7 @@ __all__ = [
     "AttemptFailed",
     "CancelRun",
     "Message",
-    "Report",
+    "PauseRun",
     "ReportItem",
     "ResumeRun",
     "SendSignal",
