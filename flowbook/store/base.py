@@ -1,0 +1,132 @@
+"""What the engine asks of a store, and the shape of what it commits. No IO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from flowbook.core.events import AnyEvent, Recorded
+from flowbook.core.ids import Digest, RunId, Seq
+from flowbook.core.module import Module
+
+_encode = msgspec.json.Encoder().encode
+decode_recorded = msgspec.json.Decoder(Recorded).decode
+"""A stored event, from its JSON."""
+
+
+class Entry(NamedTuple):
+    """One event on its way to the disk. ``record`` is the encoded ``Recorded``; the event alone is ``body``."""
+
+    run: RunId
+    recorded: Recorded
+    record: bytes
+    start: int
+
+    @property
+    def body(self) -> bytes:
+        """The encoded event without its place."""
+        return self.record[self.start : -1]
+
+
+def entry(run: RunId, recorded: Recorded) -> Entry:
+    """Encode an event once, for the journal, the worker and the database alike."""
+    head = b'{"seq":%d,"time":%s,"event":' % (recorded.seq, repr(recorded.time).encode())
+    return Entry(run, recorded, b"%s%s}" % (head, _encode(recorded.event)), len(head))
+
+
+class StoredModule(NamedTuple):
+    """A module and its encoded form."""
+
+    digest: Digest
+    name: str
+    body: bytes
+
+
+def stored_module(module: Module) -> StoredModule:
+    """Encode a module for the store."""
+    return StoredModule(module.digest, module.name, _encode(module))
+
+
+class Group:
+    """What is made durable together: events, modules, and the runs that have nothing to do after an event.
+
+    ``idle`` is a hint that saves re-execution after a restart; a group of hints alone is not worth a commit.
+    """
+
+    __slots__ = ("entries", "idle", "modules")
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.modules: list[StoredModule] = []
+        self.idle: dict[RunId, Seq] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.modules)
+
+    def add(self, run: RunId, seq: Seq, time: float, event: AnyEvent) -> Recorded:
+        """Put an event into the group."""
+        recorded = Recorded(seq, time, event)
+        self.entries.append(entry(run, recorded))
+        return recorded
+
+
+class ClosedRun(NamedTuple):
+    """First and last event of a closed run, encoded."""
+
+    run: RunId
+    first: bytes
+    last: bytes
+
+
+class Table(msgspec.Struct, frozen=True):
+    """The answer to a query. ``columns`` is a list of ``{"name", "type"}``; ``more``: the limit cut it short."""
+
+    columns: list[dict[str, str]]
+    rows: list[list[Any]]
+    more: bool = False
+
+
+class Store(Protocol):
+    """Durable memory. ``commit`` is called by one thread; all else may run beside it in others."""
+
+    notices: list[str]
+    """What went wrong and was mended when the store was opened, for people."""
+
+    def commit(self, group: Group) -> None:
+        """Make the group durable, all or nothing. Raises ``StoreError`` when nothing was written."""
+
+    def drain(self) -> bool:
+        """Move what was committed to where it can be queried; False when there was nothing to move."""
+
+    def backlog(self) -> int:
+        """How many committed events are not drained yet."""
+
+    def history(self, run: RunId, after: int = 0, limit: int = 0) -> list[bytes]:
+        """The encoded events of a run with ``seq > after``, at most ``limit`` unless 0; empty for an unknown run."""
+
+    def open_runs(self) -> Iterable[tuple[RunId, list[bytes]]]:
+        """Every run without a closing event, with its whole encoded history."""
+
+    def idle_runs(self) -> dict[RunId, Seq]:
+        """The runs that had nothing to do after this event, as far as is known."""
+
+    def closed_runs(self, limit: int, status: str = "") -> list[ClosedRun]:
+        """The runs closed last, newest first; ``status`` keeps those that ended so."""
+
+    def module(self, digest: Digest) -> bytes | None:
+        """An encoded module, or None."""
+
+    def query(self, sql: str, limit: int) -> Table:
+        """Run one read-only statement over the documented views. Raises ``UserError`` for anything else."""
+
+    def tidy(self) -> None:
+        """Fold logs into their files; called when there is nothing better to do."""
+
+    def close(self) -> None:
+        """Drain, tidy and let go of the files."""
+
+
+CLOSED_STATUS = {"RunCompleted": "succeeded", "RunFailed": "failed", "RunCancelled": "cancelled"}
+"""What a closing event makes of a run."""

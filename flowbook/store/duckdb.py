@@ -1,0 +1,249 @@
+"""The DuckDB file: all history in bulk, and everything people query. One process may have it open.
+
+The file must not be opened or copied by this process while DuckDB has it: closing any other handle of a file
+drops the process's POSIX locks on it, and with them the protection from a second writer.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from flowbook.core.ids import Digest, RunId, Seq
+from flowbook.errors import StoreError, UserError
+from flowbook.store.base import CLOSED_STATUS, ClosedRun, Entry, Group, Table
+from flowbook.store.duckdb_schema import NAMES, TABLES, VERSION, VIEWS
+
+_READ_ONLY = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+_CLOSING = ", ".join(f"'{kind}'" for kind in CLOSED_STATUS)
+_COLUMNS = "run, seq, time, kind, step, key, attempt, item, body"
+
+
+class DamagedDatabase(StoreError):
+    """DuckDB cannot read the file; the store decides what follows."""
+
+
+class Database:
+    """The open file. ``position`` is that of the last journal group in it. Safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writing = threading.Lock()
+        self._digests: set[str] | None = None
+        try:
+            self._connection = duckdb.connect(str(path), config={"threads": 1, "enable_external_access": "false"})
+            self._open()
+        except duckdb.Error as error:
+            raise _explained(path, error) from error
+
+    def _open(self) -> None:
+        run = self._connection.execute
+        tables = {name for (name,) in run("select table_name from duckdb_tables()").fetchall()}
+        if "progress" not in tables:
+            for statement in TABLES.strip().split(";\n"):
+                run(statement)
+            for view in VIEWS:
+                run(view)
+            run("insert into progress values (0, ?)", [VERSION])
+            # DDL stays out of the log that a crash has to replay.
+            run("checkpoint")
+        row = run("select position, version from progress").fetchone()
+        if row is None:
+            raise DamagedDatabase(f"{self._path} has lost its journal position")
+        if row[1] > VERSION:
+            raise StoreError(f"{self._path} was written by a newer Flowbook. Upgrade this one; nothing was touched.")
+        self.position: int = row[0]
+        run(f"select count(*), sum(seq), sum(time) from recorded where kind in ({_CLOSING})").fetchone()
+        run("set lock_configuration = true")
+
+    def insert(self, groups: Sequence[Group], position: int) -> None:
+        """Add groups in one transaction, together with the journal position they reach."""
+        entries = [entry for group in groups for entry in group.entries]
+        modules = {module.digest: module for group in groups for module in group.modules}
+        idle: dict[RunId, Seq] = {}
+        for group in groups:
+            idle.update(group.idle)
+        with self._writing:
+            cursor = self._connection.cursor()
+            try:
+                cursor.execute("begin transaction")
+                if entries:
+                    cursor.register("fresh", _columns(entries))
+                    cursor.execute(f"insert into recorded select {_COLUMNS} from fresh")
+                    cursor.unregister("fresh")
+                for module in modules.values():
+                    cursor.execute(
+                        "insert into modules select $1, $2, $3 where not exists "
+                        "(select 1 from modules where digest = $1)",
+                        [module.digest, module.name, module.body.decode()],
+                    )
+                if idle:
+                    cursor.execute(
+                        "insert into idle select unnest($1), unnest($2)", [list(idle.keys()), list(idle.values())]
+                    )
+                cursor.execute("update progress set position = ?", [position])
+                cursor.execute("commit")
+            except duckdb.Error as error:
+                raise StoreError(f"{self._path} cannot be written ({_first_line(error)}).") from error
+            finally:
+                # Closing rolls back what was not committed.
+                cursor.close()
+        self.position = position
+
+    def history(self, run: RunId, after: int, limit: int) -> list[bytes]:
+        """See ``Store``."""
+        clause = f" limit {int(limit)}" if limit else ""
+        rows = self._rows(
+            f"select seq, time, body from recorded where run = ? and seq > ? order by seq{clause}", [run, after]
+        )
+        return [_record(*row) for row in rows]
+
+    def open_runs(self) -> Iterable[tuple[RunId, list[bytes]]]:
+        """See ``Store``."""
+        rows = self._rows(
+            "select run, seq, time, body from recorded where run not in "
+            f"(select run from recorded where kind in ({_CLOSING})) order by run, seq",
+            [],
+        )
+        found: dict[RunId, list[bytes]] = {}
+        for run, seq, time, body in rows:
+            found.setdefault(run, []).append(_record(seq, time, body))
+        return found.items()
+
+    def idle_runs(self) -> dict[RunId, Seq]:
+        """See ``Store``."""
+        rows = self._rows(
+            "select run, max(seq) from idle where run not in "
+            f"(select run from recorded where kind in ({_CLOSING})) group by run",
+            [],
+        )
+        return {RunId(run): Seq(seq) for run, seq in rows}
+
+    def closed_runs(self, limit: int, status: str) -> list[ClosedRun]:
+        """See ``Store``."""
+        kinds = [kind for kind, name in CLOSED_STATUS.items() if not status or name == status]
+        rows = self._rows(
+            "with ends as (select run, seq, time, body from recorded where list_contains(?, kind) "
+            f"order by time desc, rowid desc limit {int(limit)}) "
+            "select ends.run, heads.seq, heads.time, heads.body, ends.seq, ends.time, ends.body "
+            "from ends join recorded as heads on heads.run = ends.run and heads.kind = 'RunStarted' "
+            "order by ends.time desc",
+            [kinds],
+        )
+        return [ClosedRun(RunId(row[0]), _record(*row[1:4]), _record(*row[4:7])) for row in rows]
+
+    def module(self, digest: Digest) -> bytes | None:
+        """See ``Store``."""
+        rows = self._rows("select body from modules where digest = ?", [digest])
+        return rows[0][0].encode() if rows else None
+
+    def query(self, sql: str, limit: int) -> Table:
+        """See ``Store``."""
+        try:
+            _require_reading(sql)
+            cursor = self._connection.cursor()
+            try:
+                cursor.execute("begin transaction read only")
+                cursor.execute(sql)
+                columns = [{"name": str(c[0]), "type": str(c[1])} for c in cursor.description or ()]
+                rows = cursor.fetchmany(limit + 1)
+            finally:
+                cursor.close()
+        except duckdb.Error as error:
+            raise UserError(
+                f"{error}\n\nThe views are {', '.join(NAMES)}; DESCRIBE events shows the columns."
+            ) from error
+        return Table(columns, [list(row) for row in rows[:limit]], len(rows) > limit)
+
+    def tidy(self) -> None:
+        """Fold the log into the file and forget idle marks that newer ones replaced."""
+        with self._writing:
+            cursor = self._connection.cursor()
+            try:
+                cursor.execute(
+                    "delete from idle where (run, seq) not in (select (run, max(seq)) from idle where run not in "
+                    f"(select run from recorded where kind in ({_CLOSING})) group by run)"
+                )
+                cursor.execute("checkpoint")
+            except duckdb.Error:
+                # A reader is busy, or the disk is full: the log stays longer, nothing else.
+                return
+            finally:
+                cursor.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def _rows(self, sql: str, parameters: list[Any]) -> list[Any]:
+        cursor = self._connection.cursor()
+        try:
+            return cursor.execute(sql, parameters).fetchall()
+        except duckdb.Error as error:
+            raise StoreError(
+                f"{self._path} cannot be read ({_first_line(error)}). What was acknowledged is in the journal beside "
+                "it; stop the engine and start it again to have the file checked and mended."
+            ) from error
+        finally:
+            cursor.close()
+
+
+def _columns(entries: Sequence[Entry]) -> Any:
+    import pyarrow
+
+    events = [entry.recorded.event for entry in entries]
+    texts, numbers = pyarrow.string(), pyarrow.int32()
+    return pyarrow.table(
+        {
+            "run": pyarrow.array([entry.run for entry in entries], texts),
+            "seq": pyarrow.array([entry.recorded.seq for entry in entries], numbers),
+            "time": pyarrow.array([entry.recorded.time for entry in entries], pyarrow.float64()),
+            "kind": pyarrow.array([type(event).__name__ for event in events], texts),
+            "step": pyarrow.array([getattr(event, "step", None) for event in events], texts),
+            "key": pyarrow.array([getattr(event, "key", None) for event in events], texts),
+            "attempt": pyarrow.array([getattr(event, "attempt", None) for event in events], numbers),
+            "item": pyarrow.array([getattr(event, "item", None) for event in events], numbers),
+            "body": pyarrow.array([entry.body for entry in entries], pyarrow.binary()).cast(texts),
+        }
+    )
+
+
+def _record(seq: int, time: float, body: str) -> bytes:
+    return b'{"seq":%d,"time":%s,"event":%s}' % (seq, repr(time).encode(), body.encode())
+
+
+def _require_reading(sql: str) -> None:
+    statements = duckdb.extract_statements(sql)
+    if len(statements) != 1:
+        raise UserError(f"one statement at a time, please: this text holds {len(statements)}.")
+    if statements[0].type not in _READ_ONLY:
+        kind = str(statements[0].type).rsplit(".", 1)[-1]
+        raise UserError(
+            f"{kind} statements are not allowed: the history is read-only. "
+            "Use SELECT, WITH, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN."
+        )
+
+
+def _explained(path: Path, error: duckdb.Error) -> StoreError:
+    text = str(error)
+    if "set lock on file" in text.lower():
+        holder = re.search(r"held in (.+?) \(PID (\d+)\)", text)
+        who = f"process {holder[2]} ({holder[1]})" if holder else "another process"
+        return StoreError(
+            f"the history {path} is held by {who}. Close it there (a DuckDB shell, a notebook or a script that "
+            "connected to the file) and try again; nothing was lost. To query the history use `flowbook sql`."
+        )
+    if isinstance(error, duckdb.PermissionException) or "permission denied" in text.lower():
+        return StoreError(f"the history {path} cannot be opened: permission denied. Give yourself access to the file.")
+    if "no space left" in text.lower():
+        return StoreError(f"the disk that holds {path} is full. Free some space and try again; nothing was lost.")
+    return DamagedDatabase(f"the history {path} cannot be read ({_first_line(error)})")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0]

@@ -1,0 +1,151 @@
+"""Tables of the DuckDB file and the documented views over them. Text only.
+
+``recorded`` is the truth, its ``body`` the JSON of the event as text, so that a drain need not parse it. The views
+are what people query; times in them are UTC.
+"""
+
+VERSION = 1
+
+TABLES = """
+create table if not exists recorded(
+    run varchar not null, seq integer not null, time double not null, kind varchar not null,
+    step varchar, key varchar, attempt integer, item integer, body varchar not null);
+create table if not exists modules(digest varchar not null, name varchar not null, body varchar not null);
+create table if not exists idle(run varchar not null, seq integer not null);
+create table if not exists progress(position bigint not null, version integer not null);
+"""
+
+_MOMENT = "make_timestamp(cast({} * 1000000 as bigint))"
+
+
+def _moment(column: str) -> str:
+    return _MOMENT.format(column)
+
+
+_EVENTS = f"""
+create or replace view events as
+select run, seq, {_moment("time")} as time, kind, step, key, attempt, item, cast(body as json) as body
+from recorded
+"""
+
+_ATTEMPTS = f"""
+create or replace view attempts as
+with told as (
+    select run, key, step, item, attempt,
+        min(time) filter (kind = 'StepStarted') as began,
+        max(cast(body ->> '$.started' as double)) as said,
+        max(time) filter (kind not in ('StepStarted', 'StepOutput')) as finished,
+        max(case kind when 'StepCompleted' then 'done' when 'StepFailed' then 'failed'
+            when 'StepAttemptFailed' then 'failed' when 'StepCancelled' then 'cancelled' end) as outcome,
+        max(body ->> '$.failure.type') as error_type,
+        max(body ->> '$.failure.message') as error_message,
+        coalesce(bool_or(cast(body ->> '$.lost' as boolean)), false) as lost,
+        max(body ->> '$.worker') as worker
+    from recorded
+    where kind in ('StepStarted', 'StepOutput', 'StepCompleted', 'StepAttemptFailed', 'StepFailed', 'StepCancelled')
+    group by run, key, step, item, attempt)
+select told.run, told.key, step, item, attempt,
+    coalesce(outcome, case when closed.run is null then 'running' else 'cancelled' end) as status,
+    {_moment("coalesce(said, began, finished)")} as started, {_moment("finished")} as ended,
+    finished - coalesce(said, began, finished) as seconds,
+    error_type, error_message, lost, worker
+from told left join (
+    select run from recorded where kind in ('RunCompleted', 'RunFailed', 'RunCancelled')) as closed
+    on told.run = closed.run
+"""
+
+_STEPS = """
+create or replace view steps as
+with tried as (
+    select run, key, any_value(step) as step, any_value(item) as item, max(attempt) as attempts,
+        arg_max(status, attempt) as status, min(started) as started, arg_max(ended, attempt) as ended,
+        sum(seconds) as seconds, arg_max(error_type, attempt) as error_type,
+        arg_max(error_message, attempt) as error_message
+    from attempts group by run, key),
+settled as (
+    select distinct run, key from recorded where kind in ('StepFailed', 'StepCompleted', 'StepCancelled')),
+closed as (
+    select distinct run from recorded where kind in ('RunCompleted', 'RunFailed', 'RunCancelled'))
+select tried.run, tried.key, step, item,
+    case when status = 'failed' and settled.key is null
+        then case when closed.run is null then 'retrying' else 'cancelled' end else status end as status,
+    attempts, started, ended, seconds, error_type, error_message
+from tried left join settled on tried.run = settled.run and tried.key = settled.key
+    left join closed on tried.run = closed.run
+union all
+select run, key, step, item, case kind when 'StepReused' then 'reused' else 'skipped' end, 0,
+    make_timestamp(cast(time * 1000000 as bigint)), make_timestamp(cast(time * 1000000 as bigint)), 0.0, null, null
+from recorded where kind in ('StepReused', 'StepSkipped')
+"""
+
+_TIMERS = f"""
+create or replace view timers as
+select run, key, max(body ->> '$.label') as label,
+    {_moment("min(time) filter (kind = 'TimerStarted')")} as started,
+    {_moment("max(cast(body ->> '$.due' as double))")} as due,
+    {_moment("max(time) filter (kind <> 'TimerStarted')")} as ended,
+    coalesce(max(case kind when 'TimerFired' then 'fired' when 'TimerCancelled' then 'cancelled' end),
+        'pending') as status
+from recorded where kind in ('TimerStarted', 'TimerFired', 'TimerCancelled')
+group by run, key
+"""
+
+_SIGNALS = f"""
+create or replace view signals as
+select run, seq, {_moment("time")} as time, body ->> '$.name' as name,
+    case kind when 'SignalReceived' then 'received' when 'SignalAwaited' then 'awaited' else 'dropped' end as status,
+    body -> '$.value.data' as value, body ->> '$.id' as id, key
+from recorded where kind in ('SignalReceived', 'SignalAwaited', 'SignalDropped')
+"""
+
+_VALUES = """
+create or replace view "values" as
+with saved as (
+    select run, seq, 'result' as role, step, key, item, body -> '$.value' as value
+    from recorded where kind in ('StepCompleted', 'StepReused', 'RunCompleted')
+    union all
+    select run, seq, 'signal', body ->> '$.name', key, item, body -> '$.value'
+    from recorded where kind = 'SignalReceived'
+    union all
+    select run, seq, 'argument', name, null, null, json_extract(body, '$.arguments."' || name || '"')
+    from (select run, seq, body, unnest(json_keys(body, '$.arguments')) as name
+          from recorded where kind = 'RunStarted'))
+select run, seq, role, coalesce(step, '') as name, key, item, value ->> '$.codec' as codec,
+    value ->> '$.type' as type, cast(value ->> '$.size' as bigint) as size, value ->> '$.preview' as preview,
+    case when value ->> '$.codec' = 'json' then value -> '$.data' end as json, value ->> '$.file' as file
+from saved
+"""
+
+_RUNS = f"""
+create or replace view runs as
+with heads as (
+    select run, time, body from recorded where kind = 'RunStarted'),
+ends as (
+    select run, time, kind, body from recorded where kind in ('RunCompleted', 'RunFailed', 'RunCancelled')),
+sums as (
+    select run, max(seq) as events,
+        coalesce(max(seq) filter (kind = 'RunPaused'), 0) > coalesce(max(seq) filter (kind = 'RunResumed'), 0) as paused,
+        count(distinct key) filter (kind in ('StepStarted', 'StepAttemptFailed'))
+        - count(distinct key) filter (kind in ('StepCompleted', 'StepFailed', 'StepCancelled')
+            and key in (select key from recorded as begun where begun.run = recorded.run
+                        and begun.kind in ('StepStarted', 'StepAttemptFailed'))) as busy,
+        count(*) filter (kind in ('TimerStarted', 'SignalAwaited'))
+        - count(*) filter (kind in ('TimerFired', 'TimerCancelled', 'SignalReceived', 'SignalDropped')) as waits
+    from recorded group by run)
+select heads.run as id, heads.body ->> '$.workflow' as workflow, coalesce(heads.body ->> '$.name', '') as name,
+    case ends.kind when 'RunCompleted' then 'succeeded' when 'RunFailed' then 'failed'
+        when 'RunCancelled' then 'cancelled'
+        else case when paused then 'paused' when busy <= 0 and waits > 0 then 'waiting' else 'running' end
+    end as status,
+    {_moment("heads.time")} as started, {_moment("ends.time")} as ended, ends.time - heads.time as seconds,
+    sums.events, heads.body ->> '$.module' as module, coalesce(heads.body ->> '$.source', '') as source,
+    heads.body ->> '$.place.folder' as folder, heads.body ->> '$.origin.run' as forked_from,
+    ends.body -> '$.value.data' as result, ends.body ->> '$.failure.type' as error_type,
+    ends.body ->> '$.failure.message' as error_message, ends.body ->> '$.step' as failed_step
+from heads join sums on heads.run = sums.run left join ends on heads.run = ends.run
+"""
+
+VIEWS = (_EVENTS, _ATTEMPTS, _STEPS, _TIMERS, _SIGNALS, _VALUES, _RUNS)
+
+NAMES = ("runs", "steps", "attempts", "events", "values", "timers", "signals")
+"""The documented views."""

@@ -1,0 +1,179 @@
+"""The journal: a SQLite file in WAL mode where a committed group is one row. An event is true when it is here.
+
+Rows stay after they were drained, up to ``KEPT`` bytes: a damaged database is rebuilt from them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from flowbook.core.events import Recorded
+from flowbook.core.ids import RunId, Seq
+from flowbook.core.module import Module
+from flowbook.errors import StoreError
+from flowbook.store.base import Group, entry, stored_module
+
+KEPT = 64 * 1024 * 1024
+_PRUNED_PER_COMMIT = 32
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Row(msgspec.Struct):
+    entries: list[tuple[str, Recorded]] = []
+    modules: list[Module] = []
+    idle: dict[str, int] = {}
+
+
+_decode_row = msgspec.json.Decoder(_Row).decode
+
+
+class DamagedJournal(StoreError):
+    """The journal file cannot be read; the store decides what follows."""
+
+
+class Journal:
+    """An open journal. ``position`` is that of the last committed group, ``first`` of the oldest one kept."""
+
+    def __init__(self, path: Path, kept: int = KEPT, maximum_pages: int = 0) -> None:
+        self._path = path
+        self._kept = kept
+        self._sizes: deque[tuple[int, int]] = deque()
+        self._bytes = 0
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+            self._open(maximum_pages)
+        except sqlite3.DatabaseError as error:
+            raise DamagedJournal(f"the journal {path} cannot be read ({error})") from error
+        self.drained = 0
+
+    def _open(self, maximum_pages: int) -> None:
+        run = self._connection.execute
+        run("pragma journal_mode=wal")
+        run("pragma synchronous=full")
+        # Folding the log into the file happens in ``tidy``, in another thread, not in the way of an acknowledgement.
+        run("pragma wal_autocheckpoint=0")
+        if maximum_pages:
+            run(f"pragma max_page_count={maximum_pages}")
+        run("create table if not exists journal(position integer primary key autoincrement, body blob not null)")
+        for position, size in run("select position, length(body) from journal order by position"):
+            self._sizes.append((position, size))
+            self._bytes += size
+        row = run("select seq from sqlite_sequence where name = 'journal'").fetchone()
+        self.position: int = row[0] if row else 0
+
+    @property
+    def first(self) -> int:
+        """Position of the oldest group kept; one past the last when none is."""
+        return self._sizes[0][0] if self._sizes else self.position + 1
+
+    def start_after(self, position: int) -> None:
+        """Count on from ``position``: for a new journal beside a database that has moved on."""
+        if self.position < position:
+            self._connection.execute("delete from sqlite_sequence where name = 'journal'")
+            self._connection.execute("insert into sqlite_sequence values ('journal', ?)", (position,))
+            self.position = position
+
+    def append(self, group: Group) -> int:
+        """Commit a group as one row and return its position. One fsync."""
+        body = _body(group)
+        prune = self._prunable()
+        try:
+            if prune:
+                self._connection.execute("begin immediate")
+                self._connection.execute("delete from journal where position <= ?", (prune,))
+            cursor = self._connection.execute("insert into journal(body) values (?)", (body,))
+            if prune:
+                self._connection.execute("commit")
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                self._connection.execute("rollback")
+            raise self._refusal(error) from error
+        self.position = int(cursor.lastrowid or 0)
+        while self._sizes and self._sizes[0][0] <= prune:
+            self._bytes -= self._sizes.popleft()[1]
+        self._sizes.append((self.position, len(body)))
+        self._bytes += len(body)
+        return self.position
+
+    def _prunable(self) -> int:
+        """The position up to which rows may go now: drained, beyond what is kept, a few at a time."""
+        last, excess = 0, self._bytes - self._kept
+        for position, size in self._sizes:
+            if excess <= 0 or position > self.drained or position >= self.first + _PRUNED_PER_COMMIT:
+                break
+            excess -= size
+            last = position
+        return last
+
+    def read(self, after: int) -> Iterator[tuple[int, Group]]:
+        """The groups after a position, oldest first. Raises ``DamagedJournal`` where one cannot be read."""
+        position = after
+        try:
+            rows = self._connection.execute(
+                "select position, body from journal where position > ? order by position", (after,)
+            )
+            for position, body in rows:
+                yield position, _group(body)
+        except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
+            raise DamagedJournal(f"the journal {self._path} cannot be read after group {position} ({error})") from error
+
+    def tidy(self) -> None:
+        """Fold the write-ahead log into the file, from any thread, without waiting for anybody."""
+        try:
+            with sqlite3.connect(self._path, isolation_level=None, timeout=0.2) as other:
+                other.execute("pragma wal_checkpoint(passive)")
+            other.close()
+        except sqlite3.OperationalError:
+            # Full disk or a busy writer: the log stays longer, nothing else.
+            return
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def _refusal(self, error: sqlite3.Error) -> StoreError:
+        code = getattr(error, "sqlite_errorname", "")
+        if code == "SQLITE_FULL":
+            return StoreError(
+                f"the disk that holds {self._path} is full, so nothing more can be recorded. What was acknowledged "
+                "is safe and runs stand still until there is room again: free some space, nothing else is needed."
+            )
+        return StoreError(
+            f"the journal {self._path} cannot be written ({error}). What was acknowledged is safe and runs stand "
+            "still; the engine tries again every second. Look at the disk and at the access rights of the folder."
+        )
+
+
+def _body(group: Group) -> bytes:
+    parts = [b'{"entries":[']
+    run, head = None, b""
+    for item in group.entries:
+        if item.run is not run:
+            run, head = item.run, b"[" + _encode(item.run) + b","
+        parts.append(head)
+        parts.append(item.record)
+        parts.append(b"],")
+    if group.entries:
+        parts[-1] = b"]"
+    parts.append(b"]")
+    if group.modules:
+        parts.append(b',"modules":[' + b",".join(module.body for module in group.modules) + b"]")
+    if group.idle:
+        parts.append(b',"idle":' + _encode(group.idle))
+    parts.append(b"}")
+    return b"".join(parts)
+
+
+def _group(body: bytes) -> Group:
+    row = _decode_row(body)
+    group = Group()
+    group.entries = [entry(RunId(run), recorded) for run, recorded in row.entries]
+    group.modules = [stored_module(module) for module in row.modules]
+    group.idle = {RunId(run): Seq(seq) for run, seq in row.idle.items()}
+    return group

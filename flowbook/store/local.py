@@ -1,0 +1,226 @@
+"""The store on disk: journal in front, DuckDB behind, and how a damaged file is set aside and made again."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from flowbook.core.ids import Digest, RunId, Seq
+from flowbook.errors import StoreError
+from flowbook.store.base import ClosedRun, Group, Table
+from flowbook.store.duckdb import DamagedDatabase, Database
+from flowbook.store.home import Home
+from flowbook.store.journal import DamagedJournal, Journal
+
+BATCH = 20_000
+"""Events drained in one transaction, about."""
+
+
+class LocalStore:
+    """See ``Store``. Opening it makes the database complete: the journal's tail is applied exactly once."""
+
+    def __init__(self, home: Home, journal_pages: int = 0) -> None:
+        self.notices: list[str] = []
+        self._home = home
+        self._pages = journal_pages
+        self._pending: list[tuple[int, Group]] = []
+        self._swap = threading.Lock()
+        self._draining = threading.Lock()
+        self._journal, tail = self._open_journal()
+        try:
+            self._database = self._open_database()
+            if tail is None:
+                tail = self._tail()
+            self._journal.start_after(max([self._database.position, *(position for position, _ in tail)]))
+            self._pending = [item for item in tail if item[0] > self._database.position]
+            self._report_gap()
+            while self.drain():
+                pass
+        except BaseException:
+            self._journal.close()
+            raise
+
+    # Opening and mending
+
+    def _open_journal(self) -> tuple[Journal, list[tuple[int, Group]] | None]:
+        path = self._home.journal
+        try:
+            return Journal(path, maximum_pages=self._pages), None
+        except DamagedJournal as error:
+            aside = self._set_aside(path, "journal")
+            self.notices.append(
+                f"{error}. It was moved to {aside}; what the database holds is complete up to its last drain, what "
+                "was acknowledged in the second before the damage may be missing. That folder has all that is left."
+            )
+            return Journal(path, maximum_pages=self._pages), []
+
+    def _tail(self) -> list[tuple[int, Group]]:
+        tail: list[tuple[int, Group]] = []
+        try:
+            tail.extend(self._journal.read(self._database.position))
+        except DamagedJournal as error:
+            self._journal.close()
+            aside = self._set_aside(self._home.journal, "journal")
+            self.notices.append(
+                f"{error}. It was moved to {aside}; {len(tail)} groups after the database's last one were saved "
+                "from it, and what came after them is missing."
+            )
+            self._journal = Journal(self._home.journal, maximum_pages=self._pages)
+        return tail
+
+    def _open_database(self) -> Database:
+        path = self._home.database
+        try:
+            return Database(path)
+        except DamagedDatabase as error:
+            return self._mended(path, error)
+
+    def _mended(self, path: Path, error: DamagedDatabase) -> Database:
+        """The database without its damaged log, or made again from the journal, whichever is complete."""
+        log = path.with_name(path.name + ".wal")
+        aside = self._copy_aside(path, "database")
+        if log.exists():
+            log.unlink()
+            try:
+                database = Database(path)
+                if database.position + 1 >= self._journal.first:
+                    self.notices.append(
+                        f"{error}. Its log was damaged and was set aside in {aside}; "
+                        "everything after it was taken from the journal, nothing is missing."
+                    )
+                    return database
+                database.close()
+            except DamagedDatabase:
+                pass
+            shutil.copy2(aside / log.name, log)
+        if self._journal.first > 1:
+            raise StoreError(
+                f"{error}. A copy is in {aside}. It cannot be made again, because the journal no longer goes back to "
+                f"the first event. Put a backup of {path.name} in its place and start again; or, to begin with an "
+                f"empty history, move {path.name} away. Nothing was deleted."
+            ) from error
+        for file in (path, log):
+            file.unlink(missing_ok=True)
+        self.notices.append(
+            f"{error}. It was set aside in {aside} and made again from the journal; nothing is missing."
+        )
+        return Database(path)
+
+    def _report_gap(self) -> None:
+        if self._journal.first > self._database.position + 1:
+            self.notices.append(
+                f"the history {self._home.database} ends before the journal begins: groups "
+                f"{self._database.position + 1} to {self._journal.first - 1} are missing. Runs that have lost events "
+                "are not continued. Put a backup of the file in its place if there is one."
+            )
+
+    def _copy_aside(self, path: Path, what: str) -> Path:
+        folder = self._aside(what)
+        for file in _family(path):
+            shutil.copy2(file, folder / file.name)
+        return folder
+
+    def _set_aside(self, path: Path, what: str) -> Path:
+        folder = self._aside(what)
+        for file in _family(path):
+            shutil.move(file, folder / file.name)
+        return folder
+
+    def _aside(self, what: str) -> Path:
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        folder = self._home.quarantine / f"{what}-{stamp}"
+        number = 1
+        while folder.exists():
+            number += 1
+            folder = self._home.quarantine / f"{what}-{stamp}-{number}"
+        try:
+            folder.mkdir(mode=0o700, parents=True)
+        except OSError as error:
+            raise StoreError(f"the damaged {what} could not be set aside in {folder} ({error}).") from error
+        return folder
+
+    # The store
+
+    def commit(self, group: Group) -> None:
+        """See ``Store``."""
+        position = self._journal.append(group)
+        with self._swap:
+            self._pending.append((position, group))
+
+    def drain(self) -> bool:
+        """See ``Store``."""
+        with self._draining:
+            with self._swap:
+                size = count = 0
+                while count < len(self._pending) and size < BATCH:
+                    size += len(self._pending[count][1].entries)
+                    count += 1
+                batch = self._pending[:count]
+            if not batch:
+                return False
+            self._database.insert([group for _, group in batch], batch[-1][0])
+            with self._swap:
+                del self._pending[:count]
+            self._journal.drained = batch[-1][0]
+            return True
+
+    def backlog(self) -> int:
+        """See ``Store``."""
+        with self._swap:
+            return sum(len(group.entries) for _, group in self._pending)
+
+    def history(self, run: RunId, after: int = 0, limit: int = 0) -> list[bytes]:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.history(run, after, limit)
+
+    def open_runs(self) -> Iterable[tuple[RunId, list[bytes]]]:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.open_runs()
+
+    def idle_runs(self) -> dict[RunId, Seq]:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.idle_runs()
+
+    def closed_runs(self, limit: int, status: str = "") -> list[ClosedRun]:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.closed_runs(limit, status)
+
+    def module(self, digest: Digest) -> bytes | None:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.module(digest)
+
+    def query(self, sql: str, limit: int) -> Table:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.query(sql, limit)
+
+    def tidy(self) -> None:
+        """See ``Store``."""
+        self._database.tidy()
+        self._journal.tidy()
+
+    def close(self) -> None:
+        """See ``Store``."""
+        try:
+            self._drain_all()
+            self.tidy()
+        finally:
+            self._database.close()
+            self._journal.close()
+
+    def _drain_all(self) -> None:
+        while self.drain():
+            pass
+
+
+def _family(path: Path) -> list[Path]:
+    """A database file and the logs that belong to it."""
+    return [file for suffix in ("", ".wal", "-wal", "-shm") if (file := path.with_name(path.name + suffix)).exists()]

@@ -1,0 +1,79 @@
+"""The store's in-memory twin: the same promises, kept for as long as the process lives. No SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flowbook.core.ids import Digest, RunId, Seq
+from flowbook.errors import StoreError
+from flowbook.store.base import CLOSED_STATUS, ClosedRun, Entry, Group, Table
+
+
+class MemoryStore:
+    """Runs as lists of entries. ``refuse`` makes every commit fail with that text, as a full disk would."""
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+        self.refuse = ""
+        self.commits = 0
+        self._runs: dict[RunId, list[Entry]] = {}
+        self._closed: dict[RunId, str] = {}
+        self._modules: dict[Digest, bytes] = {}
+        self._idle: dict[RunId, Seq] = {}
+
+    def commit(self, group: Group) -> None:
+        """See ``Store``."""
+        if self.refuse:
+            raise StoreError(self.refuse)
+        self.commits += 1
+        for entry in group.entries:
+            self._runs.setdefault(entry.run, []).append(entry)
+            ended = CLOSED_STATUS.get(type(entry.recorded.event).__name__)
+            if ended:
+                self._closed[entry.run] = ended
+        for module in group.modules:
+            self._modules.setdefault(module.digest, module.body)
+        self._idle.update(group.idle)
+
+    def drain(self) -> bool:
+        """See ``Store``."""
+        return False
+
+    def backlog(self) -> int:
+        """See ``Store``."""
+        return 0
+
+    def history(self, run: RunId, after: int = 0, limit: int = 0) -> list[bytes]:
+        """See ``Store``."""
+        found = [entry.record for entry in self._runs.get(run, []) if entry.recorded.seq > after]
+        return found[:limit] if limit else found
+
+    def open_runs(self) -> Iterable[tuple[RunId, list[bytes]]]:
+        """See ``Store``."""
+        return [(run, [e.record for e in entries]) for run, entries in self._runs.items() if run not in self._closed]
+
+    def idle_runs(self) -> dict[RunId, Seq]:
+        """See ``Store``."""
+        return {run: seq for run, seq in self._idle.items() if run not in self._closed}
+
+    def closed_runs(self, limit: int, status: str = "") -> list[ClosedRun]:
+        """See ``Store``."""
+        found = []
+        for run, ended in reversed(self._closed.items()):
+            if not status or ended == status:
+                found.append(ClosedRun(run, self._runs[run][0].record, self._runs[run][-1].record))
+        return found[:limit]
+
+    def module(self, digest: Digest) -> bytes | None:
+        """See ``Store``."""
+        return self._modules.get(digest)
+
+    def query(self, sql: str, limit: int) -> Table:
+        """There is no SQL in memory."""
+        raise StoreError("this engine keeps its history in memory, where there is no SQL.")
+
+    def tidy(self) -> None:
+        """See ``Store``."""
+
+    def close(self) -> None:
+        """See ``Store``."""
