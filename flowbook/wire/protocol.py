@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
@@ -159,11 +158,11 @@ class ClientHello(Packet, frozen=True, tag=True):
 
 
 class Request(Packet, frozen=True, tag=True):
-    """A call; ``id`` is the client's. Methods are listed in ``docs/architecture.md``."""
+    """A call; ``id`` is the client's. Methods and their parameters are in ``wire.calls``."""
 
     id: int
     method: str
-    params: dict[str, Any] = {}
+    params: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class Reply(Packet, frozen=True, tag=True):
