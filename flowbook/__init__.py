@@ -1,0 +1,84 @@
+"""Flowbook: durable workflows, written as notebook cells or plain async Python.
+
+Names load on first use, so that an exported module imports neither Jupyter nor the engine.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "step": "flowbook.runtime.definitions",
+    "signal": "flowbook.runtime.primitives",
+    "sleep": "flowbook.runtime.primitives",
+    "now": "flowbook.runtime.primitives",
+    "random": "flowbook.runtime.primitives",
+    "uuid4": "flowbook.runtime.primitives",
+    "record": "flowbook.runtime.primitives",
+    "results": "flowbook.runtime.dataflow",
+    "display": "flowbook.runtime.output",
+    "RetryPolicy": "flowbook.core.retry",
+    "workflow": "flowbook.api",
+    "Run": "flowbook.api",
+    "flow": "flowbook.api",
+    "run": "flowbook.api",
+    "runs": "flowbook.api",
+    "get_run": "flowbook.api",
+    "sql": "flowbook.api",
+    "FlowbookError": "flowbook.errors",
+    "StepFailed": "flowbook.errors",
+    "RunFailed": "flowbook.errors",
+    "RunCancelled": "flowbook.errors",
+    "load_ipython_extension": "flowbook.jupyter.magics",
+}
+
+__all__ = [
+    "FlowbookError",
+    "RetryPolicy",
+    "Run",
+    "RunCancelled",
+    "RunFailed",
+    "StepFailed",
+    "display",
+    "flow",
+    "get_run",
+    "load_ipython_extension",
+    "now",
+    "random",
+    "record",
+    "results",
+    "run",
+    "runs",
+    "signal",
+    "sleep",
+    "sql",
+    "step",
+    "uuid4",
+    "workflow",
+]
+
+if TYPE_CHECKING:
+    from flowbook.api import Run, flow, get_run, run, runs, sql, workflow
+    from flowbook.core.retry import RetryPolicy
+    from flowbook.errors import FlowbookError, RunCancelled, RunFailed, StepFailed
+    from flowbook.jupyter.magics import load_ipython_extension
+    from flowbook.runtime.dataflow import results
+    from flowbook.runtime.definitions import step
+    from flowbook.runtime.output import display
+    from flowbook.runtime.primitives import now, random, record, signal, sleep, uuid4
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'flowbook' has no attribute '{name}'")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

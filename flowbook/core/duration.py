@@ -1,0 +1,42 @@
+"""Durations as people write them: seconds, or "30s", "10m", "2h", "1d", "1h30m", "250ms"."""
+
+from __future__ import annotations
+
+import re
+
+from flowbook.errors import UserError
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
+
+
+def seconds(duration: float | int | str) -> float:
+    """The duration in seconds.
+
+    Raises UserError where the text is not a duration or the number is negative.
+    """
+    if isinstance(duration, (int, float)) and not isinstance(duration, bool):
+        if duration < 0 or duration != duration:
+            raise UserError(f"a duration cannot be {duration}; write seconds, or for example '30s' or '2h'")
+        return float(duration)
+    text = str(duration).strip().lower()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    parts = _PART.findall(text)
+    if not parts or re.sub(r"\s", "", _PART.sub("", text)):
+        raise UserError(f"'{duration}' is not a duration; write for example '250ms', '30s', '10m', '2h' or '1h30m'")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def spoken(length: float) -> str:
+    """The shortest usual form: 0.25 -> '250ms', 90 -> '1m30s', 7200 -> '2h'."""
+    if length < 1:
+        return f"{round(length * 1000)}ms"
+    if length < 60:
+        return f"{length:.3g}s"
+    rest, out = round(length), ""
+    for unit in ("d", "h", "m", "s"):
+        count, rest = divmod(rest, int(_UNITS[unit]))
+        if count:
+            out += f"{count}{unit}"
+    return out

@@ -1,0 +1,50 @@
+"""Identity of what workflow code asks for: task path, normalised call site, nth visit.
+
+A key must survive reformatting, comments and moved lines, and change when the call itself is another one.
+Frames are looked at in ``runtime``; here is only the text.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable
+
+from flowbook.core.ids import Digest, Key
+
+Span = tuple[int, int, int, int]
+"""Line, column, end line, end column, as the compiler records them for an instruction."""
+
+
+def fingerprint(text: str) -> str:
+    """Six hex digits of a normalised piece of code."""
+    return hashlib.blake2b(text.encode(), digest_size=3).hexdigest()
+
+
+def normalised(source: str, span: Span) -> str:
+    """The code at ``span``, free of layout and comments; "" where it cannot be parsed alone."""
+    lines = source.splitlines()[span[0] - 1 : span[2]]
+    if not lines:
+        return ""
+    encoded = [line.encode() for line in lines]
+    encoded[-1] = encoded[-1][: span[3]]
+    encoded[0] = encoded[0][span[1] :]
+    text = b"\n".join(encoded).decode(errors="replace")
+    try:
+        return ast.unparse(ast.parse(f"({text}\n)", mode="eval"))
+    except SyntaxError:
+        return " ".join(text.split())
+
+
+def key(path: str, site: str, visit: int) -> Key:
+    """``path`` of the task, ``site`` of the call, ``visit`` from 1."""
+    return Key(f"{path}/{site}" if visit == 1 else f"{path}/{site}.{visit}")
+
+
+def digest(name: str, parts: Iterable[bytes]) -> Digest:
+    """Digest of a command: its name and its encoded arguments."""
+    mark = hashlib.blake2b(name.encode(), digest_size=12)
+    for part in parts:
+        mark.update(b"\0%d\0" % len(part))
+        mark.update(part)
+    return Digest(mark.hexdigest())

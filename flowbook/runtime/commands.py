@@ -1,0 +1,81 @@
+"""What workflow code can wait for, while it waits: a future with an identity, and what is needed to act on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from flowbook.core.ids import Digest, Key
+from flowbook.core.value import Value
+
+if TYPE_CHECKING:
+    from flowbook.runtime.definitions import Step
+    from flowbook.runtime.loop import Timer
+
+
+class DurableFuture(asyncio.Future):  # type: ignore[type-arg]
+    """Cancelling it resolves the await at once; what must be cancelled outside is told to the owner."""
+
+    abandoned: Callable[[], None] | None = None
+
+    def cancel(self, msg: Any = None) -> bool:
+        if super().cancel(msg):
+            if self.abandoned is not None:
+                self.abandoned()
+            return True
+        return False
+
+
+class StepCommand(msgspec.Struct, eq=False):
+    """A step the code waits for. ``arguments`` and ``keywords`` hold objects or encoded values."""
+
+    key: Key
+    step: Step[..., Any]
+    future: DurableFuture
+    digest: Digest
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+    item: int | None = None
+    site: int = 0
+
+
+class TimerCommand(msgspec.Struct, eq=False):
+    """A timer the loop set."""
+
+    key: Key
+    timer: Timer
+    label: str = ""
+
+
+class SignalCommand(msgspec.Struct, eq=False):
+    """A wait for a signal."""
+
+    key: Key
+    name: str
+    future: DurableFuture
+    site: int = 0
+
+
+Command = StepCommand | TimerCommand | SignalCommand
+
+
+class StepCall(msgspec.Struct, frozen=True, eq=False):
+    """One attempt for the worker to run, not before ``not_before`` (unix seconds, 0 = now)."""
+
+    command: StepCommand
+    attempt: int
+    not_before: float = 0.0
+
+    @property
+    def key(self) -> Key:
+        """The command's key."""
+        return self.command.key
+
+
+class Argument(msgspec.Struct, frozen=True, eq=False):
+    """An argument that each attempt decodes for itself, so that no step can change another's."""
+
+    value: Value

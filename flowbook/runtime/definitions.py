@@ -1,0 +1,163 @@
+"""What ``@step`` and ``@workflow`` make: plain values that know their function and how it is to be run.
+
+Calling a step outside a workflow is a plain call. Inside, it becomes a command of the run's ``Execution``.
+Starting runs needs an engine and lives in ``flowbook.api``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Coroutine
+from types import CodeType
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from flowbook.core.duration import seconds
+from flowbook.core.retry import ONCE, RetryPolicy
+from flowbook.errors import UserError
+from flowbook.runtime import current
+from flowbook.runtime.dataflow import Call, Handle
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Step(Generic[P, R]):
+    """A function whose results are recorded.
+
+    ``outputs`` names the values it returns where there are several (a tuple in that order); ``timeout`` is in
+    seconds, for one attempt.
+    """
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        name: str = "",
+        retry: RetryPolicy = ONCE,
+        timeout: float | None = None,
+        outputs: tuple[str, ...] = (),
+    ) -> None:
+        self.function = function
+        self.name = name or function.__name__
+        self.retry = retry
+        self.timeout = timeout
+        self.outputs = outputs
+        self.is_async = inspect.iscoroutinefunction(function)
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        execution = current.execution()
+        if execution is None:
+            return self.function(*args, **kwargs)
+        return execution.call(self, args, kwargs)
+
+    def __repr__(self) -> str:
+        return f"<step {self.name}>"
+
+    @functools.cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the function's parameters, in order."""
+        return tuple(inspect.signature(self.function).parameters)
+
+    @functools.cached_property
+    def line(self) -> int:
+        """Line of the function's first statement in its module."""
+        code: CodeType = inspect.unwrap(self.function).__code__
+        lines = [line for _, _, line in code.co_lines() if line is not None and line > code.co_firstlineno]
+        return min(lines, default=code.co_firstlineno)
+
+    def when(self, condition: Callable[..., Any], *values: Any) -> Call:
+        """Skip the step unless ``condition(*values)`` is true."""
+        return Call(self).when(condition, *values)
+
+    def after(self, *handles: Any) -> Call:
+        """Begin only when these have finished."""
+        return Call(self).after(*handles)
+
+    def until(
+        self,
+        condition: Callable[..., Any],
+        *,
+        every: float | str = 1.0,
+        timeout: float | str | None = None,
+        max: int | None = None,
+    ) -> Call:
+        """Repeat the step until ``condition`` holds; its parameters name outputs or inputs of the step."""
+        return Call(self).until(condition, every=every, timeout=timeout, max=max)
+
+    def delay(self, duration: float | str) -> Call:
+        """Sleep durably, then run."""
+        return Call(self).delay(duration)
+
+    def on_signal(self, name: str, timeout: float | str | None = None) -> Call:
+        """Wait for the signal; its value is the step's first argument."""
+        return Call(self).on_signal(name, timeout)
+
+    def unless_signal(self, name: str, timeout: float | str | None = None) -> Call:
+        """The signal's value is the result; the step runs only when the time is up without one."""
+        return Call(self).unless_signal(name, timeout)
+
+    def undo(self, compensation: Any, **inputs: Any) -> Call:
+        """Register ``compensation`` to run if the workflow fails or is cancelled later."""
+        return Call(self).undo(compensation, **inputs)
+
+    def start(self, *args: Any, **kwargs: Any) -> Handle:
+        """Begin as soon as every Handle among the arguments is done; gives a Handle."""
+        return Call(self).start(*args, **kwargs)
+
+    def map(self, items: Any, *args: Any, concurrency: int | None = None, **kwargs: Any) -> Handle:
+        """Run once for every item, which is the first argument; gives a Handle of the list of results."""
+        return Call(self).map(items, *args, concurrency=concurrency, **kwargs)
+
+
+class Workflow(Generic[P, R]):
+    """A deterministic ``async`` function that the engine can re-execute from its events."""
+
+    def __init__(self, function: Callable[P, Coroutine[Any, Any, R]], name: str = "") -> None:
+        if not inspect.iscoroutinefunction(function):
+            raise UserError(f"@workflow needs an async function; write 'async def {function.__name__}(...)'")
+        self.function = function
+        self.name = name or function.__name__
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Plain call: inside a workflow it runs as part of it; outside, as ordinary asyncio code."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<workflow {self.name}>"
+
+
+@overload
+def step(function: Callable[P, R], /) -> Step[P, R]: ...
+@overload
+def step(
+    *,
+    name: str = "",
+    retry: RetryPolicy | int | None = None,
+    timeout: float | str | None = None,
+    outputs: tuple[str, ...] = (),
+) -> Callable[[Callable[P, R]], Step[P, R]]: ...
+
+
+def step(
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    name: str = "",
+    retry: RetryPolicy | int | None = None,
+    timeout: float | str | None = None,
+    outputs: tuple[str, ...] = (),
+) -> Any:
+    """Make a function a step: its result is durable, and it is tried again as ``retry`` says.
+
+    ``retry`` may be a number of attempts; ``timeout`` limits one attempt ("30s").
+    """
+    policy = RetryPolicy(maximum_attempts=retry) if isinstance(retry, int) else retry or ONCE
+    limit = None if timeout is None else seconds(timeout)
+
+    def make(target: Callable[P, R]) -> Step[P, R]:
+        return Step(target, name, policy, limit, tuple(outputs))
+
+    return make if function is None else make(function)
+

@@ -1,0 +1,419 @@
+"""One run's code in memory: it is told events, one at a time, and says what the code asked for since.
+
+The single door between a worker and workflow code: synchronous, no IO, no clock. ``begin`` re-executes a history;
+``apply`` takes one more event; ``items``, ``calls`` and ``stops`` are what there is to do about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from flowbook.core import events as e
+from flowbook.core import keys
+from flowbook.core.ids import Key
+from flowbook.core.messages import ReportItem
+from flowbook.core.value import Value
+from flowbook.errors import FlowbookError
+from flowbook.runtime import outcomes, sites
+from flowbook.runtime.commands import Argument, DurableFuture, SignalCommand, StepCall, StepCommand, TimerCommand
+from flowbook.runtime.dataflow import Handle
+from flowbook.runtime.definitions import Step, Workflow
+from flowbook.runtime.loop import DeterministicLoop, Task, Timer
+from flowbook.runtime.replay import Expectations, Reuse, mismatch
+from flowbook.wire import codec
+
+_IMMUTABLE = (str, int, float, bool, type(None))
+
+
+class Execution:
+    """A workflow function being run from its events.
+
+    ``locate`` maps a module line to a cell; ``view`` means that nothing is to be done about what the code asks.
+    """
+
+    def __init__(
+        self,
+        workflow: Workflow[..., Any],
+        *,
+        save: codec.Save,
+        load: codec.Load,
+        places: outcomes.Places = outcomes.NOWHERE,
+        view: bool = False,
+    ) -> None:
+        self.workflow = workflow
+        self.loop = DeterministicLoop(self)  # type: ignore[abstract]
+        self.items: list[ReportItem] = []
+        self.calls: list[StepCall] = []
+        self.stops: list[Key] = []
+        self.places = places
+        self.main: Task | None = None
+        self.steps: dict[Key, StepCommand] = {}
+        self.timers: dict[Key, TimerCommand] = {}
+        self.signals: dict[Key, SignalCommand] = {}
+        self.inbox: dict[str, deque[Value]] = {}
+        self.named: dict[str, Any] = {}
+        self.latest: dict[str, tuple[tuple[str, ...], Value]] = {}
+        self.failures: dict[Key, e.StepAttemptFailed | e.StepFailed] = {}
+        self.handles: list[asyncio.Task[Any]] = []
+        self.undos: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self.undo_failures: list[Exception] = []
+        self.closed = False
+        self.cancelling = False
+        self.seq = 0
+        self._now = 0.0
+        self.save = save
+        self._load = load
+        self._view = view
+        self._visits: dict[tuple[str, str], int] = {}
+        self._known: dict[int, tuple[Any, Value]] = {}
+        self._abandoned: set[Key] = set()
+        self._expected = Expectations(())
+        self._reuse: Reuse | None = None
+        self._live = False
+        self._reported = 0
+        self.run = ""
+
+    # The door
+
+    def begin(self, history: Sequence[e.Recorded], reuse: Sequence[e.Recorded] = (), *, until: int = 0) -> None:
+        """Re-execute ``history`` (up to event ``until``, where given) and go live.
+
+        Raises HistoryMismatch where the code does not fit the history.
+        """
+        shown = [recorded for recorded in history if not until or recorded.seq <= until]
+        self._expected = Expectations(shown)
+        first = shown[0].event
+        assert isinstance(first, e.RunStarted)
+        if reuse and first.origin is not None:
+            self._reuse = Reuse(reuse, first.origin.run)
+        for recorded in shown:
+            self._advance(recorded)
+        if not self.closed and not self._expected.closed:
+            error = self._expected.unmet()
+            if error is not None and not until:
+                raise error
+        self._live = True
+        if self._view or self.closed:
+            return
+        for command in list(self.steps.values()):
+            self._dispatch(command)
+        for timer in list(self.timers.values()):
+            self._match_timer(timer)
+        self.take_reusable()
+
+    def apply(self, recorded: e.Recorded) -> None:
+        """One more durable event, in order. Events it has already seen are passed over."""
+        if recorded.seq <= self.seq:
+            return
+        self._advance(recorded)
+        self.take_reusable()
+
+    def take_reusable(self) -> None:
+        """Ask for the next saved result of the origin, when nothing else is on its way."""
+        if self._reuse is None or self.closed or self._view or self.items:
+            return
+        fact = self._reuse.next()
+        if fact is not None:
+            self.items.append(fact)
+
+    @property
+    def idle(self) -> bool:
+        """True when the code waits for nothing that this process does."""
+        return not self.steps and not self.items and not self.calls and not self.closed
+
+    def close(self) -> None:
+        """Drop the code: every coroutine is closed, nothing is reported."""
+        self.closed = True
+        self._view = True
+        for task in self.loop.unfinished():
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        for task in reversed(self.loop.unfinished()):
+            coroutine = task.get_coro()
+            try:
+                if isinstance(coroutine, Coroutine):
+                    coroutine.close()
+            except (RuntimeError, FlowbookError):
+                continue
+        self.loop.close()
+        self.steps.clear()
+        self.timers.clear()
+        self.signals.clear()
+
+    # Applying events
+
+    def _advance(self, recorded: e.Recorded) -> None:
+        self.seq = recorded.seq
+        event = recorded.event
+        if self.closed:
+            return
+        if isinstance(event, e.WAKE_UPS):
+            self._now = max(self._now, recorded.time)
+            self._wake(event)
+            self._drain()
+            return
+        match event:
+            case e.StepAttemptFailed():
+                self.failures[event.key] = event
+                command = self.steps.get(event.key)
+                if self._live and command is not None:
+                    self.calls.append(StepCall(command, event.attempt + 1, event.retry_at))
+            case e.RunCompleted() | e.RunFailed() | e.RunCancelled():
+                self.closed = True
+            case _:
+                pass
+
+    def _wake(self, event: e.AnyEvent) -> None:
+        match event:
+            case e.StepCompleted() | e.StepReused():
+                command = self._answered(event)
+                if command is not None:
+                    self.latest[event.step] = (command.step.outputs, event.value)
+                    command.future.set_result(self.decoded(event.value))
+            case e.StepFailed():
+                self.failures[event.key] = event
+                command = self._answered(event)
+                if command is not None:
+                    command.future.set_exception(outcomes.step_failed(event, self.workflow.function.__globals__))
+            case e.TimerFired():
+                timer = self.timers.pop(event.key, None)
+                if timer is not None:
+                    self.loop.fire(timer.timer)
+                elif event.key in self._expected.asked:
+                    raise mismatch("a timer fired that the code did not set", event.key, recorded="timer", asked="")
+            case e.SignalReceived():
+                self._deliver(event)
+            case e.CancelRequested():
+                self.cancelling = True
+                if self.main is not None:
+                    self.main.cancel()
+            case e.RunStarted():
+                self._start(event)
+            case _:
+                raise AssertionError(event)
+
+    def _start(self, event: e.RunStarted) -> None:
+        self.run = event.seed or event.run
+        arguments = {name: self.decoded(value) for name, value in event.arguments.items()}
+
+        async def main() -> Any:
+            return await self.workflow.function(**arguments)
+
+        self.main = self.loop.create_task(main())
+        self.main.add_done_callback(self._finished)
+
+    def _answered(self, event: e.StepCompleted | e.StepFailed | e.StepReused) -> StepCommand | None:
+        command = self.steps.pop(event.key, None)
+        if command is None:
+            if event.key in self._expected.asked and event.key not in self._abandoned:
+                raise mismatch(
+                    f"the history has a result of step '{event.step}' that the code did not ask for",
+                    event.key,
+                    recorded=f"step '{event.step}'",
+                    asked="",
+                )
+            return None
+        if command.step.name != event.step or (event.digest and event.digest != command.digest):
+            same = command.step.name == event.step
+            raise mismatch(
+                f"the code called step '{command.step.name}'"
+                + (" with other arguments than recorded" if same else f" where the history has step '{event.step}'"),
+                event.key,
+                recorded=f"step '{event.step}' {event.digest}",
+                asked=f"step '{command.step.name}' {command.digest}",
+            )
+        return None if command.future.done() else command
+
+    def _deliver(self, event: e.SignalReceived) -> None:
+        for key, command in self.signals.items():
+            if command.name == event.name:
+                del self.signals[key]
+                command.future.set_result(self.decoded(event.value))
+                return
+        self.inbox.setdefault(event.name, deque()).append(event.value)
+
+    def _drain(self) -> None:
+        self._reported = len(self.items)
+        self.loop.drain()
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        for other in self.loop.unfinished():
+            if other is not task:
+                other.cancel()
+        self.loop.call_soon(self._conclude, task)
+
+    def _conclude(self, task: asyncio.Task[Any]) -> None:
+        if self._expected.closed or self._view:
+            return
+        for command in list(self.steps.values()):
+            self.stops.append(command.key)
+        self.items.append(outcomes.closing(task, self.cancelling, functools.partial(self._encode_result), self.places))
+
+    def _encode_result(self, value: Any) -> Value:
+        return codec.encode(value, self.save, f"result of {self.workflow.name}")
+
+    # What the code asks for
+
+    def call(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
+        """A step is called in the code: its identity is settled now, it begins when it is awaited."""
+        site = sites.here(3)
+        label = f"{step.name}@{site.label}" if site is not None else step.name
+        return self.step(step, args, kwargs, self.key(label), site=site.line if site else 0)
+
+    async def step(
+        self,
+        step: Step[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        key: Key,
+        *,
+        item: int | None = None,
+        site: int = 0,
+    ) -> Any:
+        """Run a step durably under ``key`` and give its result. A Handle among the arguments is waited for first."""
+        if self.closed:
+            raise GeneratorExit  # clean-up code of a run that leaves memory does nothing
+        if any(isinstance(value, Handle) for value in (*args, *kwargs.values())):
+            args = tuple([await value if isinstance(value, Handle) else value for value in args])
+            kwargs = {name: await value if isinstance(value, Handle) else value for name, value in kwargs.items()}
+        parts: list[bytes] = []
+        arguments = tuple(self._argument(value, step, parts) for value in args)
+        keywords = {name: self._argument(value, step, parts, name) for name, value in kwargs.items()}
+        digest = keys.digest(step.name, parts)
+        future = DurableFuture(loop=self.loop)
+        command = StepCommand(key, step, future, digest, arguments, keywords, item, site)
+        future.abandoned = functools.partial(self._abandon_step, command)
+        self.steps[key] = command
+        self._expected.met(key)
+        if self._live and not self._view:
+            self._dispatch(command)
+        return await future
+
+    def decoded(self, value: Value) -> Any:
+        """The Python value; remembered, so that passing it on does not encode it again."""
+        decoded = codec.decode(value, self._load)
+        if value.file or value.codec != "json":
+            self._known[id(decoded)] = (decoded, value)
+        return decoded
+
+    def key(self, label: str) -> Key:
+        """The key of the next command with this label in the current task."""
+        task = asyncio.current_task(self.loop)
+        path = getattr(task, "path", "")
+        visit = self._visits.get((path, label), 0) + 1
+        self._visits[(path, label)] = visit
+        return keys.key(path, label, visit)
+
+    def signal(self, name: str) -> asyncio.Future[Any]:
+        """A future for the next signal of this name."""
+        future = DurableFuture(loop=self.loop)
+        waiting = self.inbox.get(name)
+        site = sites.here()
+        key = self.key(f"signal.{name}@{site.label}" if site else f"signal.{name}")
+        self._expected.met(key)
+        if waiting:
+            future.set_result(self.decoded(waiting.popleft()))
+            return future
+        command = SignalCommand(key, name, future, site.line if site else 0)
+        future.abandoned = functools.partial(self._abandon_signal, command)
+        self.signals[key] = command
+        self.note("signal", key, e.SignalAwaited(key=key, name=name, site=command.site))
+        return future
+
+    def note(self, what: str, key: Key, item: ReportItem) -> None:
+        """Report ``item`` once: not when re-executing, where the history has it already."""
+        if not self._view and not self._expected.is_noted(what, key):
+            self.items.append(item)
+
+    def _argument(self, value: Any, step: Step[..., Any], parts: list[bytes], name: str = "") -> Any:
+        parts.append(name.encode())
+        if type(value) in _IMMUTABLE:
+            parts.append(repr(value).encode())
+            return value
+        known = self._known.get(id(value))
+        if known is None or known[0] is not value:
+            encoded = codec.encode(value, self.save, f"argument {name} of {step.name}".replace("  ", " "))
+        else:
+            encoded = known[1]
+        parts.append(codec.fingerprint(encoded))
+        return Argument(encoded)
+
+    def _dispatch(self, command: StepCommand) -> None:
+        if command.future.done():
+            return
+        key = command.key
+        if self._reuse is not None and self._reuse.match_step(key, command.step.name, command.digest):
+            return
+        attempt = self._expected.attempts.get(key, 0) + 1
+        self.calls.append(StepCall(command, attempt, self._expected.retry_at.get(key, 0.0)))
+
+    def _abandon_step(self, command: StepCommand) -> None:
+        self._abandoned.add(command.key)
+        if self.steps.pop(command.key, None) is not None and not self._view:
+            self.calls = [call for call in self.calls if call.command is not command]
+            self.stops.append(command.key)
+
+    def _abandon_signal(self, command: SignalCommand) -> None:
+        if self.signals.pop(command.key, None) is not None and not self._unask(command.key):
+            self.note("signal dropped", command.key, e.SignalDropped(key=command.key, name=command.name))
+
+    def _unask(self, key: Key) -> bool:
+        """Take back a request made since the last event, which nobody has seen yet."""
+        for index in range(len(self.items) - 1, self._reported - 1, -1):
+            if getattr(self.items[index], "key", None) == key:
+                del self.items[index]
+                return True
+        return False
+
+    # What the loop asks (Host)
+
+    def time(self) -> float:
+        """Workflow time: when the last applied event happened."""
+        return self._now
+
+    def timer_set(self, timer: Timer) -> None:
+        """A durable timer: asked for now, fired by an event."""
+        site = sites.here(3)
+        key = self.key(f"timer@{site.label}" if site else "timer")
+        timer.key = key
+        timer.site = site.line if site else 0
+        command = TimerCommand(key, timer)
+        self.timers[key] = command
+        self._expected.met(key)
+        if not (self._live and self._match_timer(command)):
+            self.note("timer", key, e.TimerStarted(key=key, due=timer.when(), site=timer.site))
+
+    def timer_dropped(self, timer: Timer) -> None:
+        """The code no longer waits for it."""
+        key = Key(timer.key)
+        self._abandoned.add(key)
+        if self.timers.pop(key, None) is not None and not self._unask(key):
+            self.note("timer dropped", key, e.TimerCancelled(key=key))
+
+    def task_created(self, task: Task) -> str:
+        """The task's path: its parent's, the call that made it, and how many that call made before."""
+        if self.main is None:
+            return ""
+        site = sites.here(3)
+        return self.key(site.label if site else "task")
+
+    def thread_call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
+        """``to_thread``: the function runs as a step without a decorator."""
+        inner = function.args[0] if isinstance(function, functools.partial) and function.args else function
+        step = Step(functools.partial(function, *arguments), name=getattr(inner, "__name__", "thread"))
+        site = sites.here(3)
+        key = self.key(f"{step.name}@{site.label}" if site else step.name)
+        task: asyncio.Task[Any] = self.loop.create_task(self.step(step, (), {}, key, site=site.line if site else 0))
+        return task
+
+    def failed_silently(self, context: dict[str, Any]) -> None:
+        """Exceptions of tasks nobody awaited are part of the code's behaviour; asyncio only logs them."""
+        return None
+
+    def _match_timer(self, command: TimerCommand) -> bool:
+        return self._reuse is not None and self._reuse.match_timer(command.key)
+
+

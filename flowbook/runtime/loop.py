@@ -1,0 +1,314 @@
+"""An asyncio event loop that only moves when it is told: same events, same order, every time.
+
+Ready callbacks run first in, first out; timers are handed to the host, which makes durable events of them;
+time is what the host says. Everything that would reach the outside world raises ``NotDeterministic`` and names
+what to use instead. Nothing here knows runs, steps or signals.
+"""
+
+# The signatures of asyncio's own loops are looser than those of its type stubs.
+# mypy: disable-error-code="override"
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, NoReturn, Protocol
+
+from flowbook.errors import NotDeterministic
+
+SPIN_LIMIT = 200_000
+"""Callbacks in one drain after which the code is taken to spin without ever waiting."""
+
+
+class Host(Protocol):
+    """What the loop asks of its owner."""
+
+    def time(self) -> float:
+        """Workflow time: the time of the last applied event, in unix seconds."""
+
+    def timer_set(self, timer: Timer) -> None:
+        """A callback wants to run at ``timer.when()``."""
+
+    def timer_dropped(self, timer: Timer) -> None:
+        """It no longer does."""
+
+    def task_created(self, task: Task) -> str:
+        """A task begins; gives its path."""
+
+    def thread_call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
+        """``to_thread`` and ``run_in_executor``: an implicit local step."""
+
+    def failed_silently(self, context: dict[str, Any]) -> None:
+        """An exception nobody awaited."""
+
+
+class Handle(asyncio.Handle):
+    """A ready callback. Slimmer than asyncio's: no debug information."""
+
+    __slots__ = ()
+
+    def __init__(self, callback: Any, args: Any, loop: Any, context: contextvars.Context | None) -> None:
+        self._context = contextvars.copy_context() if context is None else context
+        self._callback = callback
+        self._args = args
+        self._loop = loop
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback = None  # type: ignore[assignment]
+        self._args = None
+
+
+class Timer(asyncio.TimerHandle):
+    """A callback with a time; cancelling it tells the host."""
+
+    __slots__ = ("host", "key", "site")
+
+    def __init__(self, when: float, callback: Any, args: Any, loop: Any, context: Any, host: Host) -> None:
+        super().__init__(when, callback, args, loop, context)
+        self.host = host
+        self.key = ""
+        self.site = 0
+
+    def cancel(self) -> None:
+        if not self._cancelled:
+            super().cancel()
+            self.host.timer_dropped(self)
+
+
+class Task(asyncio.Task):  # type: ignore[type-arg]
+    """A task with a place in the tree of tasks.
+
+    Its hash is its creation number, so that the sets inside ``asyncio.wait`` iterate in creation order.
+    """
+
+    path: str
+    number: int
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class DeterministicLoop(asyncio.AbstractEventLoop):
+    """The loop of one run. ``drain`` runs everything that is ready and returns."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.tasks: list[Task] = []
+        self._ready: deque[Handle | Timer] = deque()
+        self._created = 0
+        self._closed = False
+        self._draining = False
+        self._factory: Any = None
+        self._handler: Any = None
+
+    def drain(self) -> None:
+        """Run ready callbacks until none is left.
+
+        Raises NotDeterministic where the code spins without waiting for anything.
+        """
+        ready = self._ready
+        outer = asyncio._get_running_loop()
+        asyncio._set_running_loop(self)
+        self._draining = True
+        budget = SPIN_LIMIT
+        try:
+            while ready:
+                handle = ready.popleft()
+                if not handle._cancelled:
+                    handle._run()
+                    budget -= 1
+                    if not budget:
+                        self._spinning(handle)
+        finally:
+            self._draining = False
+            asyncio._set_running_loop(outer)
+
+    def fire(self, timer: Timer) -> None:
+        """The timer's time has come."""
+        if not timer._cancelled:
+            self._ready.append(timer)
+
+    def unfinished(self) -> list[Task]:
+        """Tasks that are not done, oldest first."""
+        self.tasks = [task for task in self.tasks if not task.done()]
+        return list(self.tasks)
+
+    def _spinning(self, handle: asyncio.Handle) -> NoReturn:
+        current = next((task for task in reversed(self.tasks) if not task.done()), None)
+        what = repr(getattr(handle, "_callback", None))
+        self._ready.clear()
+        raise NotDeterministic(
+            f"the workflow ran {SPIN_LIMIT} callbacks without waiting for a step, a timer or a signal "
+            f"(last: {what}{f' in {current.path}' if current else ''}). "
+            "Replace a loop around sleep(0) by an Event, a signal or a timer"
+        )
+
+    # Callbacks and time
+
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Handle:
+        handle = Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Handle:
+        if asyncio._get_running_loop() is not self:
+            raise NotDeterministic(
+                "call_soon_threadsafe() from another thread cannot be re-executed; send a signal to the run instead"
+            )
+        return self.call_soon(callback, *args, context=context)
+
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        if delay <= 0:
+            return self.call_soon(callback, *args, context=context)
+        return self._timer(self.host.time() + delay, callback, args, context)
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        if when <= self.host.time():
+            return self.call_soon(callback, *args, context=context)
+        return self._timer(when, callback, args, context)
+
+    def _timer(self, when: float, callback: Any, args: Any, context: Any) -> Timer:
+        timer = Timer(when, callback, args, self, context, self.host)
+        self.host.timer_set(timer)
+        return timer
+
+    def time(self) -> float:
+        return self.host.time()
+
+    def _timer_handle_cancelled(self, handle: Any) -> None:
+        return None
+
+    # Futures and tasks
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
+
+    def create_task(self, coro: Generator[Any, None, Any] | Coroutine[Any, Any, Any], **options: Any) -> Any:
+        if self._factory is not None:
+            name = options.pop("name", None)
+            task = self._factory(self, coro, **options)
+            if name is not None:
+                task.set_name(name)
+            return task
+        named = options.pop("name", None)
+        task = Task.__new__(Task)
+        self._created += 1
+        task.number = self._created
+        task.path = self.host.task_created(task)
+        task.__init__(coro, loop=self, name=named or task.path or "main", **options)  # type: ignore[misc]
+        self.tasks.append(task)
+        if len(self.tasks) > 64 and not self._created % 64:
+            self.unfinished()
+        return task
+
+    def set_task_factory(self, factory: Any) -> None:
+        self._factory = factory
+
+    def get_task_factory(self) -> Any:
+        return self._factory
+
+    # State
+
+    def is_running(self) -> bool:
+        return self._draining
+
+    def is_closed(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        self._closed = True
+        self._ready.clear()
+
+    def get_debug(self) -> bool:
+        return False
+
+    def set_debug(self, enabled: bool) -> None:
+        return None
+
+    def set_exception_handler(self, handler: Any) -> None:
+        self._handler = handler
+
+    def get_exception_handler(self) -> Any:
+        return self._handler
+
+    def default_exception_handler(self, context: Any) -> None:
+        self.host.failed_silently(context)
+
+    def call_exception_handler(self, context: Any) -> None:
+        if self._handler is not None:
+            self._handler(self, context)
+        else:
+            self.default_exception_handler(context)
+
+    async def shutdown_asyncgens(self) -> None:
+        return None
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        return None
+
+    # Threads become steps
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+        return self.host.thread_call(func, args)
+
+    def set_default_executor(self, executor: Any) -> None:
+        return None
+
+
+def _refuse(name: str, instead: str) -> Callable[..., NoReturn]:
+    def refused(self: DeterministicLoop, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotDeterministic(f"{name}() cannot be re-executed inside a workflow; {instead}")
+
+    refused.__name__ = name
+    return refused
+
+
+_NETWORK = "do network IO in a step"
+_FILES = "do file and pipe IO in a step"
+_PROCESS = "start processes in a step"
+_DRIVE = "the engine drives this loop; await the coroutine instead"
+
+_REFUSED = {
+    "run_forever": _DRIVE,
+    "run_until_complete": _DRIVE,
+    "stop": "return from the workflow instead",
+    "add_signal_handler": "use flowbook's signal()",
+    "remove_signal_handler": "use flowbook's signal()",
+    **dict.fromkeys(("add_reader", "remove_reader", "add_writer", "remove_writer"), _FILES),
+    **dict.fromkeys(("connect_read_pipe", "connect_write_pipe", "sendfile", "sock_sendfile"), _FILES),
+    **dict.fromkeys(("subprocess_shell", "subprocess_exec"), _PROCESS),
+    **dict.fromkeys(
+        (
+            "getaddrinfo",
+            "getnameinfo",
+            "create_connection",
+            "create_server",
+            "create_unix_connection",
+            "create_unix_server",
+            "create_datagram_endpoint",
+            "connect_accepted_socket",
+            "start_tls",
+            "sock_recv",
+            "sock_recv_into",
+            "sock_recvfrom",
+            "sock_recvfrom_into",
+            "sock_sendall",
+            "sock_sendto",
+            "sock_connect",
+            "sock_accept",
+        ),
+        _NETWORK,
+    ),
+}
+
+for _name, _instead in _REFUSED.items():
+    setattr(DeterministicLoop, _name, _refuse(_name, _instead))

@@ -1,0 +1,141 @@
+"""Exceptions to recorded failures and back: what a step's failure is to the code, and how a run ends."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import linecache
+import traceback
+from collections.abc import Callable
+from types import FrameType, ModuleType, TracebackType
+from typing import Any
+
+from flowbook.core import events as e
+from flowbook.core.failure import Failure, Frame
+from flowbook.core.value import Value
+from flowbook.errors import FlowbookError, StepFailed, UnsavableValue
+from flowbook.runtime import sites
+from flowbook.wire import codec
+
+MAXIMUM_LOCALS = 40
+
+
+class Places:
+    """Where lines of a module come from: ``cell(line)`` gives id, number and line in the cell, or None."""
+
+    def __init__(self, file: str, cell: Callable[[int], tuple[str, int, int] | None]) -> None:
+        self.file = file
+        self.cell = cell
+
+    def frame(self, function: str, file: str, line: int, local: dict[str, Any]) -> Frame:
+        """A recorded frame, in the notebook where the line came from one."""
+        source = linecache.getline(file, line).strip()
+        place = self.cell(line) if file == self.file else None
+        shown = {name: codec.shown(value) for name, value in _visible(local)}
+        if place is None:
+            return Frame(function=function, line=line, file=file, source=source, locals=shown, module_line=line)
+        return Frame(
+            function=function,
+            line=place[2],
+            file=file,
+            cell=place[0],
+            number=place[1],
+            source=source,
+            locals=shown,
+            module_line=line,
+        )
+
+
+NOWHERE = Places("", lambda line: None)
+
+
+def _visible(local: dict[str, Any]) -> list[tuple[str, Any]]:
+    shown = [
+        (name, value)
+        for name, value in local.items()
+        if not name.startswith(("__", "@")) and not isinstance(value, ModuleType)
+    ]
+    return shown[:MAXIMUM_LOCALS]
+
+
+def failure_of(error: BaseException, places: Places = NOWHERE, *, retryable: bool = True) -> Failure:
+    """The recorded form: user frames with their locals, outermost first, and the printable traceback."""
+    if isinstance(error, StepFailed) and isinstance(error.error, Failure):
+        return error.error
+    frames = tuple(
+        places.frame(frame.f_code.co_name, frame.f_code.co_filename, line, frame.f_locals)
+        for frame, line in _user_frames(error.__traceback__)
+    )
+    text = "".join(traceback.format_exception(error)[-40:])
+    retryable = retryable and not isinstance(error, UnsavableValue)
+    return Failure(type=type(error).__name__, message=str(error), frames=frames, text=text, retryable=retryable)
+
+
+def _user_frames(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
+    found = [(step.tb_frame, step.tb_lineno) for step in _links(trace)]
+    user = [(frame, line) for frame, line in found if not sites.is_library(frame.f_code)]
+    return user or found[-3:]
+
+
+def _links(trace: TracebackType | None) -> list[TracebackType]:
+    links = []
+    while trace is not None:
+        links.append(trace)
+        trace = trace.tb_next
+    return links
+
+
+_classes: dict[type[BaseException], type[StepFailed]] = {}
+
+
+def step_failed(event: e.StepFailed, namespace: dict[str, Any]) -> StepFailed:
+    """The exception a failed step raises in the workflow.
+
+    It is a ``StepFailed``, and also an instance of the original exception's class where that is a builtin or is
+    defined in the workflow's module, so that ``except TimeoutError`` works as it would without a step.
+    """
+    failure = event.failure
+    tries = f" after {event.attempt} attempts" if event.attempt > 1 else ""
+    message = f"step '{event.step}' failed{tries}: {failure.type}: {failure.message}"
+    original = namespace.get(failure.type) or getattr(builtins, failure.type, None)
+    made = _class_for(original) if isinstance(original, type) and issubclass(original, Exception) else StepFailed
+    error = made.__new__(made)
+    StepFailed.__init__(error, message, step=event.step, type=failure.type, error=failure)
+    return error
+
+
+def _class_for(original: type[Exception]) -> type[StepFailed]:
+    made = _classes.get(original)
+    if made is None:
+        try:
+            made = type("StepFailed", (StepFailed, original), {"__str__": lambda self: str(self.args[0])})
+            made.__new__(made)
+        except TypeError:
+            made = StepFailed
+        _classes[original] = made
+    return made
+
+
+def closing(
+    task: asyncio.Task[Any], cancelling: bool, encode: Callable[[Any], Value], places: Places
+) -> e.RunCompleted | e.RunFailed | e.RunCancelled:
+    """The fact that ends the run, from its finished main task."""
+    if task.cancelled():
+        if cancelling:
+            return e.RunCancelled()
+        return e.RunFailed(failure=Failure(type="CancelledError", message="the workflow cancelled itself"))
+    error = task.exception()
+    if error is None:
+        try:
+            return e.RunCompleted(value=encode(task.result()))
+        except FlowbookError as unsavable:
+            error = unsavable
+    cause = _only_cause(error)
+    step = cause.step if isinstance(cause, StepFailed) else ""
+    return e.RunFailed(failure=failure_of(cause, places), step=step)
+
+
+def _only_cause(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

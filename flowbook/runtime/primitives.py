@@ -1,0 +1,79 @@
+"""What workflow code may ask for besides steps: signals, sleep, and values that must not change on re-execution."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import random as _random
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from flowbook.core.duration import seconds
+from flowbook.runtime import current, sites
+from flowbook.runtime.dataflow import Handle, launch
+from flowbook.runtime.definitions import Step
+
+
+class _Signal:
+    """``await signal("approval", timeout="24h")``: the value somebody sends; TimeoutError when the time is up."""
+
+    async def __call__(self, name: str, *, timeout: float | str | None = None) -> Any:
+        future = current.required("signal()").signal(name)
+        if timeout is None:
+            return await future
+        async with asyncio.timeout(seconds(timeout)):
+            return await future
+
+    def start(self, name: str, timeout: float | str | None = None, after: tuple[Any, ...] = ()) -> Handle:
+        """The same as a Handle, waiting from the moment everything in ``after`` is done."""
+        return launch(lambda: self(name, timeout=timeout), after=after, label=f"signal.{name}")
+
+
+class _Sleep:
+    """``await sleep("2h")``: a durable timer. ``asyncio.sleep`` is one too."""
+
+    async def __call__(self, duration: float | str) -> None:
+        await asyncio.sleep(seconds(duration))
+
+    def start(self, duration: float | str, after: tuple[Any, ...] = ()) -> Handle:
+        """The same as a Handle, sleeping from the moment everything in ``after`` is done."""
+        return launch(lambda: self(duration), after=after, label="sleep")
+
+
+signal = _Signal()
+sleep = _Sleep()
+
+
+def now() -> datetime.datetime:
+    """Workflow time in UTC: when the last event was recorded. Outside a workflow, the clock's."""
+    execution = current.execution()
+    if execution is None:
+        return datetime.datetime.now(datetime.UTC)  # noqa: TID251 - a plain call outside any run
+    return datetime.datetime.fromtimestamp(execution.time(), datetime.UTC)
+
+
+def _stream(name: str) -> _random.Random:
+    execution = current.execution()
+    if execution is None:
+        return _random.Random()
+    site = sites.here(3)
+    return _random.Random(f"{execution.run}{execution.key(f'{name}@{site.label}' if site else name)}")
+
+
+def random() -> float:
+    """A number in [0, 1), the same on every re-execution; each call site has its own stream."""
+    return _stream("random").random()
+
+
+def uuid4() -> uuid.UUID:
+    """A random UUID, the same on every re-execution; each call site has its own stream."""
+    return uuid.UUID(int=_stream("uuid4").getrandbits(128), version=4)
+
+
+async def record(function: Callable[..., Any], *args: Any) -> Any:
+    """Call ``function`` once and keep its result: for a clock, a random number, a look at a file."""
+    execution = current.execution()
+    if execution is None:
+        return function(*args)
+    return await execution.call(Step(function), args, {})

@@ -1,0 +1,164 @@
+"""What a history expects of the code that re-executes it, and what a fork may take from its origin.
+
+Both are built once from recorded events; neither touches the loop.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from flowbook.core import events as e
+from flowbook.core.ids import Digest, Key, RunId
+from flowbook.errors import HistoryMismatch
+
+
+class Expectations:
+    """Keys the history speaks of, until the code has asked for them; and what is known of open attempts."""
+
+    def __init__(self, history: Iterable[e.Recorded]) -> None:
+        self.asked: dict[Key, str] = {}
+        self.noted: set[tuple[str, Key]] = set()
+        self.attempts: dict[Key, int] = {}
+        self.retry_at: dict[Key, float] = {}
+        self.closed = False
+        for recorded in history:
+            self._learn(recorded.event)
+
+    def _learn(self, event: e.AnyEvent) -> None:
+        match event:
+            case e.StepCompleted() | e.StepFailed() | e.StepReused():
+                self.asked[event.key] = f"step '{event.step}'"
+            case e.StepStarted():
+                self.asked.setdefault(event.key, f"step '{event.step}'")
+                self.attempts[event.key] = event.attempt
+                self.retry_at.pop(event.key, None)
+            case e.StepAttemptFailed():
+                self.asked.setdefault(event.key, f"step '{event.step}'")
+                self.attempts[event.key] = event.attempt
+                self.retry_at[event.key] = event.retry_at
+            case e.TimerStarted():
+                self.asked[event.key] = event.label or "a timer"
+                self.noted.add(("timer", event.key))
+            case e.TimerCancelled():
+                self.noted.add(("timer dropped", event.key))
+            case e.SignalAwaited():
+                self.asked[event.key] = f"signal '{event.name}'"
+                self.noted.add(("signal", event.key))
+            case e.SignalDropped():
+                self.noted.add(("signal dropped", event.key))
+            case e.StepSkipped():
+                self.noted.add(("skipped", event.key))
+            case e.MapStarted():
+                self.noted.add(("map", event.key))
+            case e.RunCompleted() | e.RunFailed() | e.RunCancelled():
+                self.closed = True
+            case _:
+                pass
+
+    def met(self, key: Key) -> None:
+        """The code has asked for ``key``."""
+        self.asked.pop(key, None)
+
+    def is_noted(self, what: str, key: Key) -> bool:
+        """True when the history has this note already, so it is not to be reported again."""
+        return (what, key) in self.noted
+
+    def unmet(self) -> HistoryMismatch | None:
+        """The error that says what the history holds and the code never asked for, or None."""
+        if not self.asked:
+            return None
+        key, what = next(iter(self.asked.items()))
+        return mismatch(f"the history has {what} here, and the code did not ask for it", key, recorded=what, asked="")
+
+
+def mismatch(reason: str, key: Key, *, recorded: str, asked: str) -> HistoryMismatch:
+    """The error for a difference between history and code."""
+    difference: dict[str, Any] = {"key": key, "recorded": recorded, "asked": asked}
+    return HistoryMismatch(
+        f"{reason} (at {key}). A workflow must do the same each time it is re-executed: "
+        "move clocks, random numbers and IO into steps, or use now(), random(), uuid4() and record()",
+        difference,
+    )
+
+
+class Reuse:
+    """Results of the run this one was forked from, taken in the order they had there."""
+
+    def __init__(self, recorded: Iterable[e.Recorded], origin: str) -> None:
+        self.origin = origin
+        self._entries: list[e.Recorded] = []
+        self._by_key: dict[Key, int] = {}
+        self._by_content: dict[tuple[str, Digest], deque[int]] = {}
+        self._signals: deque[int] = deque()
+        self._matched: list[tuple[int, Key]] = []
+        self._taken: set[int] = set()
+        for entry in recorded:
+            self._learn(entry)
+
+    def _learn(self, entry: e.Recorded) -> None:
+        event, index = entry.event, len(self._entries)
+        match event:
+            case e.StepCompleted() | e.StepReused():
+                self._by_key[event.key] = index
+                self._by_content.setdefault((event.step, event.digest), deque()).append(index)
+            case e.TimerFired():
+                self._by_key[event.key] = index
+            case e.SignalReceived():
+                self._signals.append(index)
+            case _:
+                return
+        self._entries.append(entry)
+
+    def match_step(self, key: Key, step: str, digest: Digest) -> bool:
+        """Look for a result for this command, by key and then by content; True when one will be taken."""
+        index = self._by_key.get(key)
+        if index is not None and index not in self._taken:
+            event = self._entries[index].event
+            if isinstance(event, (e.StepCompleted, e.StepReused)) and (event.step, event.digest) == (step, digest):
+                return self._match(index, key)
+        for candidate in self._by_content.get((step, digest), ()):
+            if candidate not in self._taken:
+                return self._match(candidate, key)
+        return False
+
+    def match_timer(self, key: Key) -> bool:
+        """True when the timer had fired in the origin."""
+        index = self._by_key.get(key)
+        if index is None or index in self._taken or not isinstance(self._entries[index].event, e.TimerFired):
+            return False
+        return self._match(index, key)
+
+    def _match(self, index: int, key: Key) -> bool:
+        self._taken.add(index)
+        heapq.heappush(self._matched, (index, key))
+        return True
+
+    def next(self) -> e.StepReused | e.TimerFired | e.SignalReceived | None:
+        """The next fact to take, or None when nothing that is waited for is left."""
+        if self._signals and (not self._matched or self._signals[0] < self._matched[0][0]):
+            event = self._entries[self._signals.popleft()].event
+            assert isinstance(event, e.SignalReceived)
+            return event
+        if not self._matched:
+            return None
+        index, key = heapq.heappop(self._matched)
+        entry = self._entries[index]
+        match entry.event:
+            case e.TimerFired(due=due):
+                return e.TimerFired(key=key, due=due)
+            case e.StepCompleted() | e.StepReused() as event:
+                return e.StepReused(
+                    key=key,
+                    step=event.step,
+                    value=event.value,
+                    digest=event.digest,
+                    run=RunId(self.origin) if isinstance(event, e.StepCompleted) else event.run,
+                    seq=entry.seq if isinstance(event, e.StepCompleted) else event.seq,
+                    item=event.item,
+                    site=event.site,
+                )
+            case _:
+                raise AssertionError(entry)

@@ -1,0 +1,79 @@
+"""Call sites: which line of the user's code asked, and a label for it that survives reformatting."""
+
+from __future__ import annotations
+
+import asyncio
+import linecache
+import sys
+from types import CodeType, FrameType
+from typing import NamedTuple
+
+import flowbook
+from flowbook.core import keys
+from flowbook.runtime.loop import DeterministicLoop
+
+_BOTTOM = DeterministicLoop.drain.__code__
+
+
+def _folder(file: str | None) -> str:
+    return (file or "").rpartition("/")[0] + "/"
+
+
+_LIBRARIES = [_folder(flowbook.__file__), _folder(asyncio.__file__), "<frozen "]
+_STANDARD = _folder(asyncio.__file__).rstrip("/").rpartition("/")[0] + "/"
+_library_files: dict[str, bool] = {}
+
+
+def is_library(code: CodeType) -> bool:
+    """True for code of Flowbook, the standard library and anyio: a call there is its caller's call."""
+    file = code.co_filename
+    known = _library_files.get(file)
+    if known is None:
+        known = any(file.startswith(folder) for folder in _LIBRARIES) or "/anyio/" in file
+        known = known or (file.startswith(_STANDARD) and "/site-packages/" not in file)
+        _library_files[file] = known
+    return known
+
+
+class Site(NamedTuple):
+    """``label`` identifies the call within its task; ``line`` is where it stands in the module."""
+
+    label: str
+    line: int
+
+
+_sites: dict[tuple[int, int], tuple[CodeType, Site]] = {}
+
+
+def here(depth: int = 2) -> Site | None:
+    """The innermost call of user code, seen from ``depth`` frames up; None below the loop."""
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None:
+        code = frame.f_code
+        if code is _BOTTOM:
+            return None
+        if not is_library(code):
+            return _site(code, frame.f_lasti)
+        frame = frame.f_back
+    return None
+
+
+def _site(code: CodeType, instruction: int) -> Site:
+    found = _sites.get((id(code), instruction))
+    if found is not None and found[0] is code:
+        return found[1]
+    span = _span(code, instruction)
+    text = keys.normalised("".join(linecache.getlines(code.co_filename)), span) if span else ""
+    label = keys.fingerprint(f"{code.co_qualname} {text or instruction}")
+    site = Site(label, span[0] if span else code.co_firstlineno)
+    _sites[(id(code), instruction)] = (code, site)
+    return site
+
+
+def _span(code: CodeType, instruction: int) -> keys.Span | None:
+    for index, (line, end_line, column, end_column) in enumerate(code.co_positions()):
+        if index == instruction // 2:
+            if line is None or end_line is None or column is None or end_column is None:
+                return None
+            return (line, column, end_line, end_column)
+    return None

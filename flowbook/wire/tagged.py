@@ -1,0 +1,126 @@
+"""JSON with tags for Python's other plain types, so that a tuple comes back a tuple.
+
+``{"$tuple": [1, 2]}``, ``{"$set": [...]}``, ``{"$datetime": "..."}`` and so on; a dict whose keys are not all
+plain strings becomes ``{"$dict": [[key, value], ...]}``. Exact types only: a subclass is somebody's own type.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import decimal
+import pathlib
+import sys
+import uuid
+from collections.abc import Callable
+from math import isfinite
+from typing import Any
+
+
+class Untaggable(Exception):
+    """The value holds something that has no tag."""
+
+
+_WRITE: dict[type, tuple[str, Callable[[Any], Any]]] = {
+    bytes: ("$bytes", lambda v: base64.b64encode(v).decode()),
+    complex: ("$complex", lambda v: [repr(v.real), repr(v.imag)]),
+    datetime.datetime: ("$datetime", lambda v: v.isoformat()),
+    datetime.date: ("$date", lambda v: v.isoformat()),
+    datetime.time: ("$time", lambda v: v.isoformat()),
+    datetime.timedelta: ("$timedelta", lambda v: [v.days, v.seconds, v.microseconds]),
+    decimal.Decimal: ("$decimal", str),
+    uuid.UUID: ("$uuid", str),
+    pathlib.PosixPath: ("$path", str),
+    range: ("$range", lambda v: [v.start, v.stop, v.step]),
+}
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "$bytes": base64.b64decode,
+    "$complex": lambda v: complex(float(v[0]), float(v[1])),
+    "$datetime": datetime.datetime.fromisoformat,
+    "$date": datetime.date.fromisoformat,
+    "$time": datetime.time.fromisoformat,
+    "$timedelta": lambda v: datetime.timedelta(*v),
+    "$decimal": decimal.Decimal,
+    "$uuid": uuid.UUID,
+    "$path": pathlib.Path,
+    "$range": lambda v: range(*v),
+    "$float": float,
+    "$int": int,
+    "$tuple": lambda v: tuple(untag(item) for item in v),
+    "$set": lambda v: {untag(item) for item in v},
+    "$frozenset": lambda v: frozenset(untag(item) for item in v),
+    "$dict": lambda v: {untag(key): untag(item) for key, item in v},
+    "$numpy": lambda v: _numpy_scalar(v[0], v[1]),
+}
+
+
+def tag(value: Any, depth: int = 60) -> Any:
+    """JSON data that ``untag`` turns back into ``value``. Raises Untaggable."""
+    kind = type(value)
+    if value is None or kind is str or kind is bool:
+        return value
+    if kind is int:
+        return value if -(2**63) <= value < 2**64 else {"$int": str(value)}
+    if kind is float:
+        return value if isfinite(value) else {"$float": repr(value)}
+    if depth == 0:
+        raise Untaggable
+    if kind is list:
+        return [tag(item, depth - 1) for item in value]
+    if kind is tuple:
+        return {"$tuple": [tag(item, depth - 1) for item in value]}
+    if kind is set or kind is frozenset:
+        return {f"${kind.__name__}": sorted((tag(item, depth - 1) for item in value), key=repr)}
+    if kind is dict:
+        if all(type(key) is str and key[:1] != "$" for key in value):
+            return {key: tag(item, depth - 1) for key, item in value.items()}
+        return {"$dict": [[tag(key, depth - 1), tag(item, depth - 1)] for key, item in value.items()]}
+    if kind in _WRITE:
+        name, write = _WRITE[kind]
+        return {name: write(value)}
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.generic) and value.dtype.kind in "biuf":
+        return {"$numpy": [value.dtype.str, repr(value.item())]}
+    raise Untaggable
+
+
+def untag(data: Any) -> Any:
+    """The value ``tag`` was given."""
+    if type(data) is list:
+        return [untag(item) for item in data]
+    if type(data) is dict:
+        if len(data) == 1:
+            ((name, body),) = data.items()
+            if name in _READ:
+                return _READ[name](body)
+        return {key: untag(item) for key, item in data.items()}
+    return data
+
+
+def plain_form(data: Any) -> Any:
+    """Tagged JSON for eyes: a tuple as a list, a date as its text."""
+    if type(data) is list:
+        return [plain_form(item) for item in data]
+    if type(data) is dict:
+        if len(data) == 1:
+            ((name, body),) = data.items()
+            if name == "$numpy":
+                return _numpy_text(body[1])
+            if name in _READ:
+                return plain_form(body)
+        return {key: plain_form(item) for key, item in data.items()}
+    return data
+
+
+def _numpy_text(text: str) -> Any:
+    if text in ("True", "False"):
+        return text == "True"
+    number = float(text)
+    return int(text) if text.lstrip("-").isdigit() else number if isfinite(number) else text
+
+
+def _numpy_scalar(dtype: str, text: str) -> Any:
+    import numpy
+
+    return numpy.dtype(dtype).type(_numpy_text(text) if text not in ("nan", "inf", "-inf") else float(text))
