@@ -74,6 +74,7 @@ class Execution:
         self._expected = Expectations(())
         self._reuse: Reuse | None = None
         self._live = False
+        self._taking = False
         self._reported = 0
         self.run = ""
 
@@ -109,15 +110,18 @@ class Execution:
         """One more durable event, in order. Events it has already seen are passed over."""
         if recorded.seq <= self.seq:
             return
+        if isinstance(recorded.event, e.StepReused | e.TimerFired | e.SignalReceived):
+            self._taking = False
         self._advance(recorded)
         self.take_reusable()
 
     def take_reusable(self) -> None:
-        """Ask for the next saved result of the origin, when nothing else is on its way."""
-        if self._reuse is None or self.closed or self._view or self.items:
+        """Ask for the next saved result of the origin; one at a time, so that they wake the code in their old order."""
+        if self._reuse is None or self.closed or self._view or self._taking:
             return
         fact = self._reuse.next()
         if fact is not None:
+            self._taking = True
             self.items.append(fact)
 
     @property
@@ -383,8 +387,9 @@ class Execution:
         command = TimerCommand(key, timer)
         self.timers[key] = command
         self._expected.met(key)
-        if not (self._live and self._match_timer(command)):
-            self.note("timer", key, e.TimerStarted(key=key, due=timer.when(), site=timer.site))
+        self.note("timer", key, e.TimerStarted(key=key, due=timer.when(), site=timer.site))
+        if self._live:
+            self._match_timer(command)
 
     def timer_dropped(self, timer: Timer) -> None:
         """The code no longer waits for it."""
@@ -413,7 +418,8 @@ class Execution:
         """Exceptions of tasks nobody awaited are part of the code's behaviour; asyncio only logs them."""
         return None
 
-    def _match_timer(self, command: TimerCommand) -> bool:
-        return self._reuse is not None and self._reuse.match_timer(command.key)
+    def _match_timer(self, command: TimerCommand) -> None:
+        if self._reuse is not None:
+            self._reuse.match_timer(command.key)
 
 

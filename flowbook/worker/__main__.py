@@ -1,0 +1,37 @@
+"""``python -m flowbook.worker --home DIR``: connect to the project's engine, serve it, leave when it says so."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import anyio
+
+from flowbook.client.launch import find_home
+from flowbook.worker import capture
+from flowbook.worker.session import Session
+
+
+def main() -> int:
+    """Run one worker until it is no longer needed."""
+    parser = argparse.ArgumentParser(prog="flowbook worker", description="Run steps and workflows of this project.")
+    parser.add_argument("--home", type=Path, default=None, help="the project's state folder (found by default)")
+    parser.add_argument("--queue", action="append", default=[], help="task queue to serve (default: 'default')")
+    options = parser.parse_args()
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    capture.install()
+    always_evict = os.environ.get("FLOWBOOK_ALWAYS_EVICT", "") not in ("", "0")
+    session = Session(options.home or find_home(), tuple(options.queue) or ("default",), always_evict=always_evict)
+    try:
+        anyio.run(session.run)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

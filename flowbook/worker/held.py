@@ -1,0 +1,208 @@
+"""A run this worker holds: its code in memory, its running attempts, and what the engine has not yet answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import anyio
+
+from flowbook.core import events as e
+from flowbook.core.ids import Key, RunId, Seq, WorkerId
+from flowbook.core.messages import ReportItem
+from flowbook.errors import FlowbookError, HistoryMismatch
+from flowbook.runtime.commands import StepCall
+from flowbook.runtime.execution import Execution
+from flowbook.runtime.outcomes import failure_of
+from flowbook.store.values import ValueFiles
+from flowbook.wire.protocol import Activate, Commit, Released, RunReport
+from flowbook.worker.attempts import Attempt
+from flowbook.worker.modules import LoadedModule
+
+LONG_WAIT = 30.0
+"""A retry further away than this does not keep a run in memory, in seconds."""
+
+Start = Callable[["HeldRun", Attempt], None]
+
+
+class HeldRun:
+    """The worker's side of one lease. Synchronous; the session moves its packets and runs its attempts."""
+
+    def __init__(self, run: RunId, lease: str, worker: WorkerId, files: ValueFiles, start: Start) -> None:
+        self.run = run
+        self.lease = lease
+        self.attempts: dict[Key, Attempt] = {}
+        self.idle_since = time.monotonic()
+        self.over = False
+        self._worker = worker
+        self._files = files
+        self._start = start
+        self._execution: Execution | None = None
+        self._module: LoadedModule | None = None
+        self._outbox: list[ReportItem] = []
+        self._unanswered: list[tuple[int, list[ReportItem]]] = []
+        self._number = 0
+        self._paused = False
+
+    @property
+    def seq(self) -> Seq:
+        """The last event the code has seen."""
+        return Seq(self._execution.seq) if self._execution is not None else Seq(0)
+
+    # From the engine
+
+    def activate(self, packet: Activate, module: LoadedModule) -> None:
+        """Re-execute the history and take up what it leaves to do."""
+        self._module = module
+        started = packet.history[0].event
+        assert isinstance(started, e.RunStarted)
+        try:
+            self._execution = Execution(
+                module.workflow(started.workflow), save=self._files.save, load=self._files.load, places=module.places
+            )
+            self._execution.begin(packet.history, packet.reuse)
+        except Exception as error:
+            self._pause(error)
+        self._take_up()
+
+    def commit(self, packet: Commit) -> None:
+        """Apply durable events, one at a time."""
+        self.lease = packet.lease or self.lease
+        if packet.lease:
+            # A new lease counts its reports anew; what the old one left unanswered is said again.
+            unanswered = [item for _, items in self._unanswered for item in items]
+            self._outbox = unanswered + self._outbox
+            self._unanswered.clear()
+            self._number = 0
+        while self._unanswered and self._unanswered[0][0] <= packet.reports:
+            self._unanswered.pop(0)
+        for recorded in packet.events:
+            self._apply(recorded)
+            if self.over:
+                return
+        self._take_up()
+
+    def _apply(self, recorded: e.Recorded) -> None:
+        if isinstance(recorded.event, e.CLOSING) or isinstance(recorded.event, e.RunPaused):
+            self.drop()
+            return
+        if self._execution is None or self._paused:
+            return
+        try:
+            self._execution.apply(recorded)
+        except Exception as error:
+            self._pause(error)
+
+    def pause(self, error: Exception) -> None:
+        """The run cannot go on here until somebody decides: say why."""
+        self._pause(error)
+        self._take_up()
+
+    def _pause(self, error: Exception) -> None:
+        self._paused = True
+        difference = error.difference if isinstance(error, HistoryMismatch) else {}
+        reason = str(error)
+        if not isinstance(error, FlowbookError):
+            failure = failure_of(error)
+            reason = f"the module could not be run: {failure.type}: {failure.message}"
+        self._outbox.append(
+            e.RunPaused(reason=reason, difference=difference if isinstance(difference, dict) else {})
+        )
+        self._stop_attempts()
+        if self._execution is not None:
+            self._execution.close()
+            self._execution.items.clear()
+
+    def _take_up(self) -> None:
+        execution = self._execution
+        if execution is None:
+            return
+        for key in execution.stops:
+            attempt = self.attempts.get(key)
+            if attempt is not None:
+                attempt.scope.cancel()
+        execution.stops.clear()
+        calls, execution.calls = execution.calls, []
+        assert self._module is not None
+        for call in calls:
+            self._begin(call, self._module)
+        self._outbox += execution.items
+        execution.items.clear()
+        self.idle_since = time.monotonic()
+
+    def _begin(self, call: StepCall, module: LoadedModule) -> None:
+        current = self.attempts.get(call.key)
+        if current is not None and current.call.attempt >= call.attempt:
+            return
+        attempt = Attempt(call, module.places, self._files)
+        self.attempts[call.key] = attempt
+        self._start(self, attempt)
+
+    # From its attempts
+
+    def ended(self, attempt: Attempt, outcome: ReportItem | None) -> None:
+        """An attempt has ended; ``outcome`` is None where it was stopped."""
+        if self.attempts.get(attempt.call.key) is attempt:
+            del self.attempts[attempt.call.key]
+        if self.over or self._paused:
+            return
+        command = attempt.call.command
+        if outcome is None:
+            outcome = e.StepCancelled(
+                key=command.key, step=command.step.name, attempt=attempt.call.attempt, item=command.item
+            )
+        self._outbox.append(outcome)
+
+    def announce(self, attempt: Attempt) -> None:
+        """An attempt has been running for a while: note it, and what it has shown."""
+        if self.over or self._paused or attempt.began is None:
+            return
+        if not attempt.announced:
+            self._outbox.append(attempt.started(self._worker))
+        shown = attempt.shown()
+        if shown is not None:
+            self._outbox.append(shown)
+
+    # To the engine
+
+    def report(self) -> RunReport | None:
+        """What is to be said now, or None."""
+        if not self._outbox or self.over:
+            return None
+        self._number += 1
+        items, self._outbox = self._outbox, []
+        self._unanswered.append((self._number, items))
+        return RunReport(self.run, self.lease, self._number, tuple(items))
+
+    def releasable(self, now: float) -> bool:
+        """True when nothing here would be lost or delayed by dropping the run."""
+        if self.over or self._paused or self._execution is None or self._outbox or self._unanswered:
+            return False
+        if self._execution.calls or self._execution.items or self._execution.closed:
+            return False
+        return all(attempt.call.not_before > now + LONG_WAIT for attempt in self.attempts.values())
+
+    def release(self) -> Released:
+        """Drop the run from memory; the engine brings it back when there is something to do."""
+        packet = Released(self.run, self.lease, self.seq)
+        self.drop()
+        return packet
+
+    def drop(self) -> None:
+        """Stop everything; nothing more is said."""
+        self.over = True
+        self._stop_attempts()
+        if self._execution is not None:
+            self._execution.close()
+
+    def _stop_attempts(self) -> None:
+        for attempt in list(self.attempts.values()):
+            attempt.scope.cancel()
+
+
+async def run_attempt(held: HeldRun, attempt: Attempt, wake: Callable[[], None]) -> None:
+    """Run one attempt and put its outcome where the next report takes it."""
+    outcome = await attempt.run()
+    with anyio.CancelScope(shield=True):
+        held.ended(attempt, outcome)
+        wake()

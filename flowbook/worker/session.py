@@ -1,0 +1,249 @@
+"""The worker's connection: what the engine sends goes to the held runs, what they have to say goes back.
+
+Losing the connection without a goodbye means that the engine crashed: steps run on, the engine is brought back,
+and what it has not answered is said again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from flowbook.client import launch
+from flowbook.core.events import Place
+from flowbook.core.ids import Digest, RunId, WorkerId
+from flowbook.errors import EngineUnavailable
+from flowbook.store.values import ValueFiles
+from flowbook.wire.protocol import (
+    Activate,
+    Alive,
+    Commit,
+    Evict,
+    Goodbye,
+    Inspect,
+    ModuleSource,
+    NeedModule,
+    Packet,
+    ToWorker,
+    Unpacker,
+    WorkerHello,
+    pack,
+    to_worker_decoder,
+)
+from flowbook.worker import modules
+from flowbook.worker.attempts import Attempt
+from flowbook.worker.held import HeldRun, run_attempt
+from flowbook.worker.inspection import inspect
+
+ANNOUNCE_AFTER = 0.005
+"""Seconds an attempt runs before its start is worth an event of its own."""
+
+KEEP_IDLE = 5.0
+"""Seconds an idle run stays in memory, so that the next signal finds it there."""
+
+KEEP_COUNT = 200
+"""Idle runs kept in memory at most."""
+
+RETURN_WITHIN = 60.0
+"""Seconds to try to find an engine before leaving."""
+
+
+class Session:
+    """One worker process."""
+
+    def __init__(self, home: Path, queues: tuple[str, ...], *, always_evict: bool = False) -> None:
+        self.home = home
+        self.queues = queues
+        self.worker = WorkerId(f"{os.getpid()}-{uuid.uuid4().hex[:8]}")
+        self.place = Place(os.getcwd(), sys.executable)
+        self._files = ValueFiles(home)
+        self._keep = 0.0 if always_evict else KEEP_IDLE
+        self._held: dict[RunId, HeldRun] = {}
+        self._waiting: dict[Digest, list[Activate | Inspect]] = {}
+        self._out: list[Packet] = []
+        self._awake = anyio.Event()
+        self._stopped = False
+        self._tasks: anyio.abc.TaskGroup
+
+    async def run(self) -> None:
+        """Serve until the engine says goodbye, or none can be found."""
+        async with anyio.create_task_group() as self._tasks:
+            self._tasks.start_soon(self._tend)
+            while not self._stopped:
+                address = await self._find_engine()
+                if address is None:
+                    break
+                await self._serve(address)
+                if not self._stopped:
+                    await anyio.sleep(0.3)
+            for held in self._held.values():
+                held.drop()
+            self._tasks.cancel_scope.cancel()
+
+    async def _find_engine(self) -> launch.Address | None:
+        deadline = time.monotonic() + RETURN_WITHIN
+        while time.monotonic() < deadline and self.home.exists():
+            with suppress(EngineUnavailable, OSError):
+                return await anyio.to_thread.run_sync(launch.ensure_engine, self.home)
+            await anyio.sleep(1.0)
+        return None
+
+    async def _serve(self, address: launch.Address) -> None:
+        try:
+            stream = await anyio.connect_unix(address.socket)
+        except OSError:
+            return
+        self._out.clear()
+        self._waiting.clear()
+        holding = {run: held.seq for run, held in self._held.items()}
+        hello = WorkerHello(address.token, self.worker, os.getpid(), self.place, self.queues, holding)
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError):
+            async with stream, anyio.create_task_group() as tasks:
+                await stream.send(pack(hello))
+                tasks.start_soon(self._write, stream)
+                unpacker = Unpacker()
+                while True:
+                    for body in unpacker.feed(await stream.receive(1 << 20)):
+                        self._receive(to_worker_decoder.decode(body))
+                    if self._stopped:
+                        break
+                tasks.cancel_scope.cancel()
+
+    async def _write(self, stream: anyio.abc.ByteSendStream) -> None:
+        while True:
+            await self._awake.wait()
+            self._awake = anyio.Event()
+            frames = [pack(packet) for packet in self._out]
+            self._out.clear()
+            for held in list(self._held.values()):
+                report = held.report()
+                if report is not None:
+                    frames.append(pack(report))
+            if frames:
+                await stream.send(b"".join(frames))
+
+    def _wake(self) -> None:
+        self._awake.set()
+
+    def _send(self, packet: Packet) -> None:
+        self._out.append(packet)
+        self._awake.set()
+
+    # What the engine says
+
+    def _receive(self, packet: ToWorker) -> None:
+        match packet:
+            case Commit():
+                held = self._held.get(packet.run)
+                if held is not None:
+                    held.commit(packet)
+                    self._forget_if_over(held)
+                    self._awake.set()
+            case Activate() | Inspect():
+                self._with_module(packet)
+            case Evict():
+                held = self._held.pop(packet.run, None)
+                if held is not None:
+                    held.drop()
+            case ModuleSource():
+                self._module_arrived(packet)
+            case Goodbye():
+                self._stopped = True
+                if packet.reason:
+                    sys.stderr.write(f"the engine ended the connection: {packet.reason}\n")
+
+    def _with_module(self, packet: Activate | Inspect) -> None:
+        module = modules.loaded(packet.module)
+        if module is not None:
+            self._act(packet, module)
+            return
+        waiting = self._waiting.setdefault(packet.module, [])
+        waiting.append(packet)
+        if len(waiting) == 1:
+            self._send(NeedModule(packet.module))
+
+    def _module_arrived(self, packet: ModuleSource) -> None:
+        waiting = self._waiting.pop(packet.module.digest, [])
+        try:
+            module = modules.load(packet.module)
+        except (Exception, SystemExit) as error:
+            for asked in waiting:
+                self._cannot_load(asked, error)
+            return
+        for asked in waiting:
+            self._act(asked, module)
+
+    def _act(self, packet: Activate | Inspect, module: modules.LoadedModule) -> None:
+        if isinstance(packet, Inspect):
+            self._send(inspect(packet, module, self._files))
+            return
+        held = self._hold(packet)
+        held.activate(packet, module)
+        self._forget_if_over(held)
+        self._awake.set()
+
+    def _cannot_load(self, packet: Activate | Inspect, error: BaseException) -> None:
+        if isinstance(packet, Inspect):
+            self._send(inspect(packet, None, self._files, error))
+            return
+        self._hold(packet).pause(error if isinstance(error, Exception) else RuntimeError(f"it called exit: {error}"))
+        self._awake.set()
+
+    def _hold(self, packet: Activate) -> HeldRun:
+        before = self._held.pop(packet.run, None)
+        if before is not None:
+            before.drop()
+        held = HeldRun(packet.run, packet.lease, self.worker, self._files, self._begin)
+        self._held[packet.run] = held
+        return held
+
+    def _forget_if_over(self, held: HeldRun) -> None:
+        if held.over and self._held.get(held.run) is held:
+            del self._held[held.run]
+
+    # Attempts and idle runs
+
+    def _begin(self, held: HeldRun, attempt: Attempt) -> None:
+        self._tasks.start_soon(run_attempt, held, attempt, self._wake)
+
+    async def _tend(self) -> None:
+        """Announce what runs for longer, pass on its output, let idle runs go, and leave with the project."""
+        ticks = 0
+        while True:
+            await anyio.sleep(0.05 if self._keep else 0.002)
+            ticks += 1
+            for held in self._held.values():
+                if held.attempts:
+                    self._announce(held, ticks)
+            self._release_idle()
+            if ticks % 20 == 0:
+                self._send(Alive(sum(len(held.attempts) for held in self._held.values())))
+                if not self.home.exists():
+                    self._stopped = True
+                    self._tasks.cancel_scope.cancel()
+
+    def _announce(self, held: HeldRun, ticks: int) -> None:
+        now = time.time()
+        for attempt in held.attempts.values():
+            if attempt.began is None or now - attempt.began < ANNOUNCE_AFTER:
+                continue
+            if not attempt.announced or ticks % 5 == 0:
+                held.announce(attempt)
+                self._awake.set()
+
+    def _release_idle(self) -> None:
+        now, monotonic = time.time(), time.monotonic()
+        idle = [held for held in self._held.values() if held.releasable(now)]
+        excess = len(idle) - KEEP_COUNT
+        for index, held in enumerate(sorted(idle, key=lambda held: held.idle_since)):
+            if index < excess or monotonic - held.idle_since >= self._keep:
+                del self._held[held.run]
+                self._send(held.release())
