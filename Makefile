@@ -1,0 +1,81 @@
+# Everything from a fresh clone: python3 (3.11+), make and node are all it takes.
+# What is installed is remembered by stamp files in .make/; a warm call installs nothing.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+TESTS ?= tests
+EXTENSION := $(shell find extension -type f -not -path '*/node_modules/*' -not -path '*/lib/*' -not -name '*.tsbuildinfo' 2>/dev/null)
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help run lab test check format bench setup clean
+
+help: ## list what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+run: setup ## set up, then run a sample workflow durably in the terminal
+	@$(BIN)/flowbook run sample_notebooks/provision_vm.ipynb
+
+lab: setup ## open JupyterLab with the extension and the sample notebooks
+	@cd sample_notebooks && ../$(BIN)/flowbook lab
+
+test: setup .make/dev .make/chromium ## run all tests: unit, process, crash, browser
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+
+check: setup .make/dev ## format, lint, types, import contracts
+	@echo "format"; $(BIN)/ruff format --check .
+	@echo "lint"; $(BIN)/ruff check .
+	@echo "types"; $(BIN)/mypy
+	@echo "contracts"; $(BIN)/lint-imports --no-cache | sed -n '/^Contracts:/,$$p'
+
+format: .make/dev ## format the Python code and fix what lint can fix
+	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format .
+
+bench: setup ## measure what the design promises (docs/benchmarks.md says how to read it)
+	@$(BIN)/python -m benchmarks
+
+setup: .make/python .make/extension ## install everything into .venv and build the extension
+
+clean: ## remove what was installed and built (not the .flowbook state folders)
+	rm -rf .venv .make extension/node_modules extension/lib flowbook/labextension flowbook/widgets/static
+
+# What is installed
+
+.make/venv:
+	@tools/require.sh $(PYTHON)
+	@mkdir -p .make
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@touch $@
+
+.make/python: pyproject.toml | .make/venv
+	@echo "setting up: Python packages (the first time takes a minute or two)"
+	@$(PIP) install -e '.[lab,samples]'
+	@touch $@
+
+.make/dev: pyproject.toml | .make/python
+	@echo "setting up: development tools"
+	@$(PIP) install -e '.[lab,samples,dev]'
+	@touch $@
+
+.make/node: extension/package-lock.json | .make/python
+	@echo "setting up: node packages"
+	@cd extension && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# The second install copies the built extension to where JupyterLab looks for it.
+.make/extension: $(EXTENSION) .make/node
+	@echo "setting up: the JupyterLab extension"
+	@cd extension && npm run --silent build
+	@$(PIP) install --no-deps -e .
+	@touch $@
+
+.make/chromium: | .make/venv
+	@tools/chromium.sh
+	@touch $@
