@@ -54,7 +54,7 @@ class Handle:
 
     def __iter__(self) -> Generator[Handle, None, None]:
         if len(self.outputs) < 2:
-            raise TypeError(f"{self.label} gives one value; unpacking needs @step(outputs=(...)) with two or more names")
+            raise TypeError(f"{self.label} gives one value; to unpack it, name its outputs: @step(outputs=(...))")
         for index, name in enumerate(self.outputs):
             yield _Item(self, index, name)
 
@@ -121,7 +121,11 @@ async def resolved(value: Any) -> Any:
 
 
 def launch(
-    body: Callable[[], Coroutine[Any, Any, Any]], *, after: tuple[Any, ...] = (), label: str, outputs: tuple[str, ...] = ()
+    body: Callable[[], Coroutine[Any, Any, Any]],
+    *,
+    after: tuple[Any, ...] = (),
+    label: str,
+    outputs: tuple[str, ...] = (),
 ) -> Handle:
     """Begin ``body`` as a task of the workflow, once everything in ``after`` is done."""
     execution = current.required(f"{label}.start()")
@@ -252,9 +256,7 @@ class _Work:
         done["outputs"] = self._outputs(result)
         return result
 
-    async def each(
-        self, items: Any, args: tuple[Any, ...], kwargs: dict[str, Any], concurrency: int | None
-    ) -> Any:
+    async def each(self, items: Any, args: tuple[Any, ...], kwargs: dict[str, Any], concurrency: int | None) -> Any:
         (items, *rest), kwargs, reason = await self._inputs((items, *args), kwargs)
         if reason:
             return self._skip(reason)

@@ -160,4 +160,3 @@ def step(
         return Step(target, name, policy, limit, tuple(outputs))
 
     return make if function is None else make(function)
-

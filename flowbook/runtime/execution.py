@@ -90,7 +90,7 @@ class Execution:
         first = shown[0].event
         assert isinstance(first, e.RunStarted)
         if reuse and first.origin is not None:
-            self._reuse = Reuse(reuse, first.origin.run)
+            self._reuse = Reuse(reuse, first.origin.run, shown)
         for recorded in shown:
             self._advance(recorded)
         if not self.closed and not self._expected.closed:
@@ -133,15 +133,6 @@ class Execution:
         """Drop the code: every coroutine is closed, nothing is reported."""
         self.closed = True
         self._view = True
-        for task in self.loop.unfinished():
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-        for task in reversed(self.loop.unfinished()):
-            coroutine = task.get_coro()
-            try:
-                if isinstance(coroutine, Coroutine):
-                    coroutine.close()
-            except (RuntimeError, FlowbookError):
-                continue
         self.loop.close()
         self.steps.clear()
         self.timers.clear()
@@ -263,6 +254,7 @@ class Execution:
 
     def call(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
         """A step is called in the code: its identity is settled now, it begins when it is awaited."""
+        self._require_open()
         site = sites.here(3)
         label = f"{step.name}@{site.label}" if site is not None else step.name
         return self.step(step, args, kwargs, self.key(label), site=site.line if site else 0)
@@ -278,8 +270,6 @@ class Execution:
         site: int = 0,
     ) -> Any:
         """Run a step durably under ``key`` and give its result. A Handle among the arguments is waited for first."""
-        if self.closed:
-            raise GeneratorExit  # clean-up code of a run that leaves memory does nothing
         if any(isinstance(value, Handle) for value in (*args, *kwargs.values())):
             args = tuple([await value if isinstance(value, Handle) else value for value in args])
             kwargs = {name: await value if isinstance(value, Handle) else value for name, value in kwargs.items()}
@@ -313,6 +303,7 @@ class Execution:
 
     def signal(self, name: str) -> asyncio.Future[Any]:
         """A future for the next signal of this name."""
+        self._require_open()
         future = DurableFuture(loop=self.loop)
         waiting = self.inbox.get(name)
         site = sites.here()
@@ -326,6 +317,10 @@ class Execution:
         self.signals[key] = command
         self.note("signal", key, e.SignalAwaited(key=key, name=name, site=command.site))
         return future
+
+    def _require_open(self) -> None:
+        if self.closed:
+            raise GeneratorExit  # clean-up code of a run that leaves memory has nothing to ask for
 
     def note(self, what: str, key: Key, item: ReportItem) -> None:
         """Report ``item`` once: not when re-executing, where the history has it already."""
@@ -380,6 +375,7 @@ class Execution:
 
     def timer_set(self, timer: Timer) -> None:
         """A durable timer: asked for now, fired by an event."""
+        self._require_open()
         site = sites.here(3)
         key = self.key(f"timer@{site.label}" if site else "timer")
         timer.key = key
@@ -400,6 +396,7 @@ class Execution:
 
     def task_created(self, task: Task) -> str:
         """The task's path: its parent's, the call that made it, and how many that call made before."""
+        self._require_open()
         if self.main is None:
             return ""
         site = sites.here(3)
@@ -416,10 +413,7 @@ class Execution:
 
     def failed_silently(self, context: dict[str, Any]) -> None:
         """Exceptions of tasks nobody awaited are part of the code's behaviour; asyncio only logs them."""
-        return None
 
     def _match_timer(self, command: TimerCommand) -> None:
         if self._reuse is not None:
             self._reuse.match_timer(command.key)
-
-

@@ -36,7 +36,8 @@ def stack(execution: Execution, places: Places, decode: Decode) -> tuple[Frame, 
                 frames.append(_workflow_frame(frame, places))
     if frames:
         return tuple(frames)
-    return tuple(frame for failed in list(execution.failures.values())[-1:] for frame in reversed(failed.failure.frames))
+    last = list(execution.failures.values())[-1:]
+    return tuple(frame for failed in last for frame in reversed(failed.failure.frames))
 
 
 def suspended(awaited: Any) -> list[FrameType]:
@@ -46,9 +47,8 @@ def suspended(awaited: Any) -> list[FrameType]:
         frame = next((getattr(awaited, name, None) for name in ("cr_frame", "gi_frame", "ag_frame")), None)
         if frame is not None:
             frames.append(frame)
-        awaited = next(
-            (found for name in ("cr_await", "gi_yieldfrom", "ag_await") if (found := getattr(awaited, name, None))), None
-        )
+        inner = (getattr(awaited, name, None) for name in ("cr_await", "gi_yieldfrom", "ag_await"))
+        awaited = next((found for found in inner if found is not None), None)
         if isinstance(awaited, asyncio.Future):
             break
     return frames
@@ -107,5 +107,3 @@ def _step_frames(execution: Execution, command: StepCommand, places: Places, dec
         for name, value in (*zip(step.parameters, command.arguments, strict=False), *command.keywords.items())
     }
     return [places.frame(step.name, function.co_filename, step.line, local)]
-
-

@@ -14,6 +14,7 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from typing import Any, NoReturn, Protocol
 
 from flowbook.errors import NotDeterministic
@@ -60,8 +61,8 @@ class Handle(asyncio.Handle):
 
     def cancel(self) -> None:
         self._cancelled = True
-        self._callback = None  # type: ignore[assignment]
-        self._args = None
+        self._callback = None
+        self._args = ()
 
 
 class Timer(asyncio.TimerHandle):
@@ -203,7 +204,11 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         task = Task.__new__(Task)
         self._created += 1
         task.number = self._created
-        task.path = self.host.task_created(task)
+        try:
+            task.path = self.host.task_created(task)
+        except GeneratorExit:
+            coro.close()
+            raise
         task.__init__(coro, loop=self, name=named or task.path or "main", **options)  # type: ignore[misc]
         self.tasks.append(task)
         if len(self.tasks) > 64 and not self._created % 64:
@@ -225,8 +230,18 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return self._closed
 
     def close(self) -> None:
+        """End every coroutine where it stands. Its clean-up code finds this loop, which gives it nothing."""
         self._closed = True
         self._ready.clear()
+        outer = asyncio._get_running_loop()
+        asyncio._set_running_loop(self)
+        try:
+            for task in reversed(self.unfinished()):
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                with suppress(Exception, GeneratorExit):
+                    task.get_coro().close()  # type: ignore[union-attr]
+        finally:
+            asyncio._set_running_loop(outer)
 
     def get_debug(self) -> bool:
         return False
@@ -312,3 +327,14 @@ _REFUSED = {
 
 for _name, _instead in _REFUSED.items():
     setattr(DeterministicLoop, _name, _refuse(_name, _instead))
+
+
+def _as_completed(fs: Any, *, timeout: float | None = None) -> Any:
+    """``asyncio.as_completed``, which keeps coroutines in a set: on this loop they become tasks in order first."""
+    if type(asyncio._get_running_loop()) is DeterministicLoop:
+        fs = [asyncio.ensure_future(awaitable) for awaitable in dict.fromkeys(fs)]
+    return _ordinary_as_completed(fs, timeout=timeout)
+
+
+_ordinary_as_completed = asyncio.as_completed
+asyncio.as_completed = asyncio.tasks.as_completed = _as_completed

@@ -87,8 +87,11 @@ def mismatch(reason: str, key: Key, *, recorded: str, asked: str) -> HistoryMism
 class Reuse:
     """Results of the run this one was forked from, taken in the order they had there."""
 
-    def __init__(self, recorded: Iterable[e.Recorded], origin: str) -> None:
+    def __init__(self, recorded: Iterable[e.Recorded], origin: RunId, history: Iterable[e.Recorded]) -> None:
         self.origin = origin
+        own = [mine.event for mine in history]
+        self._steps_taken = {event.seq for event in own if isinstance(event, e.StepReused)}
+        self._signals_taken = {event.id for event in own if isinstance(event, e.SignalReceived)}
         self._entries: list[e.Recorded] = []
         self._by_key: dict[Key, int] = {}
         self._by_content: dict[tuple[str, Digest], deque[int]] = {}
@@ -100,6 +103,8 @@ class Reuse:
 
     def _learn(self, entry: e.Recorded) -> None:
         event, index = entry.event, len(self._entries)
+        if entry.seq in self._steps_taken or self._signal_id(entry) in self._signals_taken:
+            return
         match event:
             case e.StepCompleted() | e.StepReused():
                 self._by_key[event.key] = index
@@ -111,6 +116,9 @@ class Reuse:
             case _:
                 return
         self._entries.append(entry)
+
+    def _signal_id(self, entry: e.Recorded) -> str:
+        return f"{self.origin}:{entry.seq}"
 
     def match_step(self, key: Key, step: str, digest: Digest) -> bool:
         """Look for a result for this command, by key and then by content; True when one will be taken."""
@@ -139,9 +147,9 @@ class Reuse:
     def next(self) -> e.StepReused | e.TimerFired | e.SignalReceived | None:
         """The next fact to take, or None when nothing that is waited for is left."""
         if self._signals and (not self._matched or self._signals[0] < self._matched[0][0]):
-            event = self._entries[self._signals.popleft()].event
-            assert isinstance(event, e.SignalReceived)
-            return event
+            entry = self._entries[self._signals.popleft()]
+            assert isinstance(entry.event, e.SignalReceived)
+            return e.SignalReceived(name=entry.event.name, value=entry.event.value, id=self._signal_id(entry))
         if not self._matched:
             return None
         index, key = heapq.heappop(self._matched)
@@ -155,8 +163,8 @@ class Reuse:
                     step=event.step,
                     value=event.value,
                     digest=event.digest,
-                    run=RunId(self.origin) if isinstance(event, e.StepCompleted) else event.run,
-                    seq=entry.seq if isinstance(event, e.StepCompleted) else event.seq,
+                    run=self.origin,
+                    seq=entry.seq,
                     item=event.item,
                     site=event.site,
                 )

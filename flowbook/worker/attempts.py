@@ -48,7 +48,7 @@ class Attempt:
             self.began = time.time()
             try:
                 value = await self._value()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 return self._failed(error)
             return self._completed(value)
         return None
@@ -117,7 +117,7 @@ class Attempt:
             site=command.site,
         )
 
-    def _failed(self, error: Exception) -> AttemptFailed:
+    def _failed(self, error: BaseException) -> AttemptFailed:
         command = self.call.command
         return AttemptFailed(
             key=command.key,
@@ -154,5 +154,3 @@ class Attempt:
         return e.StepOutput(
             key=command.key, step=command.step.name, attempt=self.call.attempt, output=chunks, item=command.item
         )
-
-

@@ -83,7 +83,7 @@ class HeldRun:
         self._take_up()
 
     def _apply(self, recorded: e.Recorded) -> None:
-        if isinstance(recorded.event, e.CLOSING) or isinstance(recorded.event, e.RunPaused):
+        if isinstance(recorded.event, (*e.CLOSING, e.RunPaused)):
             self.drop()
             return
         if self._execution is None or self._paused:
@@ -105,9 +105,7 @@ class HeldRun:
         if not isinstance(error, FlowbookError):
             failure = failure_of(error)
             reason = f"the module could not be run: {failure.type}: {failure.message}"
-        self._outbox.append(
-            e.RunPaused(reason=reason, difference=difference if isinstance(difference, dict) else {})
-        )
+        self._outbox.append(e.RunPaused(reason=reason, difference=difference if isinstance(difference, dict) else {}))
         self._stop_attempts()
         if self._execution is not None:
             self._execution.close()

@@ -59,7 +59,7 @@ def load(module: Module) -> LoadedModule:
     namespace.__file__ = module.origin or file
     sys.modules[namespace.__name__] = namespace
     try:
-        exec(compile(module.source, file, "exec"), namespace.__dict__)  # noqa: S102 - running user code is the job
+        exec(compile(module.source, file, "exec"), namespace.__dict__)
     except BaseException:
         del sys.modules[namespace.__name__]
         raise
