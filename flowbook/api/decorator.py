@@ -1,0 +1,61 @@
+"""``@workflow`` for people: a workflow that can also be started."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar, overload
+
+from flowbook.api.connection import connect
+from flowbook.api.started import Run
+from flowbook.errors import UserError
+from flowbook.runtime import current, definitions
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Workflow(definitions.Workflow[P, R]):
+    """A workflow. Call it inside another one; ``start`` it from outside."""
+
+    def start(self, *args: Any, id: str | None = None, name: str = "", **kwargs: Any) -> Run:
+        """Start a durable run and give it at once. The same ``id`` with the same arguments is the same run."""
+        from flowbook.api import live
+        from flowbook.api.starting import start
+
+        if current.execution() is not None:
+            raise UserError(
+                f"{self.name}.start() was called inside a workflow, where it would start another run each time the "
+                f"code is re-executed; await {self.name}(...) there instead"
+            )
+        signature = inspect.signature(self.function)
+        reserved = {"id": id, "name": name or None}
+        kwargs |= {key: value for key, value in reserved.items() if key in signature.parameters and value is not None}
+        try:
+            arguments = signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise UserError(f"{self.name}.start(): {error}; it is {self.name}{signature}") from None
+        connection = connect()
+        module, found = live.compiled(self)
+        own_id = None if "id" in signature.parameters else id
+        summary = start(
+            connection, module, found, arguments, id=own_id, name="" if "name" in signature.parameters else name
+        )
+        return Run(summary["id"], connection)
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Start it and wait for its result."""
+        return self.start(*args, **kwargs).result()
+
+
+@overload
+def workflow(function: Callable[P, Coroutine[Any, Any, R]], /) -> Workflow[P, R]: ...
+@overload
+def workflow(*, name: str = "") -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Workflow[P, R]]: ...
+def workflow(function: Callable[..., Any] | None = None, /, *, name: str = "") -> Any:
+    """Make an ``async`` function a durable workflow: ``@workflow`` or ``@workflow(name=...)``."""
+
+    def make(target: Callable[..., Any]) -> Workflow[..., Any]:
+        return Workflow(target, name)
+
+    return make if function is None else make(function)

@@ -1,0 +1,111 @@
+"""The code of a ``@workflow`` that is already loaded, as a module to pin: its file, or the cells that define it.
+
+In a kernel there is no file. There the statements that bind the workflow and every name it uses, and the names those
+use in turn, are collected from the cells that were run, newest first; statements that bind nothing needed stay out.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowbook.core.module import Module, Workflow
+from flowbook.errors import UserError
+from flowbook.runtime import definitions
+
+
+def compiled(workflow: definitions.Workflow[..., Any]) -> tuple[Module, Workflow]:
+    """The module that defines this workflow, and the workflow in it."""
+    from flowbook import compiler
+    from flowbook.api.source import accepted, chosen, compile_file
+
+    name = workflow.function.__module__
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if file is not None and Path(file).suffix == ".py":
+        module = accepted(compile_file(Path(file)), Path(file))
+        return module, chosen(module, workflow.name, file)
+    cells = _cells()
+    if cells is None:
+        raise UserError(
+            f"the code of workflow '{workflow.name}' cannot be read back (it was typed in or made by exec); "
+            "save it in a .py file or a notebook and start it from there"
+        )
+    text = gather(workflow.function.__name__, cells)
+    folder = str(Path.cwd())
+    place = Path(f"the cells of {workflow.name}")
+    module = accepted(compiler.compile_module(text, workflow.name, folder=folder), place)
+    return module, chosen(module, workflow.name, place)
+
+
+def _cells() -> list[str] | None:
+    """What was run in this kernel, as plain Python, oldest first."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return None if shell is None else list(shell.history_manager.input_hist_parsed)
+
+
+@dataclass(frozen=True)
+class _Statement:
+    cell: int
+    line: int
+    text: str
+    reads: frozenset[str]
+
+
+def gather(name: str, cells: list[str]) -> str:
+    """Python text that defines ``name``: the newest statement that binds it, and all that it needs."""
+    binding = _bindings(cells)
+    if name not in binding:
+        raise UserError(f"no cell that was run defines '{name}'; run the cell that defines it, then start it")
+    needed, found = [name], {}
+    while needed:
+        wanted = needed.pop()
+        if wanted in found or wanted not in binding:
+            continue
+        found[wanted] = binding[wanted]
+        needed += sorted(binding[wanted].reads)
+    ordered = sorted(set(found.values()), key=lambda s: (s.cell, s.line))
+    return "\n\n".join(statement.text for statement in ordered) + "\n"
+
+
+def _bindings(cells: list[str]) -> dict[str, _Statement]:
+    """The newest top-level statement that binds each name."""
+    binding: dict[str, _Statement] = {}
+    for number, cell in enumerate(cells):
+        try:
+            tree = ast.parse(cell)
+        except SyntaxError:
+            continue
+        lines = cell.splitlines()
+        for node in tree.body:
+            bound = _bound(node)
+            if not bound:
+                continue
+            decorators = getattr(node, "decorator_list", [])
+            first = min([node.lineno, *(d.lineno for d in decorators)])
+            text = "\n".join(lines[first - 1 : node.end_lineno])
+            binding.update(dict.fromkeys(bound, _Statement(number, first, text, _reads(node))))
+    return binding
+
+
+def _bound(node: ast.stmt) -> set[str]:
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return {name}
+        case ast.Import(names=names):
+            return {alias.asname or alias.name.partition(".")[0] for alias in names}
+        case ast.ImportFrom(names=names):
+            return {alias.asname or alias.name for alias in names}
+        case ast.Assign() | ast.AnnAssign():
+            return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        case _:
+            return set()
+
+
+def _reads(node: ast.stmt) -> frozenset[str]:
+    names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    return frozenset(names - set(dir(builtins)))

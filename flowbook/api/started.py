@@ -1,0 +1,195 @@
+"""A run in one's hand: its state, its result, its past, and what can be done to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from flowbook.api.connection import Connection, connect
+from flowbook.api.moment import Moment, Values, clip, shown
+from flowbook.core import events as e
+from flowbook.errors import FlowbookError, RunCancelled, RunFailed
+
+if TYPE_CHECKING:
+    from flowbook.api.fork import Fork
+    from flowbook.wire.calls import Summary
+
+POLL = 60.0
+OPEN = ("running", "waiting")
+
+
+class History(list[e.Recorded]):
+    """A run's events, oldest first; shows as a table."""
+
+    def __repr__(self) -> str:
+        if not self:
+            return "no events"
+        first = self[0].time
+        return "\n".join(f"{r.seq:>5}  +{r.time - first:8.3f}s  {describe(r.event)}" for r in self)
+
+
+class Run:
+    """One execution of a workflow. Getting one is free: it is asked for when something is asked of it."""
+
+    def __init__(self, id: str, connection: Connection | None = None) -> None:
+        self.id = id
+        self._connection = connection or connect()
+        self._client = self._connection.client
+
+    @property
+    def summary(self) -> Summary:
+        """The run in a few words, as the engine tells it now."""
+        return self._client.run(self.id)
+
+    @property
+    def status(self) -> str:
+        """running, waiting, paused, succeeded, failed or cancelled."""
+        return self.summary["status"]
+
+    @property
+    def workflow(self) -> str:
+        """Name of the workflow."""
+        return self.summary["workflow"]
+
+    def wait(self, timeout: float | None = None) -> str:
+        """Wait until the run has ended or paused, or the time is up; gives its status then."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = POLL if deadline is None else min(POLL, max(0.0, deadline - time.monotonic()))
+            status = self._client.wait(self.id, left)["status"]
+            if status not in OPEN or (deadline is not None and time.monotonic() >= deadline):
+                return status
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the workflow returned, once it has.
+
+        Raises RunFailed, RunCancelled, TimeoutError, or FlowbookError when the run is paused.
+        """
+        status = self.wait(timeout)
+        summary = self.summary
+        if status == "succeeded":
+            return None if summary["result"] is None else self._connection.decode(summary["result"])
+        if status == "failed":
+            raise RunFailed(failure_text(summary), summary["error"])
+        if status == "cancelled":
+            raise RunCancelled(f"run {self.id} was cancelled" + (f": {summary['reason']}" if summary["reason"] else ""))
+        if status == "paused":
+            raise FlowbookError(f"run {self.id} is paused: {summary['reason']}. run.resume() goes on")
+        raise TimeoutError(f"run {self.id} is still {status} after {timeout:g} s; it goes on without you")
+
+    @property
+    def history(self) -> History:
+        """Every event so far."""
+        return History(self._client.history(self.id))
+
+    @property
+    def events(self) -> History:
+        """The same as ``history``."""
+        return self.history
+
+    def view(self, at: int | None = None) -> dict[str, Any]:
+        """What displays draw, now or as of an event: plain data."""
+        return self._client.view(self.id, at)
+
+    def watch(self) -> Iterator[dict[str, Any]]:
+        """Views as they change, until the run ends."""
+        from flowbook.core.view import patched
+
+        view: dict[str, Any] = {}
+        for update in self._client.watch(self.id):
+            view = update["view"] if "view" in update else patched(view, update["patch"])
+            yield view
+
+    def at(self, event: int) -> Moment:
+        """The stack and the values as of an event. Runs no step and changes nothing."""
+        found = self._client.at(self.id, event)
+        return Moment(self.id, found["event"], tuple(found["stack"]), Values(found["values"], self._connection))
+
+    def signal(self, name: str, value: Any = None, id: str = "") -> Run:
+        """Send a signal; it is recorded when this returns. ``id`` makes sending it twice harmless."""
+        self._client.signal(self.id, name, self._connection.encode(value, name), id)
+        return self
+
+    def cancel(self, reason: str = "") -> str:
+        """Ask the run to stop, undoing what it has to; gives "cancelled", "queued" or "already done"."""
+        return self._client.cancel(self.id, reason)["outcome"]
+
+    def resume(self) -> Run:
+        """End a pause."""
+        self._client.resume(self.id)
+        return self
+
+    @property
+    def fork(self) -> Fork:
+        """``run.fork(step=..., notebook=...)`` starts a new run from this one; ``run.fork.plan(...)`` only plans."""
+        from flowbook.api.fork import Fork
+
+        return Fork(self.id, self._connection)
+
+    def timeline(self) -> Any:
+        """When each step ran, as a picture."""
+        from flowbook import widgets
+
+        return widgets.timeline(self.view())
+
+    def __repr__(self) -> str:
+        try:
+            return f"<run {one_line(self.summary, self._connection)}>"
+        except FlowbookError as error:
+            return f"<run {self.id}: {error}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        from flowbook import widgets
+
+        try:
+            return widgets.mimebundle(self)
+        except FlowbookError:
+            return {"text/plain": repr(self)}
+
+
+def one_line(summary: Summary, connection: Connection) -> str:
+    """Id, status, and the result or what went wrong."""
+    text = f"{summary['id']} {summary['status']}"
+    if summary["status"] == "succeeded" and summary["result"] is not None:
+        return f"{text}: {clip(shown(connection.plain(summary['result'])), 80)}"
+    if summary["error"] is not None:
+        where = f" in {summary['step']}" if summary["step"] else ""
+        return f"{text}{where}: {summary['error'].type}: {clip(summary['error'].message, 80)}"
+    return f"{text}: {summary['reason']}" if summary["reason"] else text
+
+
+def failure_text(summary: Summary) -> str:
+    """What failed, where, and what to do next."""
+    failure = summary["error"]
+    if failure is None:
+        return f"run {summary['id']} failed"
+    step = f"step '{summary['step']}' " if summary["step"] else "the workflow "
+    frame = failure.frames[-1] if failure.frames else None
+    place = (
+        ""
+        if frame is None
+        else f" (cell {frame.number}, line {frame.line})"
+        if frame.cell
+        else f" ({frame.file}:{frame.line})"
+    )
+    retry = f"fork(step='{summary['step']}')" if summary["step"] else "fork()"
+    return f"{step}failed{place}: {failure.type}: {failure.message}. Mend it, then run.{retry} reuses what was done"
+
+
+def describe(event: e.Event) -> str:
+    """An event in one line."""
+    words = [type(event).__name__]
+    for name in ("step", "name", "label", "reason"):
+        text = getattr(event, name, "")
+        if text:
+            words.append(str(text))
+    item, attempt = getattr(event, "item", None), getattr(event, "attempt", 1)
+    if item is not None:
+        words.append(f"[{item}]")
+    if attempt > 1:
+        words.append(f"attempt {attempt}")
+    failure = getattr(event, "failure", None)
+    if failure is not None:
+        words.append(f"- {failure.type}: {clip(failure.message, 60)}")
+    return " ".join(words)
