@@ -18,7 +18,7 @@ _HOME = {
     "random": "flowbook.runtime.primitives",
     "uuid4": "flowbook.runtime.primitives",
     "record": "flowbook.runtime.primitives",
-    "results": "flowbook.runtime.dataflow",
+    "results": "flowbook.runtime.results",
     "display": "flowbook.runtime.output",
     "RetryPolicy": "flowbook.core.retry",
     "workflow": "flowbook.api",
@@ -65,10 +65,10 @@ if TYPE_CHECKING:
     from flowbook.core.retry import RetryPolicy
     from flowbook.errors import FlowbookError, RunCancelled, RunFailed, StepFailed
     from flowbook.jupyter.magics import load_ipython_extension
-    from flowbook.runtime.dataflow import results
     from flowbook.runtime.definitions import step
     from flowbook.runtime.output import display
     from flowbook.runtime.primitives import now, random, record, signal, sleep, uuid4
+    from flowbook.runtime.results import results
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Handles: results that are on their way. Passing one as an argument means "wait for it first".
+"""Steps with conditions: what ``step.when(...).until(...).start(...)`` builds, and how it runs.
 
 Generated modules are written with these; hand-written workflows may use them next to plain ``await``.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import sys
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -17,127 +16,11 @@ from flowbook.core.duration import seconds
 from flowbook.core.ids import Key
 from flowbook.errors import UserError
 from flowbook.runtime import current, sites
+from flowbook.runtime.handles import SKIPPED, Handle, Skipped, launch, resolved
 
 if TYPE_CHECKING:
     from flowbook.runtime.definitions import Step
     from flowbook.runtime.execution import Execution
-
-
-class Skipped:
-    """What a skipped step gives; shows as None."""
-
-    def __repr__(self) -> str:
-        return "skipped"
-
-
-SKIPPED = Skipped()
-
-
-class Handle:
-    """A result on its way. ``await`` it, pass it to a step, or unpack it where the step has several outputs."""
-
-    def __init__(self, label: str, outputs: tuple[str, ...] = ()) -> None:
-        self.label = label
-        self.outputs = outputs
-
-    async def value(self) -> Any:
-        """The result, or SKIPPED."""
-        raise NotImplementedError
-
-    def peek(self) -> tuple[bool, Any]:
-        """Whether the result is there, and what it is."""
-        raise NotImplementedError
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        result = yield from self.value().__await__()
-        return None if result is SKIPPED else result
-
-    def __iter__(self) -> Generator[Handle, None, None]:
-        if len(self.outputs) < 2:
-            raise TypeError(f"{self.label} gives one value; to unpack it, name its outputs: @step(outputs=(...))")
-        for index, name in enumerate(self.outputs):
-            yield _Item(self, index, name)
-
-    def otherwise(self, previous: Any) -> Handle:
-        """``previous`` where this step is skipped."""
-        return _Otherwise(self, previous)
-
-    def __repr__(self) -> str:
-        done, value = self.peek()
-        return f"<{self.label}: {value!r}>" if done else f"<{self.label}: pending>"
-
-
-class _TaskHandle(Handle):
-    def __init__(self, task: asyncio.Task[Any], label: str, outputs: tuple[str, ...]) -> None:
-        super().__init__(label, outputs)
-        self.task = task
-
-    async def value(self) -> Any:
-        return await asyncio.shield(self.task)
-
-    def peek(self) -> tuple[bool, Any]:
-        if not self.task.done() or self.task.cancelled() or self.task.exception() is not None:
-            return False, None
-        return True, self.task.result()
-
-
-class _Item(Handle):
-    def __init__(self, whole: Handle, index: int, name: str) -> None:
-        super().__init__(f"{whole.label}.{name}")
-        self.whole = whole
-        self.index = index
-
-    async def value(self) -> Any:
-        return self._pick(await self.whole.value())
-
-    def peek(self) -> tuple[bool, Any]:
-        done, value = self.whole.peek()
-        return done, self._pick(value) if done else None
-
-    def _pick(self, value: Any) -> Any:
-        return value if value is SKIPPED else value[self.index]
-
-
-class _Otherwise(Handle):
-    def __init__(self, first: Handle, previous: Any) -> None:
-        super().__init__(first.label, first.outputs)
-        self.first = first
-        self.previous = previous
-
-    async def value(self) -> Any:
-        value = await self.first.value()
-        return await resolved(self.previous) if value is SKIPPED else value
-
-    def peek(self) -> tuple[bool, Any]:
-        done, value = self.first.peek()
-        if done and value is SKIPPED:
-            return self.previous.peek() if isinstance(self.previous, Handle) else (True, self.previous)
-        return done, value
-
-
-async def resolved(value: Any) -> Any:
-    """The value itself, or what the Handle gives (SKIPPED included)."""
-    return await value.value() if isinstance(value, Handle) else value
-
-
-def launch(
-    body: Callable[[], Coroutine[Any, Any, Any]],
-    *,
-    after: tuple[Any, ...] = (),
-    label: str,
-    outputs: tuple[str, ...] = (),
-) -> Handle:
-    """Begin ``body`` as a task of the workflow, once everything in ``after`` is done."""
-    execution = current.required(f"{label}.start()")
-
-    async def run() -> Any:
-        for handle in after:
-            await resolved(handle)
-        return await body()
-
-    handle = _TaskHandle(execution.loop.create_task(run()), label, outputs)
-    execution.handles.append(handle.task)
-    return handle
 
 
 class Call:
@@ -383,61 +266,3 @@ async def _all_done(tasks: list[asyncio.Task[Any]]) -> list[Any]:
             task.cancel()
         raise
     return [task.result() for task in tasks]
-
-
-def results(**named: Any) -> Coroutine[Any, Any, dict[str, Any]]:
-    """Wait for everything this workflow has started and give the named values.
-
-    Fails with the first step that fails, after stopping the others and undoing what has an ``undo``, last first.
-    """
-    execution = current.required("results()")
-    execution.named = dict(sys._getframe(1).f_locals)
-    return _results(execution, named)
-
-
-async def _results(execution: Execution, named: dict[str, Any]) -> dict[str, Any]:
-    try:
-        await _first_failure(execution)
-        found = {name: await resolved(value) for name, value in named.items()}
-    except GeneratorExit:  # the run leaves memory; it has not failed
-        raise
-    except BaseException:
-        await _unwind(execution)
-        raise
-    return {name: None if value is SKIPPED else value for name, value in found.items()}
-
-
-async def _first_failure(execution: Execution) -> None:
-    while pending := [task for task in execution.handles if not task.done()]:
-        await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)
-        if any(_failed(task) for task in execution.handles):
-            break
-    for task in execution.handles:
-        if _failed(task):
-            task.result()
-
-
-def _failed(task: asyncio.Task[Any]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)
-
-
-async def _unwind(execution: Execution) -> None:
-    """Stop what still runs and take back what was done; a second cancellation waits until that is finished."""
-    for task in execution.handles:
-        task.cancel()
-    unwinding = execution.loop.create_task(_undo_all(execution))
-    while not unwinding.done():
-        try:
-            await asyncio.shield(unwinding)
-        except asyncio.CancelledError:
-            continue
-    unwinding.result()
-
-
-async def _undo_all(execution: Execution) -> None:
-    while execution.undos:
-        try:
-            await execution.undos.pop()()
-        except Exception as error:
-            # The history holds the failed undo; the run still ends with what made it fail.
-            execution.undo_failures.append(error)

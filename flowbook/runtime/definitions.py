@@ -16,7 +16,8 @@ from flowbook.core.duration import seconds
 from flowbook.core.retry import ONCE, RetryPolicy
 from flowbook.errors import UserError
 from flowbook.runtime import current
-from flowbook.runtime.dataflow import Call, Handle
+from flowbook.runtime.dataflow import Call
+from flowbook.runtime.handles import Handle
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -17,16 +17,14 @@ from flowbook.core import keys
 from flowbook.core.ids import Key
 from flowbook.core.messages import ReportItem
 from flowbook.core.value import Value
-from flowbook.errors import FlowbookError
 from flowbook.runtime import outcomes, sites
-from flowbook.runtime.commands import Argument, DurableFuture, SignalCommand, StepCall, StepCommand, TimerCommand
-from flowbook.runtime.dataflow import Handle
+from flowbook.runtime.commands import DurableFuture, SignalCommand, StepCall, StepCommand, TimerCommand
 from flowbook.runtime.definitions import Step, Workflow
+from flowbook.runtime.handles import Handle
 from flowbook.runtime.loop import DeterministicLoop, Task, Timer
 from flowbook.runtime.replay import Expectations, Reuse, mismatch
+from flowbook.runtime.values import Values
 from flowbook.wire import codec
-
-_IMMUTABLE = (str, int, float, bool, type(None))
 
 
 class Execution:
@@ -65,11 +63,9 @@ class Execution:
         self.cancelling = False
         self.seq = 0
         self._now = 0.0
-        self.save = save
-        self._load = load
+        self.values = Values(save, load)
         self._view = view
         self._visits: dict[tuple[str, str], int] = {}
-        self._known: dict[int, tuple[Any, Value]] = {}
         self._abandoned: set[Key] = set()
         self._expected = Expectations(())
         self._reuse: Reuse | None = None
@@ -167,7 +163,7 @@ class Execution:
                 command = self._answered(event)
                 if command is not None:
                     self.latest[event.step] = (command.step.outputs, event.value)
-                    command.future.set_result(self.decoded(event.value))
+                    command.future.set_result(self.values.decoded(event.value))
             case e.StepFailed():
                 self.failures[event.key] = event
                 command = self._answered(event)
@@ -192,7 +188,7 @@ class Execution:
 
     def _start(self, event: e.RunStarted) -> None:
         self.run = event.seed or event.run
-        arguments = {name: self.decoded(value) for name, value in event.arguments.items()}
+        arguments = {name: self.values.decoded(value) for name, value in event.arguments.items()}
 
         async def main() -> Any:
             return await self.workflow.function(**arguments)
@@ -226,7 +222,7 @@ class Execution:
         for key, command in self.signals.items():
             if command.name == event.name:
                 del self.signals[key]
-                command.future.set_result(self.decoded(event.value))
+                command.future.set_result(self.values.decoded(event.value))
                 return
         self.inbox.setdefault(event.name, deque()).append(event.value)
 
@@ -248,7 +244,7 @@ class Execution:
         self.items.append(outcomes.closing(task, self.cancelling, functools.partial(self._encode_result), self.places))
 
     def _encode_result(self, value: Any) -> Value:
-        return codec.encode(value, self.save, f"result of {self.workflow.name}")
+        return codec.encode(value, self.values.save, f"result of {self.workflow.name}")
 
     # What the code asks for
 
@@ -274,8 +270,8 @@ class Execution:
             args = tuple([await value if isinstance(value, Handle) else value for value in args])
             kwargs = {name: await value if isinstance(value, Handle) else value for name, value in kwargs.items()}
         parts: list[bytes] = []
-        arguments = tuple(self._argument(value, step, parts) for value in args)
-        keywords = {name: self._argument(value, step, parts, name) for name, value in kwargs.items()}
+        arguments = tuple(self.values.argument(value, parts, "", step.name) for value in args)
+        keywords = {name: self.values.argument(value, parts, name, step.name) for name, value in kwargs.items()}
         digest = keys.digest(step.name, parts)
         future = DurableFuture(loop=self.loop)
         command = StepCommand(key, step, future, digest, arguments, keywords, item, site)
@@ -285,13 +281,6 @@ class Execution:
         if self._live and not self._view:
             self._dispatch(command)
         return await future
-
-    def decoded(self, value: Value) -> Any:
-        """The Python value; remembered, so that passing it on does not encode it again."""
-        decoded = codec.decode(value, self._load)
-        if value.file or value.codec != "json":
-            self._known[id(decoded)] = (decoded, value)
-        return decoded
 
     def key(self, label: str) -> Key:
         """The key of the next command with this label in the current task."""
@@ -310,7 +299,7 @@ class Execution:
         key = self.key(f"signal.{name}@{site.label}" if site else f"signal.{name}")
         self._expected.met(key)
         if waiting:
-            future.set_result(self.decoded(waiting.popleft()))
+            future.set_result(self.values.decoded(waiting.popleft()))
             return future
         command = SignalCommand(key, name, future, site.line if site else 0)
         future.abandoned = functools.partial(self._abandon_signal, command)
@@ -326,19 +315,6 @@ class Execution:
         """Report ``item`` once: not when re-executing, where the history has it already."""
         if not self._view and not self._expected.is_noted(what, key):
             self.items.append(item)
-
-    def _argument(self, value: Any, step: Step[..., Any], parts: list[bytes], name: str = "") -> Any:
-        parts.append(name.encode())
-        if type(value) in _IMMUTABLE:
-            parts.append(repr(value).encode())
-            return value
-        known = self._known.get(id(value))
-        if known is None or known[0] is not value:
-            encoded = codec.encode(value, self.save, f"argument {name} of {step.name}".replace("  ", " "))
-        else:
-            encoded = known[1]
-        parts.append(codec.fingerprint(encoded))
-        return Argument(encoded)
 
     def _dispatch(self, command: StepCommand) -> None:
         if command.future.done():

@@ -16,9 +16,9 @@ from flowbook.core.value import Value
 from flowbook.errors import FlowbookError
 from flowbook.runtime import sites
 from flowbook.runtime.commands import Argument, StepCommand
-from flowbook.runtime.dataflow import SKIPPED, Handle
 from flowbook.runtime.definitions import Step, Workflow
 from flowbook.runtime.execution import Execution
+from flowbook.runtime.handles import SKIPPED, Handle
 from flowbook.runtime.outcomes import Places
 from flowbook.wire import codec
 
@@ -78,8 +78,8 @@ def values(execution: Execution, save: codec.Save) -> dict[str, Value]:
 def _outputs(step: str, outputs: tuple[str, ...], value: Value, execution: Execution) -> dict[str, Value]:
     if len(outputs) < 2:
         return {outputs[0] if outputs else step: value}
-    parts = execution.decoded(value)
-    return {name: codec.encode(part, execution.save) for name, part in zip(outputs, parts, strict=True)}
+    parts = execution.values.decoded(value)
+    return {name: codec.encode(part, execution.values.save) for name, part in zip(outputs, parts, strict=True)}
 
 
 def _is_data(name: str, value: Any) -> bool:

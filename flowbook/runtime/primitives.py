@@ -11,8 +11,8 @@ from typing import Any
 
 from flowbook.core.duration import seconds
 from flowbook.runtime import current, sites
-from flowbook.runtime.dataflow import Handle, launch
 from flowbook.runtime.definitions import Step
+from flowbook.runtime.handles import Handle, launch
 
 
 class _Signal:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.runtime.driver import Driver
 
 from flowbook.core import events as e
 from flowbook.core.ids import RunId, Seq
 from flowbook.errors import UserError
-from flowbook.runtime.dataflow import results
 from flowbook.runtime.definitions import step
 from flowbook.runtime.primitives import signal, sleep
+from flowbook.runtime.results import results
+from tests.runtime.driver import Driver
 
 pytestmark = pytest.mark.parametrize("evict", [False, True], ids=["held", "evicted"])
 

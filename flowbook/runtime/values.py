@@ -1,0 +1,45 @@
+"""The values an execution meets: decoded for the code, encoded for its steps, neither twice where that costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowbook.core.value import Value
+from flowbook.runtime.commands import Argument
+from flowbook.wire import codec
+
+_IMMUTABLE = (str, int, float, bool, type(None))
+
+
+class Values:
+    """Moves values between events and code. ``save`` and ``load`` move the bytes of long ones."""
+
+    def __init__(self, save: codec.Save, load: codec.Load) -> None:
+        self.save = save
+        self.load = load
+        self._known: dict[int, tuple[Any, Value]] = {}
+
+    def decoded(self, value: Value) -> Any:
+        """The Python value; a costly one is remembered, so that passing it on does not encode it again."""
+        decoded = codec.decode(value, self.load)
+        if value.file or value.codec != "json":
+            self._known[id(decoded)] = (decoded, value)
+        return decoded
+
+    def argument(self, value: Any, parts: list[bytes], name: str, step: str) -> Any:
+        """What a step is given for ``value``; what it adds to the command's digest goes to ``parts``.
+
+        Raises UnsavableValue naming the argument and the step.
+        """
+        parts.append(name.encode())
+        if type(value) in _IMMUTABLE:
+            parts.append(repr(value).encode())
+            return value
+        known = self._known.get(id(value))
+        encoded = (
+            known[1]
+            if known is not None and known[0] is value
+            else codec.encode(value, self.save, f"{name} given to {step}".lstrip())
+        )
+        parts.append(codec.fingerprint(encoded))
+        return Argument(encoded)

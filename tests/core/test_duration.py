@@ -1,0 +1,41 @@
+"""Durations as people write them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowbook.core.duration import seconds, spoken
+from flowbook.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("written", "length"),
+    [
+        (5, 5.0),
+        (0.5, 0.5),
+        ("5", 5.0),
+        ("250ms", 0.25),
+        ("30s", 30.0),
+        ("10m", 600.0),
+        ("1h30m", 5400.0),
+        ("1h 30m", 5400.0),
+        ("1d", 86400.0),
+        ("1w", 604800.0),
+        ("1.5h", 5400.0),
+    ],
+)
+def test_written_durations(written: float | str, length: float) -> None:
+    assert seconds(written) == length
+
+
+@pytest.mark.parametrize("written", ["", "soon", "5 parsecs", "10x", -1, float("nan"), "h", "1h-2m"])
+def test_what_is_no_duration_says_how_to_write_one(written: float | str) -> None:
+    with pytest.raises(UserError, match="duration"):
+        seconds(written)
+
+
+@given(st.integers(1, 10_000_000))
+def test_spoken_durations_are_read_back(length: int) -> None:
+    assert seconds(spoken(length)) == length
