@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowbook.api.connection import Connection, connect
 from flowbook.api.moment import Moment, Values, clip, shown
 from flowbook.core import events as e
+from flowbook.core.failure import Failure
 from flowbook.errors import FlowbookError, RunCancelled, RunFailed
 
 if TYPE_CHECKING:
@@ -165,16 +166,17 @@ def failure_text(summary: Summary) -> str:
     if failure is None:
         return f"run {summary['id']} failed"
     step = f"step '{summary['step']}' " if summary["step"] else "the workflow "
-    frame = failure.frames[-1] if failure.frames else None
-    place = (
-        ""
-        if frame is None
-        else f" (cell {frame.number}, line {frame.line})"
-        if frame.cell
-        else f" ({frame.file}:{frame.line})"
-    )
+    place = failure_place(failure)
     retry = f"fork(step='{summary['step']}')" if summary["step"] else "fork()"
     return f"{step}failed{place}: {failure.type}: {failure.message}. Mend it, then run.{retry} reuses what was done"
+
+
+def failure_place(failure: Failure) -> str:
+    """Where it was raised, in brackets; "" where that is not known."""
+    if not failure.frames:
+        return ""
+    frame = failure.frames[-1]
+    return f" (cell {frame.number}, line {frame.line})" if frame.cell else f" ({frame.file}:{frame.line})"
 
 
 def describe(event: e.Event) -> str:

@@ -1,0 +1,115 @@
+"""``runs``, ``show``, ``at`` and ``sql``: read what is recorded."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+from flowbook.api.connection import Connection, connect
+from flowbook.api.moment import Moment, Values, clip
+from flowbook.cli import shapes, steps, terminal
+from flowbook.core.duration import spoken
+
+if TYPE_CHECKING:
+    from flowbook.wire.calls import Summary
+
+
+def runs(options: Namespace) -> int:
+    """``flowbook runs``."""
+    connection = connect()
+    found = connection.client.runs(options.limit, options.status)
+    if options.json:
+        shapes.emit([shapes.run(summary, connection) for summary in found])
+    elif not found:
+        print("no runs yet; flowbook run FILE starts one")
+    else:
+        colour, now = terminal.has_colour(sys.stdout), terminal.now()
+        rows = [_row(summary, now) for summary in found]
+        print(table(("run", "status", "started", "took", "workflow", ""), rows, colour))
+    return 0
+
+
+def _row(summary: Summary, now: float) -> tuple[str, ...]:
+    took = spoken(max(0.0, (summary["ended"] or now) - summary["started"]))
+    note = ""
+    if summary["error"] is not None:
+        where = f"{summary['step']}: " if summary["step"] else ""
+        note = clip(f"{where}{summary['error'].type}: {summary['error'].message}", 60)
+    elif summary["waits"]:
+        note = "waits for " + ", ".join(w["name"] or w["kind"] for w in summary["waits"][:3])
+    elif summary["reason"]:
+        note = clip(summary["reason"], 60)
+    status = summary["status"]
+    ago = f"{spoken(max(0.0, now - summary['started']))} ago"
+    return summary["id"], f"{steps.GLYPHS.get(status, '')} {status}", ago, took, summary["workflow"], note
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]], colour: bool = False) -> str:
+    """Columns as wide as they need to be; the second is a status."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)).rstrip()]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        cells[1] = steps.painted(cells[1], row[1].rpartition(" ")[2], colour)
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def show(options: Namespace) -> int:
+    """``flowbook show``."""
+    from flowbook.cli.running import ending
+
+    connection = connect()
+    summary = connection.client.run(options.run)
+    view = connection.client.view(options.run)
+    if options.json:
+        shapes.emit({**shapes.run(summary, connection), "steps": {n: _step(s) for n, s in view["steps"].items()}})
+        return 0
+    width, _ = terminal.size()
+    print("\n".join(steps.lines(view, terminal.now(), width=width, colour=terminal.has_colour(sys.stdout))))
+    if summary["origin"]:
+        print(f"\nforked from {summary['origin']['run']} at event {summary['origin']['seq']}")
+    if summary["status"] in ("running", "waiting"):
+        print(_open(summary))
+    else:
+        print(f"\n{ending(summary, connection)}")
+    return 0
+
+
+def _step(step: dict[str, Any]) -> dict[str, Any]:
+    kept = ("status", "attempt", "started", "ended", "retry_at", "reason", "items", "error", "values")
+    return {key: step[key] for key in kept if key in step}
+
+
+def _open(summary: Summary) -> str:
+    lines = [""]
+    for wait in summary["waits"]:
+        if wait["kind"] == "signal":
+            lines.append(f"waits for signal '{wait['name']}':  flowbook signal {summary['id']} {wait['name']} true")
+    lines.append(f"event {summary['seq']} is the last so far; follow it with  flowbook watch {summary['id']}")
+    return "\n".join(lines)
+
+
+def at(options: Namespace) -> int:
+    """``flowbook at``."""
+    connection = connect()
+    found = connection.client.at(options.run, options.event)
+    if options.json:
+        shapes.emit(shapes.moment(found, connection))
+    else:
+        print(Moment(options.run, found["event"], tuple(found["stack"]), Values(found["values"], connection)))
+    return 0
+
+
+def sql(options: Namespace) -> int:
+    """``flowbook sql``."""
+    from flowbook.api.project import Rows
+
+    connection: Connection = connect()
+    answer = connection.client.sql(options.query, options.limit)
+    if options.json:
+        shapes.emit(answer)
+    else:
+        print(Rows([column["name"] for column in answer["columns"]], answer["rows"], answer.get("more", False)))
+    return 0

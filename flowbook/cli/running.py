@@ -1,0 +1,206 @@
+"""``run``, ``watch`` and ``fork``: start something, or not, and follow it to its end."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from flowbook.api.connection import Connection, connect
+from flowbook.api.started import POLL, Run
+from flowbook.cli import shapes, steps, terminal
+from flowbook.errors import FlowbookError
+
+if TYPE_CHECKING:
+    from flowbook.wire.calls import Summary
+
+SUCCEEDED, FAILED, DETACHED = 0, 1, 130
+
+
+def run(options: Namespace) -> int:
+    """``flowbook run``."""
+    from flowbook.api.arguments import from_texts, read_params
+    from flowbook.api.source import load
+    from flowbook.api.starting import start
+
+    texts = read_params(options.param)
+    module, workflow = load(options.file)
+    arguments = from_texts(workflow, texts)
+    connection = connect()
+    return _follow(start(connection, module, workflow, arguments, id=options.id), connection, options)
+
+
+def watch(options: Namespace) -> int:
+    """``flowbook watch``."""
+    connection = connect()
+    return _follow(connection.client.run(options.run), connection, options)
+
+
+def fork(options: Namespace) -> int:
+    """``flowbook fork``."""
+    connection = connect()
+    fork = Run(options.run, connection).fork
+    planned = fork.plan(at=options.at, step=options.step, source=options.file)
+    if options.plan:
+        if options.json:
+            shapes.emit({"run": options.run, **msgspec.to_builtins(planned.inner)})
+        else:
+            print(planned)
+        return SUCCEEDED
+    if not options.json:
+        print(f"{planned}\n")
+    return _follow(fork.launch(planned, id=options.id), connection, options)
+
+
+def _follow(summary: Summary, connection: Connection, options: Namespace) -> int:
+    run = summary["id"]
+    if getattr(options, "detach", False):
+        if options.json:
+            shapes.emit(shapes.run(summary, connection))
+        else:
+            print(f"{run} {summary['status']} in the background\n\n{_later(run)}")
+        return SUCCEEDED
+    try:
+        if options.json:
+            summary = _wait(run, connection)
+        else:
+            _draw(run, connection)
+            summary = connection.client.run(run)
+    except KeyboardInterrupt:
+        return _detach(run, connection, options)
+    if options.json:
+        shapes.emit(shapes.run(summary, connection))
+    else:
+        print(f"\n{ending(summary, connection)}")
+    return SUCCEEDED if summary["status"] == "succeeded" else FAILED
+
+
+def _wait(run: str, connection: Connection) -> Summary:
+    while (summary := connection.client.wait(run, POLL))["status"] in ("running", "waiting"):
+        pass
+    return summary
+
+
+def _detach(run: str, connection: Connection, options: Namespace) -> int:
+    text = f"the run goes on without you\n\n{_later(run)}"
+    if options.json:
+        print(text, file=sys.stderr)
+        shapes.emit(shapes.run(connection.client.run(run), connection))
+    else:
+        print(f"\n{text}")
+    return DETACHED
+
+
+def _later(run: str) -> str:
+    return f"follow it   flowbook watch {run}\nstop it     flowbook cancel {run}"
+
+
+def _draw(run: str, connection: Connection) -> None:
+    if not terminal.is_live(sys.stdout):
+        _log(run, connection)
+        return
+    colour = terminal.has_colour(sys.stdout)
+    print(f"{run}  (Ctrl-C stops following, not the run)\n")
+    with terminal.Block() as block:
+        for frame, view in enumerate(_pictures(run, connection)):
+            width, height = terminal.size()
+            room = max(3, height - 6)
+            still = view["status"] not in ("running", "waiting")
+            picture = steps.lines(
+                view, terminal.now(), width=width, height=room, colour=colour, frame=-1 if still else frame
+            )
+            block.draw(picture)
+
+
+def _log(run: str, connection: Connection) -> None:
+    print(run, flush=True)
+    old: dict[str, Any] | None = None
+    for view in Run(run, connection).watch():
+        for line in steps.changes(old, view, terminal.now()):
+            print(line, flush=True)
+        old = view
+        if view["status"] == "paused":
+            return
+
+
+def _pictures(run: str, connection: Connection, every: float = 0.1) -> Iterator[dict[str, Any]]:
+    """The newest view, a few times a second, so that clocks tick; ends with the run, or when it pauses."""
+    arrived: queue.SimpleQueue[dict[str, Any] | Exception | None] = queue.SimpleQueue()
+
+    def read() -> None:
+        try:
+            for view in Run(run, connection).watch():
+                arrived.put(view)
+            arrived.put(None)
+        except FlowbookError as error:
+            arrived.put(error)
+
+    threading.Thread(target=read, daemon=True, name="flowbook-watch").start()
+    view: dict[str, Any] | None = None
+    while True:
+        try:
+            while (item := arrived.get(timeout=every)) is not None:
+                if isinstance(item, Exception):
+                    raise item
+                view = item
+                if arrived.empty():
+                    break
+            if item is None:
+                return
+        except queue.Empty:
+            pass
+        if view is not None:
+            yield view
+            if view["status"] == "paused":
+                return
+
+
+def ending(summary: Summary, connection: Connection) -> str:
+    """How the run ended, and what one may do next."""
+    from flowbook.api.moment import clip, shown
+    from flowbook.api.started import failure_place
+
+    run, status = summary["id"], summary["status"]
+    lines = []
+    if status == "succeeded":
+        result = None if summary["result"] is None else connection.plain(summary["result"])
+        if isinstance(result, dict) and result and "$type" not in result:
+            label = max(len(name) for name in result)
+            lines += ["result", *(f"  {name.ljust(label)}  {clip(shown(value))}" for name, value in result.items())]
+        else:
+            lines.append(f"result  {clip(shown(result))}")
+    elif summary["error"] is not None:
+        error = summary["error"]
+        where = f"step '{summary['step']}' failed" if summary["step"] else "the workflow failed"
+        lines.append(f"{where}{failure_place(error)}")
+        lines += [f"  {line}" for line in f"{error.type}: {error.message}".splitlines()]
+    else:
+        lines.append(f"{status}: {summary['reason']}" if summary["reason"] else status)
+    return "\n".join([*lines, "", f"run     {run}", *_next(summary)])
+
+
+def _next(summary: Summary) -> list[str]:
+    run = summary["id"]
+    lab = "make lab" if Path("Makefile").is_file() and "\nlab:" in Path("Makefile").read_text() else "flowbook lab"
+    if summary["status"] == "failed":
+        step = f" --step {summary['step']}" if summary["step"] else f" --at {summary['seq']}"
+        todo = [
+            (f"flowbook at {run} {summary['seq']}", "where it stood, with its variables"),
+            (f"flowbook fork {run}{step}", "after mending the code: reuse what was done, run the rest"),
+        ]
+    elif summary["status"] == "paused":
+        todo = [(f"flowbook resume {run}", "go on"), (f"flowbook cancel {run}", "stop it")]
+    else:
+        todo = [
+            (f"flowbook show {run}", "the steps again"),
+            (f"flowbook at {run} {max(1, summary['seq'] // 2)}", "half-way"),
+        ]
+        todo.append((lab, "the same in JupyterLab: live graph, history, time travel"))
+    width = max(len(command) for command, _ in todo)
+    return [f"{'next' if not i else '':<6}  {command.ljust(width)}   {why}" for i, (command, why) in enumerate(todo)]

@@ -1,0 +1,109 @@
+"""The JSON documents of ``--json`` and how errors are told. Stable: fields are added, never changed."""
+
+from __future__ import annotations
+
+import json as _json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from flowbook.core.failure import Failure, Frame
+from flowbook.errors import CompileError
+
+if TYPE_CHECKING:
+    from flowbook.api.connection import Connection
+    from flowbook.compiler import Diagnostic
+    from flowbook.wire.calls import Moment, Summary
+
+
+def emit(document: Any) -> None:
+    """The one document on stdout."""
+    print(_json.dumps(document, indent=2, ensure_ascii=False, default=_last_resort))
+
+
+def complain(error: Exception, json: bool = False) -> None:
+    """An error for people on stderr; with ``json``, the same as a document on stdout."""
+    print(f"flowbook: {error}", file=sys.stderr)
+    if json:
+        document: dict[str, Any] = {"error": {"type": type(error).__name__, "message": str(error)}}
+        if isinstance(error, CompileError):
+            document["diagnostics"] = [diagnostic(d) for d in error.diagnostics]
+        emit(document)
+
+
+def run(summary: Summary, connection: Connection) -> dict[str, Any]:
+    """A run: what ``run``, ``show``, ``watch``, ``signal`` and ``runs`` print."""
+    result = summary["result"]
+    return {
+        "id": summary["id"],
+        "workflow": summary["workflow"],
+        "name": summary["name"],
+        "status": summary["status"],
+        "result": None if result is None else connection.plain(result),
+        "error": None if summary["error"] is None else failure(summary["error"], summary["step"]),
+        "reason": summary["reason"],
+        "started": summary["started"],
+        "ended": summary["ended"],
+        "seq": summary["seq"],
+        "module": summary["module"],
+        "source": summary["source"],
+        "origin": summary["origin"],
+        "waits": summary["waits"],
+    }
+
+
+def failure(error: Failure, step: str) -> dict[str, Any]:
+    """What went wrong: type, message, and where."""
+    frame = error.frames[-1] if error.frames else None
+    return {
+        "type": error.type,
+        "message": error.message,
+        "step": step or None,
+        "cell": frame.cell if frame else None,
+        "line": frame.line if frame else None,
+        "frames": [stack_frame(f) for f in error.frames],
+        "text": error.text,
+    }
+
+
+def stack_frame(frame: Frame) -> dict[str, Any]:
+    """One line of a stack; ``cell`` is the cell's id, ``number`` its place on the page."""
+    return {
+        "cell": frame.cell,
+        "number": frame.number or None,
+        "line": frame.line,
+        "function": frame.function,
+        "file": frame.file,
+        "source": frame.source,
+        "locals": frame.locals,
+    }
+
+
+def moment(found: Moment, connection: Connection) -> dict[str, Any]:
+    """A run as of an event."""
+    return {
+        "event": found["event"],
+        "stack": [stack_frame(frame) for frame in found["stack"]],
+        "values": {name: connection.plain(value) for name, value in found["values"].items()},
+    }
+
+
+def diagnostic(found: Diagnostic) -> dict[str, Any]:
+    """A finding of the compiler; ``cell`` is the cell's id, ``cell_number`` its place on the page."""
+    return {
+        "code": found.code,
+        "severity": found.severity,
+        "cell": found.cell or None,
+        "cell_number": found.cell_number or None,
+        "step": found.step or None,
+        "line": found.line,
+        "column": found.column,
+        "end_column": found.end_column,
+        "message": found.message,
+        "fix": found.fix,
+    }
+
+
+def _last_resort(value: Any) -> Any:
+    return msgspec.to_builtins(value)

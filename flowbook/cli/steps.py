@@ -1,0 +1,148 @@
+"""A view as lines of text: the step list of ``run``, ``watch`` and ``show``. Pure: view and time in, lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from flowbook.core.duration import spoken
+
+GLYPHS = {
+    "not reached": "○",
+    "queued": "◔",
+    "running": "▶",
+    "retrying": "↻",
+    "waiting": "⏲",
+    "done": "✓",
+    "reused": "✓",
+    "failed": "✕",
+    "cancelled": "■",
+    "skipped": "⊘",
+    "paused": "‖",
+    "succeeded": "✓",
+}
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+OVER = ("done", "reused", "failed", "cancelled", "skipped")
+COLOURS = {
+    "running": "34",
+    "retrying": "33",
+    "waiting": "33",
+    "paused": "33",
+    "done": "32",
+    "reused": "32",
+    "succeeded": "32",
+    "failed": "31",
+}
+"""ANSI colours of the five families; what has none here is dim."""
+
+
+def painted(text: str, status: str, colour: bool) -> str:
+    """``text`` in the colour of ``status``."""
+    return f"\x1b[{COLOURS.get(status, '2')}m{text}\x1b[0m" if colour else text
+
+
+def lines(
+    view: dict[str, Any], now: float, *, width: int = 100, height: int = 0, colour: bool = False, frame: int = -1
+) -> list[str]:
+    """Head line and one line for every step. ``frame`` counts pictures, for what moves; -1 is a still."""
+    names = shown_names(view)
+    rows = [(name, view["steps"].get(name, {"status": "not reached"})) for name in names]
+    label = min(max((len(name) for name in names), default=4), 32)
+    body = [_line(name, step, view, now, label, width, colour, frame) for name, step in rows]
+    if height and len(body) > height:
+        body = _folded(rows, body, height)
+    return [_head(view, now, colour), *body]
+
+
+def shown_names(view: dict[str, Any]) -> list[str]:
+    """Steps in page order; an undo that was not needed is left out."""
+    nodes = (view.get("graph") or {}).get("nodes", ())
+    listed = [n["id"] for n in nodes if n.get("kind", "step") not in ("params", "undo") or _reached(view, n["id"])]
+    rest = [name for name in view["steps"] if name not in listed and _reached(view, name)]
+    return [name for name in listed if name != "params"] + rest
+
+
+def _reached(view: dict[str, Any], name: str) -> bool:
+    step = view["steps"].get(name)
+    return step is not None and step["status"] != "not reached"
+
+
+def _head(view: dict[str, Any], now: float, colour: bool) -> str:
+    status = view["status"]
+    length = spoken(max(0.0, (view.get("ended") or now) - (view.get("started") or now)))
+    word = f"{GLYPHS.get(status, '')} {status}".strip()
+    return f"{view['workflow']}  {painted(word, status, colour)}  {length}"
+
+
+def _line(
+    name: str, step: dict[str, Any], view: dict[str, Any], now: float, label: int, width: int, colour: bool, frame: int
+) -> str:
+    status = step["status"]
+    glyph = SPINNER[frame % len(SPINNER)] if status == "running" and frame >= 0 else GLYPHS.get(status, "·")
+    word = status.ljust(11)
+    rest = "  ".join(part for part in (_length(step, now), about(name, step, view, now)) if part)
+    room = max(10, width - label - 20)
+    rest = rest if len(rest) <= room else rest[: room - 1] + "…"
+    line = f"  {painted(glyph, status, colour)} {name[:label].ljust(label)}  {painted(word, status, colour)}  {rest}"
+    return line.rstrip()
+
+
+def _length(step: dict[str, Any], now: float) -> str:
+    started = step.get("started")
+    if not started or step["status"] in ("reused", "skipped", "not reached", "queued"):
+        return "".ljust(6)
+    return spoken(max(0.0, (step.get("ended") or now) - started)).ljust(6)
+
+
+def about(name: str, step: dict[str, Any], view: dict[str, Any], now: float) -> str:
+    """Items, attempts, countdowns and errors of a step, as far as there are any."""
+    parts = []
+    items = step.get("items")
+    if items:
+        parts.append(
+            f"{items['done']} of {items['total']}" + (f", {items['failed']} failed" if items["failed"] else "")
+        )
+    elif (step.get("attempt") or 0) > 1:
+        parts.append(f"attempt {step['attempt']}")
+    if step["status"] == "retrying" and step.get("retry_at"):
+        parts.append(f"again in {spoken(max(0.0, step['retry_at'] - now))}")
+    parts += [_waiting(wait, now) for wait in view.get("waits", ()) if wait.get("step") == name]
+    error = step.get("error")
+    if error and step["status"] in ("retrying", "failed"):
+        parts.append(f"{error['type']}: {' '.join(str(error['message']).split())}")
+    elif step.get("reason"):
+        parts.append(str(step["reason"]))
+    return " · ".join(parts)
+
+
+def _waiting(wait: dict[str, Any], now: float) -> str:
+    left = f", {spoken(max(0.0, wait['due'] - now))} left" if wait.get("due") else ""
+    return f"for signal '{wait['name']}'{left}" if wait["kind"] == "signal" else f"timer{left}"
+
+
+def _folded(rows: Iterable[tuple[str, dict[str, Any]]], body: list[str], height: int) -> list[str]:
+    """Only what goes on, and counts of the rest, where the terminal is too low for all."""
+    kept, counts = [], dict.fromkeys(("over", "not reached"), 0)
+    for (_, step), line in zip(rows, body, strict=True):
+        if step["status"] in OVER and step["status"] != "failed":
+            counts["over"] += 1
+        elif step["status"] == "not reached":
+            counts["not reached"] += 1
+        else:
+            kept.append(line)
+    more = f", {len(kept) - height + 1} more going on" if len(kept) >= height else ""
+    return [f"  … {counts['over']} over, {counts['not reached']} not reached{more}", *kept[: height - 1]]
+
+
+def changes(old: dict[str, Any] | None, new: dict[str, Any], now: float) -> list[str]:
+    """What happened between two views, a line each; for logs and pipes, where nothing can be drawn in place."""
+    found = []
+    for name in shown_names(new):
+        step = new["steps"].get(name)
+        before = (old or {"steps": {}})["steps"].get(name, {})
+        mark = ("status", "attempt")
+        if step is None or all(step.get(key) == before.get(key) for key in mark) or step["status"] == "not reached":
+            continue
+        rest = "  ".join(part for part in (_length(step, now).strip(), about(name, step, new, now)) if part)
+        found.append(f"  {GLYPHS.get(step['status'], '·')} {name}  {step['status']}  {rest}".rstrip())
+    return found
