@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-from flowbook.cli import shapes
 from flowbook.cli.parser import parse
 from flowbook.errors import FlowbookError
 
@@ -24,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except FlowbookError as error:
+        from flowbook.cli import shapes
+
         shapes.complain(error, json=getattr(options, "json", False))
         return MISTAKE
     except KeyboardInterrupt:

@@ -79,12 +79,11 @@ def _line(
 ) -> str:
     status = step["status"]
     glyph = SPINNER[frame % len(SPINNER)] if status == "running" and frame >= 0 else GLYPHS.get(status, "·")
-    word = status.ljust(11)
     rest = "  ".join(part for part in (_length(step, now), about(name, step, view, now)) if part)
     room = max(10, width - label - 20)
     rest = rest if len(rest) <= room else rest[: room - 1] + "…"
-    line = f"  {painted(glyph, status, colour)} {name[:label].ljust(label)}  {painted(word, status, colour)}  {rest}"
-    return line.rstrip()
+    word = painted(status.ljust(11) if rest.strip() else status, status, colour)
+    return f"  {painted(glyph, status, colour)} {name[:label].ljust(label)}  {word}  {rest}".rstrip()
 
 
 def _length(step: dict[str, Any], now: float) -> str:
