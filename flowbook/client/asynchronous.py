@@ -163,7 +163,7 @@ class AsyncClient:
         ask = asks.watch(run)
         number = await self._send(ask, _Updates(send))
         try:
-            async with receive:
+            async with send, receive:
                 async for body in receive:
                     if isinstance(body, FlowbookError):
                         raise body

@@ -112,6 +112,9 @@ class Store(Protocol):
     def idle_runs(self) -> dict[RunId, Seq]:
         """The runs that had nothing to do after this event, as far as is known."""
 
+    def closed_ids(self) -> list[RunId]:
+        """Every closed run."""
+
     def closed_runs(self, limit: int, status: str = "") -> list[ClosedRun]:
         """The runs closed last, newest first; ``status`` keeps those that ended so."""
 

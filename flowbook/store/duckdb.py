@@ -124,6 +124,10 @@ class Database:
         )
         return {RunId(run): Seq(seq) for run, seq in rows}
 
+    def closed_ids(self) -> list[RunId]:
+        """See ``Store``."""
+        return [RunId(run) for (run,) in self._rows(f"select run from recorded where kind in ({_CLOSING})", [])]
+
     def closed_runs(self, limit: int, status: str) -> list[ClosedRun]:
         """See ``Store``."""
         kinds = [kind for kind, name in CLOSED_STATUS.items() if not status or name == status]

@@ -124,7 +124,8 @@ ends as (
     select run, time, kind, body from recorded where kind in ('RunCompleted', 'RunFailed', 'RunCancelled')),
 sums as (
     select run, max(seq) as events,
-        coalesce(max(seq) filter (kind = 'RunPaused'), 0) > coalesce(max(seq) filter (kind = 'RunResumed'), 0) as paused,
+        coalesce(max(seq) filter (kind = 'RunPaused'), 0)
+            > coalesce(max(seq) filter (kind = 'RunResumed'), 0) as paused,
         count(distinct key) filter (kind in ('StepStarted', 'StepAttemptFailed'))
         - count(distinct key) filter (kind in ('StepCompleted', 'StepFailed', 'StepCancelled')
             and key in (select key from recorded as begun where begun.run = recorded.run

@@ -56,6 +56,10 @@ class MemoryStore:
         """See ``Store``."""
         return {run: seq for run, seq in self._idle.items() if run not in self._closed}
 
+    def closed_ids(self) -> list[RunId]:
+        """See ``Store``."""
+        return list(self._closed)
+
     def closed_runs(self, limit: int, status: str = "") -> list[ClosedRun]:
         """See ``Store``."""
         found = []

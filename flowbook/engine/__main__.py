@@ -1,0 +1,120 @@
+"""``python -m flowbook.engine --home DIR``: the composition root, where concrete classes are chosen."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import secrets
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from flowbook.core.events import Recorded
+from flowbook.core.module import Module
+from flowbook.engine.clock import SystemClock
+from flowbook.engine.host import Host, settings_from, write_private
+from flowbook.engine.processes import spawner
+from flowbook.engine.views import Difference, MakeFold
+from flowbook.errors import FlowbookError, StoreError
+from flowbook.store.home import Home
+from flowbook.store.local import LocalStore
+
+
+def main() -> int:
+    """Run one engine until it is stopped; 2 when it cannot start."""
+    parser = argparse.ArgumentParser(prog="python -m flowbook.engine", description="The engine of one project.")
+    parser.add_argument("--home", type=Path, required=True, help="the project's state folder")
+    home = Home(parser.parse_args().home)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        home.create()
+        lock = home.lock(home.engine_lock)
+        if lock is None:
+            raise StoreError(f"another engine ({_holder(home)}) serves {home.folder}. Use that one, or stop it first.")
+        lock.seek(0)
+        lock.truncate()
+        lock.write(str(os.getpid()).encode())
+        lock.flush()
+        store = LocalStore(home)
+    except FlowbookError as error:
+        logging.getLogger("flowbook.engine").error("cannot start: %s", error)
+        return 2
+    code = 0
+    try:
+        anyio.run(_serve, home, store)
+    except* FlowbookError as group:
+        logging.getLogger("flowbook.engine").error("cannot start: %s", group.exceptions[0])
+        code = 2
+    finally:
+        if home.folder.exists():
+            store.close()
+        lock.close()
+    return code
+
+
+async def _serve(home: Home, store: LocalStore) -> None:
+    host = Host(
+        home,
+        store,
+        SystemClock(),
+        spawner(home),
+        _token(home),
+        *_views(),
+        settings_from(os.environ),
+    )
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_stop_on_signal, host)
+        await host.run()
+        tasks.cancel_scope.cancel()
+
+
+async def _stop_on_signal(host: Host) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            host.stop(f"it received {number.name}")
+
+
+def _views() -> tuple[MakeFold, Difference]:
+    try:
+        view = importlib.import_module("flowbook.core.view")
+    except ImportError:
+        return _NoView, lambda old, new: [[[], new]]
+    return view.RunView, view.difference
+
+
+class _NoView:
+    def __init__(self, module: Module | None) -> None:
+        self._seq = 0
+
+    def apply(self, recorded: Recorded) -> None:
+        self._seq = recorded.seq
+
+    def shown(self) -> dict[str, Any]:
+        return {"seq": self._seq}
+
+
+def _token(home: Home) -> str:
+    try:
+        token = home.token.read_text().strip()
+    except OSError:
+        token = ""
+    if not token:
+        token = secrets.token_hex(32)
+        write_private(home.token, token.encode())
+    return token
+
+
+def _holder(home: Home) -> str:
+    try:
+        return f"process {int(home.engine_lock.read_text())}"
+    except (OSError, ValueError):
+        return "another process"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

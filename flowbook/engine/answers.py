@@ -1,0 +1,257 @@
+"""What clients ask: one method each, named as on the wire. What can be said at once is said without a task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+import flowbook
+from flowbook.core.ids import RunId
+from flowbook.core.messages import AnyMessage, CancelRun, ResumeRun, SendSignal, StartRun
+from flowbook.engine.engine import Engine, Told
+from flowbook.engine.fleet import Fleet
+from flowbook.engine.inspections import Inspections
+from flowbook.engine.links import ClientLink
+from flowbook.engine.modules import Modules
+from flowbook.engine.publish import Publisher
+from flowbook.engine.runs import LiveRun, newest_first, summary_of
+from flowbook.engine.views import ViewMaker
+from flowbook.errors import FlowbookError, ProtocolError, UserError
+from flowbook.store.base import CLOSED_STATUS, decode_recorded
+from flowbook.store.home import Home
+from flowbook.wire import calls
+from flowbook.wire.protocol import Request
+
+LONGEST_WAIT = 24 * 3600.0
+
+
+class Answers:
+    """The methods. Each takes the client's link, the request's number and its decoded parameters."""
+
+    def __init__(
+        self, engine: Engine, fleet: Fleet, modules: Modules, views: ViewMaker, home: Home, stop: Callable[[str], None]
+    ) -> None:
+        self._engine = engine
+        self._fleet = fleet
+        self._modules = modules
+        self._views = views
+        self._home = home
+        self._stop = stop
+        self.inspections = Inspections(engine, fleet)
+        self.publisher = Publisher(views, self._watched_runs)
+        self._at_once: dict[str, tuple[msgspec.json.Decoder[Any], Callable[[ClientLink, int, Any], None]]] = {
+            name: (msgspec.json.Decoder(shape), method)
+            for name, shape, method in (
+                ("put_module", calls.PutModule, self._put_module),
+                ("status", calls.Nothing, self._status),
+                ("stop", calls.Nothing, self._stop_engine),
+                ("unwatch", dict[str, int], self._unwatch),
+            )
+        }
+        self._of_run: dict[str, tuple[msgspec.json.Decoder[Any], Callable[[ClientLink, int, Any, Any], None]]] = {
+            name: (msgspec.json.Decoder(shape), method)
+            for name, shape, method in (
+                ("run", calls.OfRun, self._run),
+                ("history", calls.GetHistory, self._history),
+                ("signal", calls.Signal, self._signal),
+                ("cancel", calls.Cancel, self._cancel),
+                ("resume", calls.OfRun, self._resume),
+                ("start", StartRun, self._start),
+            )
+        }
+        self._in_a_task: dict[str, tuple[msgspec.json.Decoder[Any], Any]] = {
+            name: (msgspec.json.Decoder(shape), method)
+            for name, shape, method in (
+                ("module", calls.GetModule, self._module),
+                ("runs", calls.ListRuns, self._runs),
+                ("view", calls.GetView, self._view),
+                ("at", calls.GetMoment, self._at),
+                ("wait", calls.Wait, self._wait),
+                ("watch", calls.Watch, self._watch),
+                ("sql", calls.Query, self._sql),
+            )
+        }
+
+    def request(self, client: ClientLink, request: Request, tasks: anyio.abc.TaskGroup) -> None:
+        """Answer a request, now or later."""
+        try:
+            if request.method in self._of_run:
+                decoder, method = self._of_run[request.method]
+                params = decoder.decode(request.params)
+                run = self._engine.runs.get(params.run)
+                if not self._is_at_hand(params, run):
+                    tasks.start_soon(self._load_first, client, request.id, params, method)
+                else:
+                    method(client, request.id, params, run)
+            elif request.method in self._at_once:
+                decoder, simple = self._at_once[request.method]
+                simple(client, request.id, decoder.decode(request.params))
+            elif request.method in self._in_a_task:
+                decoder, slow = self._in_a_task[request.method]
+                tasks.start_soon(self._carefully, client, request.id, slow, decoder.decode(request.params))
+            else:
+                raise ProtocolError(f'this engine has no method "{request.method}"; it may be of another version.')
+        except FlowbookError as error:
+            client.refuse(request.id, error)
+        except msgspec.DecodeError as error:
+            client.refuse(request.id, ProtocolError(f'"{request.method}" was asked with wrong parameters: {error}'))
+
+    def _is_at_hand(self, params: Any, run: LiveRun | None) -> bool:
+        if run is not None or not isinstance(params, StartRun):
+            return run is not None
+        return self._modules.is_known(params.module) and not self._engine.runs.is_stored(params.run)
+
+    async def _load_first(self, client: ClientLink, request: int, params: Any, method: Any) -> None:
+        try:
+            is_new = isinstance(params, StartRun) and not self._engine.runs.is_stored(params.run)
+            if is_new:
+                await self._modules.body(params.module)
+            method(client, request, params, None if is_new else await self._engine.load(params.run))
+        except FlowbookError as error:
+            client.refuse(request, error)
+
+    async def _carefully(self, client: ClientLink, request: int, method: Any, params: Any) -> None:
+        try:
+            await method(client, request, params)
+        except FlowbookError as error:
+            client.refuse(request, error)
+
+    # At once
+
+    def _put_module(self, client: ClientLink, request: int, params: calls.PutModule) -> None:
+        self._modules.put(params.module)
+        self._engine.committed.set()
+        client.answer(request, params.module.digest)
+
+    def _status(self, client: ClientLink, request: int, params: calls.Nothing) -> None:
+        client.answer(request, self.status())
+
+    def status(self) -> calls.Status:
+        """The engine about itself."""
+        workers = [
+            calls.WorkerStatus(
+                pid=link.pid,
+                worker=link.worker,
+                folder=link.place.folder,
+                python=link.place.python,
+                runs=len(link.runs),
+                busy=link.busy,
+            )
+            for link in self._fleet.links.values()
+        ]
+        refusal = [self._engine.refusal] if self._engine.refusal else []
+        return calls.Status(
+            pid=os.getpid(),
+            workers=workers,
+            file=str(self._home.database),
+            open_runs=len(self._engine.runs.open),
+            version=flowbook.__version__,
+            home=str(self._home.folder),
+            notices=[*self._engine.store.notices, *refusal],
+        )
+
+    def _stop_engine(self, client: ClientLink, request: int, params: calls.Nothing) -> None:
+        client.answer(request, None)
+        self._stop("it was asked to")
+
+    def _unwatch(self, client: ClientLink, request: int, params: dict[str, int]) -> None:
+        self.publisher.unwatch(client, params.get("watch"))
+
+    # About one run
+
+    def _start(self, client: ClientLink, request: int, params: StartRun, run: LiveRun | None) -> None:
+        runs, origin = self._engine.runs, params.origin
+        if origin is not None and runs.get(origin.run) is None and not runs.is_stored(origin.run):
+            raise UserError(f'the run "{origin.run}" to fork from is not in this project.')
+        self._change(client, request, params.run, params)
+
+    def _signal(self, client: ClientLink, request: int, params: calls.Signal, run: LiveRun) -> None:
+        self._change(client, request, params.run, SendSignal(params.name, params.value, params.id))
+
+    def _resume(self, client: ClientLink, request: int, params: calls.OfRun, run: LiveRun) -> None:
+        self._change(client, request, params.run, ResumeRun())
+
+    def _change(self, client: ClientLink, request: int, id: RunId, message: AnyMessage) -> None:
+        def answer(run: LiveRun | None, error: FlowbookError | None) -> None:
+            if error is not None:
+                client.refuse(request, error)
+            else:
+                assert run is not None
+                client.answer(request, run.summary())
+
+        self._engine.tell(Told(id, [message], answer))
+
+    def _cancel(self, client: ClientLink, request: int, params: calls.Cancel, run: LiveRun) -> None:
+        was_closed = bool(run.state.closed)
+
+        def answer(run: LiveRun | None, error: FlowbookError | None) -> None:
+            if error is not None:
+                client.refuse(request, error)
+            else:
+                assert run is not None
+                closed = "already done" if was_closed else "cancelled"
+                client.answer(request, calls.Outcome(outcome=closed if run.state.closed else "queued"))
+
+        self._engine.tell(Told(params.run, [CancelRun(params.reason)], answer))
+
+    def _run(self, client: ClientLink, request: int, params: calls.OfRun, run: LiveRun) -> None:
+        client.answer(request, run.summary())
+
+    def _history(self, client: ClientLink, request: int, params: calls.GetHistory, run: LiveRun) -> None:
+        end = min(params.after + params.limit, run.committed) if params.limit else run.committed
+        client.answer_raw(request, b"[" + b",".join(run.records[max(params.after, 0) : end]) + b"]")
+
+    # In a task
+
+    async def _module(self, client: ClientLink, request: int, params: calls.GetModule) -> None:
+        client.answer_raw(request, await self._modules.body(params.digest))
+
+    async def _runs(self, client: ClientLink, request: int, params: calls.ListRuns) -> None:
+        client.answer(request, await self._summaries(params.limit, params.status))
+
+    async def _watched_runs(self) -> list[calls.Summary]:
+        return await self._summaries(100, "")
+
+    async def _summaries(self, limit: int, status: str) -> list[calls.Summary]:
+        runs = self._engine.runs
+        found = runs.summaries(limit, status)
+        if found is None:
+            closed = await anyio.to_thread.run_sync(self._engine.store.closed_runs, limit, status)
+            stored = [summary_of(decode_recorded(run.first), decode_recorded(run.last)) for run in closed]
+            opened = [] if status in CLOSED_STATUS.values() else [r.summary() for r in runs.open.values()]
+            found = newest_first(stored + opened, limit)
+        return found
+
+    async def _view(self, client: ClientLink, request: int, params: calls.GetView) -> None:
+        run = await self._engine.load(params.run)
+        client.answer(request, await self._views.shown(run, params.at))
+
+    async def _at(self, client: ClientLink, request: int, params: calls.GetMoment) -> None:
+        run = await self._engine.load(params.run)
+        client.answer(request, await self.inspections.at(run, params.at))
+
+    async def _wait(self, client: ClientLink, request: int, params: calls.Wait) -> None:
+        run = await self._engine.load(params.run)
+        timeout = LONGEST_WAIT if params.timeout is None else params.timeout
+        with anyio.move_on_after(timeout):
+            while not run.state.closed and not run.state.paused:
+                if run.ended is None:
+                    run.ended = anyio.Event()
+                await run.ended.wait()
+        client.answer(request, run.summary())
+
+    async def _watch(self, client: ClientLink, request: int, params: calls.Watch) -> None:
+        if params.run is None:
+            self.publisher.watch_list(client, request)
+        else:
+            await self.publisher.watch(await self._engine.load(params.run), client, request)
+
+    async def _sql(self, client: ClientLink, request: int, params: calls.Query) -> None:
+        limit = max(1, min(params.limit, 1_000_000))
+        table = await anyio.to_thread.run_sync(self._engine.store.query, params.query, limit)
+        client.answer(request, table)

@@ -1,0 +1,372 @@
+"""The loop, the only place where the pure heart meets the world: decide, commit, then tell.
+
+A *turn* takes everything that has arrived, decides it message by message, makes all events durable in one commit
+and only then acts on them. What cannot be committed has not happened.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import anyio
+import anyio.abc
+
+from flowbook.core.decide import decide
+from flowbook.core.due import due
+from flowbook.core.events import RunResumed, RunStarted, StepAttemptFailed, TimerStarted
+from flowbook.core.ids import RunId, Seq
+from flowbook.core.messages import AnyMessage, PauseRun, StartRun, TimerDue, WorkerLost
+from flowbook.core.state import evolve
+from flowbook.engine.clock import Clock, Leases
+from flowbook.engine.links import WorkerLink
+from flowbook.engine.runs import LiveRun, Runs
+from flowbook.engine.timers import Timers
+from flowbook.errors import FlowbookError, StoreError, UnknownRun
+from flowbook.store.base import Entry, Group, Store
+from flowbook.wire.protocol import Evict, Released, RunReport, WorkerHello
+
+log = logging.getLogger("flowbook.engine")
+
+Answer = Callable[[LiveRun | None, FlowbookError | None], None]
+
+LOSSES = 5
+"""A run that takes down so many workers in a row without saying a word is paused."""
+
+RETRY_COMMIT = 1.0
+"""Seconds between attempts to write what a full disk refused."""
+
+_TIMELY = {RunStarted, TimerStarted, StepAttemptFailed, RunResumed}
+
+
+class Placement(Protocol):
+    """Finds a worker for a run."""
+
+    def want(self, run: LiveRun) -> None:
+        """Have the run activated: now, or when a worker of its place is there."""
+
+
+class Publication(Protocol):
+    """Tells those who watch."""
+
+    def note(self, entries: Sequence[Entry]) -> None:
+        """These events are durable."""
+
+
+class Told:
+    """Messages for one run, and who said them: a worker (``link``, ``lease``, ``number``) or somebody to answer."""
+
+    __slots__ = ("answer", "error", "lease", "link", "messages", "number", "run")
+
+    def __init__(self, run: RunId, messages: Sequence[AnyMessage], answer: Answer | None = None) -> None:
+        self.run = run
+        self.messages = messages
+        self.answer = answer
+        self.error: FlowbookError | None = None
+        self.link: WorkerLink | None = None
+        self.lease = ""
+        self.number = 0
+
+
+class Engine:
+    """All runs of one project."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.store = store
+        self.clock = clock
+        self.runs = Runs()
+        self.leases = Leases()
+        self.timers = Timers(clock)
+        self.refusal = ""
+        self.placement: Placement
+        self.publication: Publication
+        self.tasks: anyio.abc.TaskGroup
+        self._inbox: list[Told] = []
+        self._stalled: list[Told] = []
+        self._idle: dict[RunId, Seq] = {}
+        self._timely: set[RunId] = set()
+        self._wake = anyio.Event()
+        self.committed = anyio.Event()
+
+    # What arrives
+
+    def tell(self, told: Told) -> None:
+        """Have messages decided in the next turn."""
+        self._inbox.append(told)
+        self._wake.set()
+
+    def report(self, link: WorkerLink, report: RunReport) -> None:
+        """A worker has something to say about a run."""
+        told = Told(report.run, report.items)
+        told.link, told.lease, told.number = link, report.lease, report.number
+        self.tell(told)
+
+    def released(self, link: WorkerLink, packet: Released) -> None:
+        """A worker dropped an idle run."""
+        run = self.runs.open.get(packet.run)
+        if run is None or run.holder is not link or run.lease != packet.lease:
+            return
+        run.release()
+        if packet.seq >= run.state.woken:
+            run.idle = packet.seq
+            self._idle[run.id] = packet.seq
+        self.consider(run)
+
+    # The turn
+
+    async def run(self) -> None:
+        """Take turns for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake = anyio.Event()
+            self.turn()
+
+    def turn(self) -> None:
+        """Decide all that has arrived, commit once, act."""
+        inbox, self._inbox = self._inbox, []
+        if self._stalled:
+            inbox = self._set_stalled_aside(inbox)
+        group = Group()
+        touched: dict[RunId, LiveRun] = {}
+        now = self.clock.now()
+        for told in inbox:
+            self._take(told, group, touched, now)
+        if group:
+            group.idle, self._idle = self._idle, {}
+            try:
+                self.store.commit(group)
+            except StoreError as error:
+                self._refused(error, group, inbox, touched)
+                return
+            self.committed.set()
+            self.publication.note(group.entries)
+        for run in touched.values():
+            self._act(run)
+        for told in inbox:
+            if told.answer is not None:
+                told.answer(self.runs.get(told.run), told.error)
+
+    def _take(self, told: Told, group: Group, touched: dict[RunId, LiveRun], now: float) -> None:
+        run = self.runs.get(told.run)
+        if told.link is not None:
+            if run is None or not self._is_current(run, told):
+                return
+            run.answering = told.number
+            run.losses = 0
+        elif run is None:
+            if not isinstance(told.messages[0], StartRun):
+                told.error = UnknownRun(f'no run "{told.run}" in this project. `flowbook runs` lists them.')
+                return
+            run = self.runs.open[told.run] = LiveRun(told.run)
+        touched[run.id] = run
+        state = run.state
+        try:
+            for message in told.messages:
+                for event in decide(state, message, now):
+                    recorded = group.add(run.id, Seq(state.seq + 1), now, event)
+                    run.records.append(group.entries[-1].record)
+                    evolve(state, recorded)
+                    if type(event) in _TIMELY:
+                        self._timely.add(run.id)
+        except FlowbookError as error:
+            told.error = error
+
+    def _is_current(self, run: LiveRun, told: Told) -> bool:
+        link = told.link
+        assert link is not None
+        if run.holder is not link:
+            link.link.say(Evict(run.id))
+            return False
+        if run.lease != told.lease:
+            return False
+        if told.number <= max(run.reported, run.answering):
+            link.commit(run.id, (), run.reported)
+            return False
+        return True
+
+    def _act(self, run: LiveRun) -> None:
+        """What follows from a run's new events, now that they are durable."""
+        state = run.state
+        fresh = run.records[run.committed :]
+        if run.holder is not None and (fresh or run.answering > run.reported):
+            run.reported = max(run.reported, run.answering)
+            run.holder.commit(run.id, fresh, run.reported)
+        run.committed = len(run.records)
+        if state.closed:
+            if run.id in self.runs.open:
+                run.release()
+                self.runs.close(run)
+        elif state.paused:
+            run.release()
+            run.idle = Seq(0)
+        else:
+            self.consider(run)
+        if run.id in self._timely:
+            self._timely.discard(run.id)
+            self.arm(run)
+        if run.ended is not None and (state.closed or state.paused):
+            run.ended.set()
+            run.ended = None
+
+    # A disk that refuses
+
+    def _refused(self, error: StoreError, group: Group, inbox: list[Told], touched: dict[RunId, LiveRun]) -> None:
+        """Nothing was written: take everything back, answer those who wait, and keep what must not be lost."""
+        if not self.refusal:
+            log.error("%s", error)
+        self.refusal = str(error)
+        self._idle = {**group.idle, **self._idle}
+        self._timely.clear()
+        for run in touched.values():
+            run.forget_uncommitted()
+            if not run.records:
+                self.runs.open.pop(run.id, None)
+        for told in inbox:
+            if told.answer is not None:
+                told.answer(None, StoreError(str(error)))
+            else:
+                self._stalled.append(told)
+
+    def _set_stalled_aside(self, inbox: list[Told]) -> list[Told]:
+        """While the disk refuses, what workers and timers say waits in line; people are answered."""
+        self._stalled += [told for told in inbox if told.answer is None]
+        return [told for told in inbox if told.answer is not None]
+
+    async def keep_up(self) -> None:
+        """Once a second: try again what was refused, and write idle marks that no commit has taken along."""
+        while True:
+            await anyio.sleep(RETRY_COMMIT)
+            if self.refusal or self._idle:
+                self.flush()
+
+    def flush(self) -> None:
+        """Commit idle marks, and take up what was refused if that works."""
+        group = Group()
+        group.idle = self._idle
+        try:
+            self.store.commit(group)
+        except StoreError as error:
+            self.refusal = str(error)
+            return
+        self._idle = {}
+        self.committed.set()
+        if self.refusal:
+            log.warning("the store takes commits again")
+            self.refusal = ""
+        self._inbox = self._stalled + self._inbox
+        self._stalled = []
+        self._wake.set()
+
+    # What is due
+
+    def arm(self, run: LiveRun) -> None:
+        """Have the run looked at when its next timer or retry is due."""
+        asked = due(run.state, self.clock.now())
+        at = self.clock.now() if asked.timers or asked.retry else asked.next
+        if at is not None and (run.armed is None or at < run.armed):
+            run.armed = at
+            self.timers.set(at, run.id)
+
+    def ring(self, id: RunId, at: float) -> None:
+        """A time that was asked for has come."""
+        run = self.runs.open.get(id)
+        if run is None or run.armed != at:
+            return
+        run.armed = None
+        asked = due(run.state, self.clock.now())
+        if asked.timers:
+            self._timely.add(id)
+            self.tell(Told(id, [TimerDue(key) for key in asked.timers]))
+        elif asked.next is not None:
+            run.armed = asked.next
+            self.timers.set(asked.next, id)
+        if asked.retry:
+            self.consider(run)
+
+    # Who runs what
+
+    def consider(self, run: LiveRun) -> None:
+        """Have the run activated if nobody holds it and there is something for its code to do."""
+        state = run.state
+        if run.holder is not None or run.reserved or run.wanted or state.closed or state.paused:
+            return
+        if run.idle < state.woken or due(state, self.clock.now()).retry:
+            self.placement.want(run)
+
+    def activate(self, run: LiveRun, link: WorkerLink) -> None:
+        """Give the run to a worker."""
+        origin = run.state.origin
+        if origin is not None:
+            source = self.runs.get(origin.run)
+            if source is None and self.runs.is_stored(origin.run):
+                run.wanted = True
+                self.tasks.start_soon(self._activate_fork, run)
+                return
+            reuse = source.records[: origin.seq] if source is not None else []
+        else:
+            reuse = []
+        self._claim(run, link)
+        link.activate(run.id, run.lease, run.state.module, run.records[: run.committed], reuse)
+
+    async def _activate_fork(self, run: LiveRun) -> None:
+        assert run.state.origin is not None
+        try:
+            await self.load(run.state.origin.run)
+        except FlowbookError as error:
+            self.tell(Told(run.id, [PauseRun(f"the run it was forked from cannot be read: {error}")]))
+        finally:
+            run.wanted = False
+        self.consider(run)
+
+    def _claim(self, run: LiveRun, link: WorkerLink) -> None:
+        run.release()
+        run.holder, run.lease = link, self.leases.draw()
+        run.reserved = run.wanted = False
+        link.runs.add(run.id)
+
+    def joined(self, link: WorkerLink, hello: WorkerHello) -> None:
+        """A worker is there; what it holds from before is its own again unless somebody else has it."""
+        for held, seq in hello.holding.items():
+            run = self.runs.open.get(held)
+            taken = run is None or (run.holder is not None and run.holder.worker != link.worker)
+            if run is None or taken or run.state.paused:
+                link.link.say(Evict(held))
+                continue
+            self._claim(run, link)
+            link.commit(held, run.records[seq : run.committed], 0, run.lease)
+
+    def reserve(self, link: WorkerLink) -> list[LiveRun]:
+        """A worker's connection broke: nobody gets its runs until its fate is known."""
+        held = [self.runs.open.get(run) for run in link.runs]
+        runs = [run for run in held if run is not None and run.holder is link]
+        for run in runs:
+            run.release()
+            run.reserved = True
+        return runs
+
+    def lost(self, runs: Sequence[LiveRun], link: WorkerLink, reason: str) -> None:
+        """A worker is gone for good; what it held is due again."""
+        for run in runs:
+            if not run.reserved or run.holder is not None:
+                continue
+            run.reserved = False
+            run.losses += 1
+            self.tell(Told(run.id, [WorkerLost(link.worker, reason)]))
+            if run.losses >= LOSSES:
+                run.losses = 0
+                text = f"its worker was lost {LOSSES} times in a row while it ran this workflow's code: {reason}"
+                self.tell(Told(run.id, [PauseRun(text)]))
+
+    async def load(self, id: RunId) -> LiveRun:
+        """The run, read from the store where it is not in memory. Raises ``UnknownRun``."""
+        run = self.runs.get(id)
+        if run is None and self.runs.is_stored(id):
+            records = await anyio.to_thread.run_sync(self.store.history, id)
+            run = self.runs.get(id)
+            if run is None and records:
+                run = LiveRun(id, records)
+                self.runs.keep(run)
+        if run is None:
+            raise UnknownRun(f'no run "{id}" in this project. `flowbook runs` lists them.')
+        return run

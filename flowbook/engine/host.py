@@ -1,0 +1,213 @@
+"""One engine's life: recover, listen, serve, and leave in order."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+import flowbook
+from flowbook.core.ids import WorkerId
+from flowbook.core.messages import WorkerLost
+from flowbook.engine.answers import Answers
+from flowbook.engine.clock import Clock
+from flowbook.engine.engine import Engine, Told
+from flowbook.engine.fleet import Fleet
+from flowbook.engine.modules import Modules
+from flowbook.engine.processes import Spawn
+from flowbook.engine.runs import RECENT, LiveRun
+from flowbook.engine.server import Server, listen
+from flowbook.engine.views import Difference, MakeFold, ViewMaker
+from flowbook.errors import StoreError
+from flowbook.store.base import Store, decode_recorded
+from flowbook.store.home import Home
+
+log = logging.getLogger("flowbook.engine")
+
+DRAIN_EVERY = 0.2
+TIDY_AFTER = 5.0
+"""Seconds without a commit after which logs are folded into their files."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What may differ between engines. Seconds."""
+
+    reconnect_grace: float = 3.0
+    idle_exit: float = 900.0
+
+
+class Host:
+    """Owns the parts and their order of birth and death."""
+
+    def __init__(
+        self,
+        home: Home,
+        store: Store,
+        clock: Clock,
+        spawn: Spawn,
+        token: str,
+        make_view: MakeFold,
+        difference: Difference,
+        settings: Settings,
+    ) -> None:
+        self.home = home
+        self.store = store
+        self.settings = settings
+        self.engine = Engine(store, clock)
+        self.fleet = Fleet(self.engine, home, spawn, settings.reconnect_grace)
+        modules = Modules(store)
+        views = ViewMaker(modules, make_view, difference)
+        self.answers = Answers(self.engine, self.fleet, modules, views, home, self.stop)
+        self.server = Server(self.engine, self.fleet, self.answers, modules, token)
+        self.engine.placement = self.fleet
+        self.engine.publication = self.answers.publisher
+        self.reason = ""
+        self._stopping = anyio.Event()
+
+    def stop(self, reason: str) -> None:
+        """Leave in order."""
+        self.reason = self.reason or reason
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Serve until told to stop."""
+        self._recover()
+        listener = await listen(self.home.socket)
+        async with anyio.create_task_group() as tasks, listener:
+            self.engine.tasks = tasks
+            tasks.start_soon(self.engine.run)
+            tasks.start_soon(self.engine.timers.run, self.engine.ring)
+            tasks.start_soon(self.engine.keep_up)
+            tasks.start_soon(self.answers.publisher.run)
+            tasks.start_soon(self._drain)
+            tasks.start_soon(self._keep_watch)
+            tasks.start_soon(listener.serve, self.server.serve)
+            self._advertise()
+            tasks.start_soon(self._resume_runs)
+            await self._stopping.wait()
+            log.info("stopping: %s", self.reason)
+            with anyio.CancelScope(shield=True):
+                await self._leave()
+            tasks.cancel_scope.cancel()
+
+    async def _leave(self) -> None:
+        if not self.home.folder.exists():
+            return
+        await self.server.farewell(self.reason)
+        await self.fleet.leave(self.reason)
+        self.engine.flush()
+        for path in (self.home.address, self.home.socket):
+            path.unlink(missing_ok=True)
+
+    def _advertise(self) -> None:
+        content = {"pid": os.getpid(), "socket": str(self.home.socket), "version": flowbook.__version__}
+        write_private(self.home.address, msgspec.json.encode(content))
+
+    # Recovery
+
+    def _recover(self) -> None:
+        """Fold every open run; what is due follows from that."""
+        runs = self.engine.runs
+        runs.recall(self.store.closed_ids(), self.store.closed_runs(RECENT))
+        idle = self.store.idle_runs()
+        broken = []
+        for found, records in self.store.open_runs():
+            if not _is_whole(records):
+                broken.append(found)
+                continue
+            run = self.engine.runs.open[found] = LiveRun(found, records)
+            run.idle = idle.get(found, run.idle)
+            run.reserved = run.idle < run.state.woken or bool(run.state.steps)
+            self.engine.arm(run)
+        if broken:
+            self.store.notices.append(
+                f"{len(broken)} runs have lost a part of their history and are not continued: "
+                f"{', '.join(sorted(broken)[:10])}"
+            )
+        for notice in self.store.notices:
+            log.warning("%s", notice)
+        log.info("%d open runs", len(runs.open))
+
+    async def _resume_runs(self) -> None:
+        """Wait for workers that may come back, then take up every run."""
+        await self.fleet.await_return(self.fleet.remembered())
+        engine = self.engine
+        for run in list(engine.runs.open.values()):
+            if run.reserved and run.holder is None:
+                run.reserved = False
+                if self._lose_steps(run):
+                    continue
+            engine.consider(run)
+
+    def _lose_steps(self, run: LiveRun) -> bool:
+        """Have the steps decided that ran on workers that are gone; False when there are none."""
+        workers: set[WorkerId] = {live.worker for live in run.state.steps.values() if live.running}
+        for worker in sorted(workers):
+            reason = "it was gone when the engine started again"
+            self.engine.tell(Told(run.id, [WorkerLost(worker, reason)]))
+        return bool(workers)
+
+    # Housekeeping
+
+    async def _drain(self) -> None:
+        """Move what was committed into the database a few times a second; fold logs when all is quiet."""
+        tidy = True
+        while True:
+            if not tidy:
+                with anyio.move_on_after(TIDY_AFTER):
+                    await self.engine.committed.wait()
+                if not self.engine.committed.is_set():
+                    await anyio.to_thread.run_sync(self.store.tidy)
+                    tidy = True
+            await self.engine.committed.wait()
+            self.engine.committed = anyio.Event()
+            tidy = False
+            await anyio.sleep(DRAIN_EVERY)
+            try:
+                while await anyio.to_thread.run_sync(self.store.drain):
+                    pass
+            except StoreError as error:
+                log.error("%s What is acknowledged is in the journal; trying again.", error)
+                self.engine.committed.set()
+                await anyio.sleep(1.0)
+
+    async def _keep_watch(self) -> None:
+        """Leave when there is nothing to do for long, or when the project is gone."""
+        quiet = 0.0
+        while True:
+            await anyio.sleep(1.0)
+            if not self.home.folder.exists():
+                self.stop("its folder is gone")
+            busy = bool(self.engine.runs.open or self.server.clients)
+            quiet = 0.0 if busy else quiet + 1.0
+            if quiet >= self.settings.idle_exit:
+                self.stop("there was nothing to do")
+
+
+def _is_whole(records: Sequence[bytes]) -> bool:
+    """True for events numbered from 1 without a gap."""
+    return decode_recorded(records[-1]).seq == len(records) and decode_recorded(records[0]).seq == 1
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace a file that only its owner may read."""
+    draft = path.with_name(f".{path.name}-{os.getpid()}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    os.replace(draft, path)
+
+
+def settings_from(environment: dict[str, str] | Any) -> Settings:
+    """Settings as the environment gives them."""
+    usual = Settings()
+    return Settings(
+        reconnect_grace=float(environment.get("FLOWBOOK_RECONNECT_GRACE", usual.reconnect_grace)),
+        idle_exit=float(environment.get("FLOWBOOK_IDLE_EXIT", usual.idle_exit)),
+    )

@@ -1,0 +1,101 @@
+"""Worker processes: how one is started, and how it ended, in words."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+
+from flowbook.core.events import Place
+from flowbook.store.home import Home
+
+_TAIL = 1500
+
+
+class Child(Protocol):
+    """A started process."""
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+
+    async def wait(self) -> int:
+        """Its exit code, negative for a signal."""
+
+    def terminate(self) -> None:
+        """Ask it to leave."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
+Spawn = Callable[[Place], Awaitable[Child]]
+
+
+def spawner(home: Home) -> Spawn:
+    """Starts ``python -m flowbook.worker`` of a place, its output in the place's worker log."""
+
+    async def spawn(place: Place) -> Child:
+        command = [place.python, "-P", "-m", "flowbook.worker", "--home", str(home.folder)]
+        with worker_log(home).open("ab") as log:
+            return await anyio.open_process(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=place.folder,
+                start_new_session=True,
+            )
+
+    return spawn
+
+
+def worker_log(home: Home) -> Path:
+    """Where workers' own output goes (that of steps is in the history)."""
+    return home.logs / "workers.log"
+
+
+def log_tail(home: Home, began: int) -> str:
+    """What workers wrote after byte ``began``, its last lines."""
+    try:
+        with worker_log(home).open("rb") as file:
+            file.seek(began)
+            return file.read().decode(errors="replace").strip()[-_TAIL:]
+    except OSError:
+        return ""
+
+
+def log_size(home: Home) -> int:
+    """Bytes in the workers' log."""
+    try:
+        return worker_log(home).stat().st_size
+    except OSError:
+        return 0
+
+
+def how_it_ended(code: int) -> str:
+    """An exit code in words."""
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "unknown"
+    hint = ", perhaps out of memory" if name == "SIGKILL" else ""
+    return f"killed, signal {-code} ({name}{hint})"
+
+
+def is_alive(pid: int) -> bool:
+    """True when a process with this id exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

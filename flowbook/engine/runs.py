@@ -1,0 +1,200 @@
+"""Runs in the engine's memory: all open ones with their encoded history, and some closed ones."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+import anyio
+
+from flowbook.core.events import Recorded, RunCancelled, RunCompleted, RunFailed, RunStarted
+from flowbook.core.ids import RunId, Seq
+from flowbook.core.state import RunState, fold
+from flowbook.engine.links import WorkerLink
+from flowbook.store.base import CLOSED_STATUS, ClosedRun, decode_recorded
+from flowbook.wire.calls import OriginOfRun, Pending, Summary
+
+KEPT_BYTES = 64 * 1024 * 1024
+"""Encoded history of closed runs kept in memory, about."""
+
+RECENT = 256
+"""Summaries of closed runs kept in memory."""
+
+
+class LiveRun:
+    """One run: what it adds up to, its history, and who holds it.
+
+    ``committed`` counts the records that are durable, ``reported`` the last worker's report in them; ``idle`` is the
+    event after which its code had nothing to do; ``reserved`` while its worker may still come back.
+    """
+
+    __slots__ = (
+        "answering",
+        "armed",
+        "committed",
+        "ended",
+        "holder",
+        "id",
+        "idle",
+        "lease",
+        "losses",
+        "records",
+        "reported",
+        "reserved",
+        "state",
+        "wanted",
+    )
+
+    def __init__(self, id: RunId, records: list[bytes] | None = None) -> None:
+        self.id = id
+        self.records: list[bytes] = records or []
+        self.state: RunState = fold(map(decode_recorded, self.records))
+        self.committed = len(self.records)
+        self.holder: WorkerLink | None = None
+        self.lease = ""
+        self.reported = 0
+        self.answering = 0
+        self.idle = Seq(0)
+        self.reserved = False
+        self.wanted = False
+        self.armed: float | None = None
+        self.losses = 0
+        self.ended: anyio.Event | None = None
+
+    def forget_uncommitted(self) -> None:
+        """Back to what is durable, after a refused commit."""
+        del self.records[self.committed :]
+        self.state = fold(map(decode_recorded, self.records))
+        self.answering = 0
+
+    def release(self) -> None:
+        """Nobody holds the run any more."""
+        if self.holder is not None:
+            self.holder.runs.discard(self.id)
+        self.holder, self.lease, self.reported, self.answering = None, "", 0, 0
+
+    def summary(self) -> Summary:
+        """The run in a few words."""
+        state = self.state
+        if state.closed:
+            return summary_of(decode_recorded(self.records[0]), decode_recorded(self.records[-1]))
+        return _summary(
+            state,
+            waits=[
+                *(
+                    Pending(key=key, kind="timer", name=timer.label, due=timer.due, since=timer.since)
+                    for key, timer in state.timers.items()
+                ),
+                *(
+                    Pending(key=key, kind="signal", name=waiter.name, due=None, since=waiter.since)
+                    for key, waiter in state.waiters.items()
+                ),
+            ],
+        )
+
+
+def _summary(state: RunState, waits: list[Pending]) -> Summary:
+    return Summary(
+        id=state.run,
+        workflow=state.workflow,
+        name=state.name,
+        status=state.status,
+        result=None,
+        error=None,
+        step="",
+        reason=state.paused,
+        started=state.started,
+        ended=state.ended if state.closed else None,
+        seq=state.seq,
+        module=state.module,
+        source=state.source,
+        origin=OriginOfRun(run=state.origin.run, seq=state.origin.seq) if state.origin else None,
+        waits=waits,
+    )
+
+
+def summary_of(first: Recorded, last: Recorded) -> Summary:
+    """A closed run in a few words, from its first and last event."""
+    assert isinstance(first.event, RunStarted)
+    summary = _summary(fold([first, last]), waits=[])
+    match last.event:
+        case RunCompleted():
+            summary["result"] = last.event.value
+        case RunFailed():
+            summary["error"] = last.event.failure
+            summary["step"] = last.event.step
+        case RunCancelled():
+            summary["reason"] = last.event.reason
+    return summary
+
+
+class Runs:
+    """All runs by id. Open ones are always here; a closed one may have to be read from the store again."""
+
+    def __init__(self) -> None:
+        self.open: dict[RunId, LiveRun] = {}
+        self._closed: OrderedDict[RunId, LiveRun] = OrderedDict()
+        self._closed_bytes = 0
+        self._known: set[RunId] = set()
+        self._recent: OrderedDict[RunId, Summary] = OrderedDict()
+
+    def recall(self, closed: Sequence[RunId], recent: Sequence[ClosedRun]) -> None:
+        """Learn at start which runs are closed; ``recent`` is newest first."""
+        self._known.update(closed)
+        for run in reversed(recent):
+            self._recent[run.run] = summary_of(decode_recorded(run.first), decode_recorded(run.last))
+
+    def get(self, id: RunId) -> LiveRun | None:
+        """The run, where it is in memory."""
+        run = self.open.get(id)
+        if run is None:
+            run = self._closed.get(id)
+            if run is not None:
+                self._closed.move_to_end(id)
+        return run
+
+    def is_stored(self, id: RunId) -> bool:
+        """True when the run is known and must be read from the store."""
+        return id in self._known and id not in self._closed and id not in self.open
+
+    def keep(self, run: LiveRun) -> None:
+        """Put a closed run where the next question about it finds it."""
+        before = self._closed.pop(run.id, None)
+        if before is not None:
+            self._closed_bytes -= sum(map(len, before.records))
+        self._known.add(run.id)
+        self._closed[run.id] = run
+        self._closed_bytes += sum(map(len, run.records))
+        while self._closed_bytes > KEPT_BYTES and len(self._closed) > 1:
+            _, oldest = self._closed.popitem(last=False)
+            self._closed_bytes -= sum(map(len, oldest.records))
+
+    def close(self, run: LiveRun) -> None:
+        """The run has ended."""
+        del self.open[run.id]
+        self.keep(run)
+        self._recent[run.id] = run.summary()
+        if len(self._recent) > RECENT:
+            self._recent.popitem(last=False)
+
+    def summaries(self, limit: int, status: str = "") -> list[Summary] | None:
+        """The newest runs, or None when that many can only be had from the store."""
+        if status not in CLOSED_STATUS.values():
+            found = [run.summary() for run in self._newest(limit, status)]
+        else:
+            found = []
+        if not status or status in CLOSED_STATUS.values():
+            recent = [summary for summary in self._recent.values() if not status or summary["status"] == status]
+            if len(recent) < limit and len(self._known) > len(self._recent):
+                return None
+            found += recent
+        return newest_first(found, limit)
+
+    def _newest(self, limit: int, status: str) -> Iterator[LiveRun]:
+        matching = (run for run in self.open.values() if not status or run.state.status == status)
+        yield from sorted(matching, key=lambda run: run.state.started, reverse=True)[:limit]
+
+
+def newest_first(summaries: list[Summary], limit: int) -> list[Summary]:
+    """Sorted by start, cut to ``limit``."""
+    return sorted(summaries, key=lambda summary: summary["started"], reverse=True)[:limit]

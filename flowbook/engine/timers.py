@@ -1,0 +1,41 @@
+"""When to look at which run: a heap, and a task that sleeps until its top."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+import anyio
+
+from flowbook.core.ids import RunId
+from flowbook.engine.clock import Clock
+
+LONGEST_SLEEP = 60.0
+"""A clock that was set forward, or a machine that slept, is noticed after this many seconds."""
+
+
+class Timers:
+    """Times asked for. One that is no longer wanted stays and does no harm: the run is looked at, nothing is due."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._heap: list[tuple[float, RunId]] = []
+        self._earlier = anyio.Event()
+
+    def set(self, at: float, run: RunId) -> None:
+        """Look at ``run`` at this time."""
+        if not self._heap or at < self._heap[0][0]:
+            self._earlier.set()
+        heapq.heappush(self._heap, (at, run))
+
+    async def run(self, ring: Callable[[RunId, float], None]) -> None:
+        """Call ``ring`` for each time that comes, for ever."""
+        while True:
+            self._earlier = anyio.Event()
+            now = self._clock.now()
+            while self._heap and self._heap[0][0] <= now:
+                at, run = heapq.heappop(self._heap)
+                ring(run, at)
+            pause = min(self._heap[0][0] - now, LONGEST_SLEEP) if self._heap else LONGEST_SLEEP
+            with anyio.move_on_after(max(pause, 0.0)):
+                await self._earlier.wait()

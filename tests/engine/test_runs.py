@@ -1,0 +1,336 @@
+"""What happens to runs, seen by clients and by a worker that does as told."""
+
+from __future__ import annotations
+
+import os
+
+import anyio
+import msgspec
+import pytest
+
+from flowbook.core import events as e
+from flowbook.core.failure import Failure
+from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
+from flowbook.core.messages import AttemptFailed
+from flowbook.core.retry import RetryPolicy
+from flowbook.core.value import NOTHING, Value
+from flowbook.errors import FlowbookError, RunClosed, RunConflict, StoreError, UnknownRun
+from flowbook.store.memory import MemoryStore
+from flowbook.wire.protocol import Activate, Commit, Evict, Inspect, Inspection, ModuleSource, NeedModule, pack
+from tests.engine.conftest import MODULE, Project
+from tests.engine.scripted import ScriptedWorker
+
+pytestmark = pytest.mark.anyio
+
+ONE = Value("json", msgspec.Raw(b"1"), size=1)
+
+
+def done(key: str = "k", attempt: int = 1) -> e.StepCompleted:
+    return e.StepCompleted(key=Key(key), step="s", value=ONE, attempt=attempt)
+
+
+def begun(key: str = "k", attempt: int = 1, worker: str = "w1") -> e.StepStarted:
+    return e.StepStarted(key=Key(key), step="s", attempt=attempt, worker=WorkerId(worker))
+
+
+async def kinds(client: object, run: str = "r1") -> list[str]:
+    return [type(recorded.event).__name__ for recorded in await client.history(run)]  # type: ignore[attr-defined]
+
+
+async def test_a_run_from_start_to_end(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        summary = await project.start(client, arguments={"a": ONE}, name="first")
+        assert summary["status"] == "running" and summary["name"] == "first"
+        activate = await worker.take("r1")
+        assert [type(r.event) for r in activate.history] == [e.RunStarted]
+        assert await worker.report("r1", begun()) == ["StepStarted"]
+        assert await worker.report("r1", done(), e.RunCompleted(value=ONE)) == ["StepCompleted", "RunCompleted"]
+        summary = await client.wait("r1")
+        assert summary["status"] == "succeeded"
+        assert summary["result"] == ONE
+        assert [run["id"] for run in await client.runs()] == ["r1"]
+        assert await kinds(client) == ["RunStarted", "StepStarted", "StepCompleted", "RunCompleted"]
+
+
+async def test_the_same_start_is_the_same_run_and_another_is_a_conflict(project: Project) -> None:
+    async with project.engine(), project.client() as client:
+        await project.start(client, arguments={"a": ONE})
+        await project.start(client, arguments={"a": ONE})
+        assert await kinds(client) == ["RunStarted"]
+        with pytest.raises(RunConflict):
+            await project.start(client, arguments={"a": NOTHING})
+
+
+async def test_an_unknown_run_and_an_unknown_module_are_named(project: Project) -> None:
+    async with project.engine(), project.client() as client:
+        with pytest.raises(UnknownRun, match="nope"):
+            await client.run("nope")
+        with pytest.raises(UnknownRun, match="nope"):
+            await client.signal("nope", "go", ONE)
+        with pytest.raises(FlowbookError, match="m9"):
+            await client.start("r1", "flow", "m9", e.Place("/", "python"))
+
+
+async def test_a_stale_lease_and_a_repeated_report_decide_nothing(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        await worker.tell("r1", done("a"), lease="old")
+        await worker.tell("r1", done("b"), number=1)
+        await worker.tell("r1", done("c"), number=1)
+        assert await worker.report("r1", done("d")) == ["StepCompleted", "StepCompleted"]
+        keys = [r.event.key for r in await client.history("r1", after=1)]  # type: ignore[union-attr]
+        assert keys == ["b", "d"]
+
+
+async def test_a_failed_attempt_is_tried_again_and_its_worker_may_forget_the_run(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        policy = RetryPolicy(maximum_attempts=2, initial_interval=0.05)
+        failed = AttemptFailed(key=Key("k"), step="s", attempt=1, failure=Failure("ValueError", "no"), retry=policy)
+        assert await worker.report("r1", failed) == ["StepAttemptFailed"]
+        await worker.release("r1")
+        activate = await worker.take("r1")
+        assert isinstance(activate.history[-1].event, e.StepAttemptFailed)
+        failed = msgspec.structs.replace(failed, attempt=2)
+        assert await worker.report("r1", failed) == ["StepFailed"]
+
+
+async def test_timers_fire_and_wake_a_run_that_nobody_holds(project: Project) -> None:
+    async with project.engine() as host, project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        due = host.engine.clock.now() + 0.1
+        await worker.report("r1", e.TimerStarted(key=Key("t"), due=due))
+        assert (await client.run("r1"))["status"] == "waiting"
+        assert (await client.run("r1"))["waits"][0]["due"] == due
+        await worker.release("r1")
+        activate = await worker.take("r1")
+        assert isinstance(activate.history[-1].event, e.TimerFired)
+        assert activate.history[-1].time >= due
+
+
+async def test_a_signal_is_kept_once_and_reaches_the_worker(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        await worker.report("r1", e.SignalAwaited(key=Key("w"), name="go"))
+        await client.signal("r1", "go", ONE, id="x")
+        await client.signal("r1", "go", ONE, id="x")
+        commit = await worker.next(Commit)
+        assert [type(r.event) for r in commit.events] == [e.SignalReceived]
+        await worker.report("r1", e.RunCompleted(value=ONE))
+        await client.signal("r1", "go", ONE, id="x")
+        with pytest.raises(RunClosed):
+            await client.signal("r1", "go", ONE)
+
+
+async def test_cancel_says_what_it_did(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        assert await client.cancel("r1") == {"outcome": "queued"}
+        assert isinstance((await worker.next(Commit)).events[-1].event, e.CancelRequested)
+        await worker.report("r1", e.RunCancelled())
+        assert await client.cancel("r1") == {"outcome": "already done"}
+
+
+async def test_a_release_that_crossed_an_event_brings_the_run_back(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        await client.signal("r1", "go", ONE)
+        await worker.release("r1", seq=1)
+        assert isinstance((await worker.take("r1")).history[-1].event, e.SignalReceived)
+
+
+async def test_a_lost_worker_loses_its_attempt_and_another_goes_on(project: Project) -> None:
+    async with project.engine(), project.client() as client:
+        async with ScriptedWorker(project.home.folder, pid=999_999_999) as worker:
+            await project.start(client)
+            await worker.take("r1")
+            await worker.report("r1", begun())
+        async with ScriptedWorker(project.home.folder, "w2") as second:
+            activate = await second.take("r1")
+            last = activate.history[-1].event
+            assert isinstance(last, e.StepAttemptFailed) and last.lost and "gone" in last.failure.message
+            assert await second.report("r1", done(attempt=1)) == []
+            assert await second.report("r1", done(attempt=2)) == ["StepCompleted"]
+
+
+async def test_after_five_lost_attempts_the_step_has_failed(project: Project) -> None:
+    async with project.engine(), project.client() as client:
+        await project.start(client)
+        for attempt in range(1, 6):
+            async with ScriptedWorker(project.home.folder, f"w{attempt}", pid=999_999_999) as worker:
+                await worker.take("r1")
+                await worker.report("r1", begun(attempt=attempt, worker=f"w{attempt}"))
+        async with ScriptedWorker(project.home.folder, "last") as worker:
+            activate = await worker.take("r1")
+            assert isinstance(activate.history[-1].event, e.StepFailed)
+
+
+async def test_code_that_takes_its_workers_down_is_paused(project: Project) -> None:
+    async with project.engine(), project.client() as client:
+        await project.start(client)
+        for number in range(5):
+            async with ScriptedWorker(project.home.folder, f"w{number}", pid=999_999_999) as worker:
+                await worker.take("r1")
+        summary = await client.wait("r1", timeout=5)
+        assert summary["status"] == "paused" and "5 times" in summary["reason"]
+
+
+async def test_a_worker_that_cannot_start_pauses_the_run_until_somebody_resumes_it(project: Project) -> None:
+    project.fail_starts = "yes"
+    async with project.engine(), project.client() as client:
+        await project.start(client)
+        summary = await client.wait("r1", timeout=10)
+        assert summary["status"] == "paused"
+        assert "no worker could be started" in summary["reason"] and "exited with code 3" in summary["reason"]
+        assert len(project.children) == 3
+        project.fail_starts = ""
+        assert (await client.resume("r1"))["status"] == "running"
+        async with ScriptedWorker(project.home.folder) as worker:
+            await worker.take("r1")
+
+
+async def test_the_first_cancel_of_a_paused_run_gives_it_a_chance_the_second_closes_it(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        await worker.report("r1", e.RunPaused(reason="the code no longer fits"))
+        assert (await client.wait("r1"))["status"] == "paused"
+        assert await client.cancel("r1") == {"outcome": "queued"}
+        assert isinstance((await worker.take("r1")).history[-1].event, e.CancelRequested)
+        await worker.report("r1", e.RunPaused(reason="still not"))
+        assert await client.cancel("r1") == {"outcome": "cancelled"}
+        assert (await client.run("r1"))["status"] == "cancelled"
+
+
+async def test_a_worker_that_comes_back_after_an_engine_crash_keeps_its_run(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        await worker.report("r1", begun())
+        await client.signal("r1", "go", ONE)
+    (project.home.folder / "workers.json").write_bytes(msgspec.json.encode({"w1": os.getpid()}))
+    holding = {"r1": 2, "gone": 7}
+    async with project.engine(grace=5), ScriptedWorker(project.home.folder, holding=holding) as worker:
+        commit = await worker.next(Commit)
+        assert commit.lease and [type(r.event) for r in commit.events] == [e.SignalReceived]
+        assert (await worker.next(Evict)).run == "gone"
+        assert await worker.report("r1", begun(), done()) == ["StepCompleted"]
+
+
+async def test_a_worker_that_does_not_come_back_is_lost(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        await worker.report("r1", begun())
+    async with project.engine(), ScriptedWorker(project.home.folder, "w2") as second:
+        last = (await second.take("r1")).history[-1].event
+        assert isinstance(last, e.StepAttemptFailed) and last.lost
+
+
+async def test_sleepers_are_not_re_executed_after_a_restart(project: Project) -> None:
+    async with project.engine() as host, project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        await worker.report("r1", e.TimerStarted(key=Key("t"), due=host.engine.clock.now() + 0.5))
+        await worker.release("r1")
+        await project.start(client, "r2")
+        await worker.take("r2")
+    async with project.engine(), ScriptedWorker(project.home.folder) as worker:
+        assert (await worker.next(Activate)).run == "r2"
+        assert (await worker.next(Activate)).run == "r1"
+        assert worker.seqs["r1"] == 3
+
+
+async def test_a_run_given_away_is_taken_from_the_worker_that_comes_back_late(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder, "w2") as second:
+        await project.start(client)
+        await second.take("r1")
+        async with ScriptedWorker(project.home.folder, "w1", holding={"r1": 1}) as first:
+            assert (await first.next(Evict)).run == "r1"
+            await first.tell("r1", done("late"), number=1, lease="any")
+            assert (await first.next(Evict)).run == "r1"
+        assert await second.report("r1", done("k")) == ["StepCompleted"]
+
+
+async def test_modules_and_moments_go_through_a_worker(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        await worker.stream.send(pack(NeedModule(Digest("m1"))))
+        assert (await worker.next(ModuleSource)).module == MODULE
+        async with anyio.create_task_group() as tasks:
+            found: list[object] = []
+
+            async def look() -> None:
+                found.append(await client.at("r1", 1))
+
+            tasks.start_soon(look)
+            asked = await worker.next(Inspect)
+            assert [r.seq for r in asked.history] == [1]
+            await worker.stream.send(pack(Inspection(asked.request, values={"x": ONE})))
+        assert found == [{"event": 1, "stack": [], "values": {"x": ONE}}]
+
+
+async def test_a_fork_gets_what_it_may_reuse(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        await worker.report("r1", done(), e.RunFailed(failure=Failure("ValueError", "no"), step="s"))
+        await project.start(client, "r2", origin=e.Origin(RunId("r1"), Seq(2)))
+        activate = await worker.take("r2")
+        assert [type(r.event) for r in activate.reuse] == [e.RunStarted, e.StepCompleted]
+        assert (await client.run("r2"))["origin"] == {"run": "r1", "seq": 2}
+
+
+async def test_a_full_disk_refuses_and_recovers(project: Project) -> None:
+    store = project.store
+    assert isinstance(store, MemoryStore)
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        store.refuse = "the disk is full"
+        with pytest.raises(StoreError, match="full"):
+            await client.signal("r1", "go", ONE)
+        with pytest.raises(StoreError, match="full"):
+            await project.start(client, "r2")
+        await worker.tell("r1", begun(), done())
+        await worker.tell("r1", e.RunCompleted(value=ONE))
+        assert (await client.run("r1"))["seq"] == 1
+        assert "the disk is full" in (await client.status())["notices"]
+        assert [run["id"] for run in await client.runs()] == ["r1"]
+        store.refuse = ""
+        assert (await client.wait("r1", timeout=5))["status"] == "succeeded"
+        assert await kinds(client) == ["RunStarted", "StepStarted", "StepCompleted", "RunCompleted"]
+        assert (await client.status())["notices"] == []
+
+
+async def test_watching_a_run_gives_a_view_then_patches_then_an_end(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        updates = []
+        async for update in client.watch("r1"):
+            updates.append(update)
+            if len(updates) == 1:
+                await worker.report("r1", done())
+            elif len(updates) == 2:
+                await worker.report("r1", e.RunCompleted(value=ONE))
+        assert updates[0]["view"] == {"module": "flow", "kinds": ["RunStarted"], "seq": 1}
+        assert updates[1]["seq"] == 2 and [["kinds"], ["RunStarted", "StepCompleted"]] in updates[1]["patch"]
+        assert updates[-1]["seq"] == 3
+        assert (await client.view("r1", at=2))["seq"] == 2
+
+
+async def test_watching_the_list_of_runs(project: Project) -> None:
+    async with project.engine(), project.client() as client:
+        updates = client.watch()
+        assert (await anext(updates)) == {"runs": []}  # type: ignore[arg-type]
+        await project.start(client)
+        assert [run["id"] for run in (await anext(updates))["runs"]] == ["r1"]  # type: ignore[arg-type]
+        await updates.aclose()  # type: ignore[attr-defined]
