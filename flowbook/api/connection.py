@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowbook.core.events import Place
-from flowbook.core.value import Value
+from flowbook.core.value import Value, shown, untagged
 
 if TYPE_CHECKING:
     from flowbook.client import Client
@@ -46,13 +46,11 @@ class Connection:
         """The value as JSON can show it: itself, or ``{"$type", "preview"}``. Loads no pickle."""
         import msgspec
 
-        from flowbook.wire import codec, tagged
-
         if value.codec != "json":
-            return codec.shown_value(value)
+            return shown(value)
         body = self._files.load(value.file) if value.file else bytes(value.data)
         found = msgspec.json.decode(body)
-        return tagged.plain_form(found) if value.type else found
+        return untagged(found) if value.type else found
 
 
 def connect(start: bool = True) -> Connection:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from flowbook.core.ids import Digest
-from flowbook.core.value import Value
+from flowbook.core.value import SHOWN, Value
 from flowbook.errors import FlowbookError, UnsavableValue
 from flowbook.wire import tagged
 
@@ -24,7 +24,6 @@ INLINE = 16 * 1024
 """Encoded bytes up to here travel in the event; longer ones become files."""
 
 PREVIEW = 400
-SHOWN = 2048
 
 Save = Callable[[bytes], Digest]
 Load = Callable[[Digest], bytes]
@@ -108,14 +107,6 @@ def shown(value: object) -> Any:
         except (msgspec.MsgspecError, ValueError):
             pass
     return {"$type": type_name(value), "preview": preview(value)}
-
-
-def shown_value(value: Value) -> Any:
-    """What ``shown`` says of an encoded value, without loading pickles or files."""
-    if value.codec == "json" and value.data and len(value.data) <= SHOWN:
-        plain = msgspec.json.decode(value.data)
-        return tagged.plain_form(plain) if value.type else plain
-    return {"$type": value.type or value.codec, "preview": value.preview or f"{value.size} bytes of {value.codec}"}
 
 
 def type_name(value: object) -> str:

@@ -98,29 +98,8 @@ def untag(data: Any) -> Any:
     return data
 
 
-def plain_form(data: Any) -> Any:
-    """Tagged JSON for eyes: a tuple as a list, a date as its text."""
-    if type(data) is list:
-        return [plain_form(item) for item in data]
-    if type(data) is dict:
-        if len(data) == 1:
-            ((name, body),) = data.items()
-            if name == "$numpy":
-                return _numpy_text(body[1])
-            if name in _READ:
-                return plain_form(body)
-        return {key: plain_form(item) for key, item in data.items()}
-    return data
-
-
-def _numpy_text(text: str) -> Any:
-    if text in ("True", "False"):
-        return text == "True"
-    number = float(text)
-    return int(text) if text.lstrip("-").isdigit() else number if isfinite(number) else text
-
-
 def _numpy_scalar(dtype: str, text: str) -> Any:
     import numpy
 
-    return numpy.dtype(dtype).type(_numpy_text(text) if text not in ("nan", "inf", "-inf") else float(text))
+    kind = numpy.dtype(dtype)
+    return kind.type(text == "True" if kind.kind == "b" else float(text) if kind.kind == "f" else int(text))

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowbook.core.ids import Digest
+from flowbook.core import value as value_module
 from flowbook.core.value import Value
 from flowbook.errors import FlowbookError, UnsavableValue
 from flowbook.wire import codec
@@ -74,7 +75,7 @@ def test_plain_values_come_back_equal_and_of_the_same_type(value: object) -> Non
 @given(values)
 def test_what_is_shown_never_fails_and_is_json(value: object) -> None:
     msgspec.json.encode(codec.shown(value))
-    msgspec.json.encode(codec.shown_value(codec.encode(value, save)))
+    msgspec.json.encode(value_module.shown(codec.encode(value, save)))
 
 
 class Point:
@@ -118,7 +119,7 @@ def test_long_values_become_files_and_keep_a_preview() -> None:
     encoded = codec.encode("x" * 100_000, save)
     assert (encoded.file != "", bytes(encoded.data), encoded.size) == (True, b"", 100_002)
     assert codec.decode(encoded, FILES.__getitem__) == "x" * 100_000
-    assert len(codec.shown_value(encoded)["preview"]) <= codec.PREVIEW
+    assert len(value_module.shown(encoded)["preview"]) <= codec.PREVIEW
 
 
 def test_a_pickle_is_not_loaded_where_it_must_not_be() -> None:
@@ -145,4 +146,4 @@ def test_an_unsavable_value_is_named() -> None:
     ],
 )
 def test_small_values_are_shown_as_json(value: object, shown: object) -> None:
-    assert codec.shown_value(codec.encode(value, save)) == shown
+    assert value_module.shown(codec.encode(value, save)) == shown
