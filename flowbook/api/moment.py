@@ -72,7 +72,7 @@ def shown(value: Any) -> str:
     """``repr``, or the preview of a value that is not plain."""
     if isinstance(value, dict) and "$type" in value:
         preview = str(value.get("preview", "")).replace("\n", " ")
-        return f"<{value['$type']}> {preview}".rstrip()
+        return preview if preview.startswith("<") else f"<{value['$type']}> {preview}".rstrip()
     return repr(value)
 
 

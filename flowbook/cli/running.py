@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import sys
 import threading
 from argparse import Namespace
@@ -129,36 +128,39 @@ def _log(run: str, connection: Connection) -> None:
             return
 
 
+class _Newest:
+    """The newest view of a run, kept by a thread that reads updates."""
+
+    def __init__(self, run: Run) -> None:
+        self.view: dict[str, Any] | None = None
+        self.error: FlowbookError | None = None
+        self.over = False
+        self.news = threading.Event()
+        threading.Thread(target=self._read, args=(run,), daemon=True, name="flowbook-watch").start()
+
+    def _read(self, run: Run) -> None:
+        try:
+            for self.view in run.watch():
+                self.news.set()
+        except FlowbookError as error:
+            self.error = error
+        self.over = True
+        self.news.set()
+
+
 def _pictures(run: str, connection: Connection, every: float = 0.1) -> Iterator[dict[str, Any]]:
     """The newest view, a few times a second, so that clocks tick; ends with the run, or when it pauses."""
-    arrived: queue.SimpleQueue[dict[str, Any] | Exception | None] = queue.SimpleQueue()
-
-    def read() -> None:
-        try:
-            for view in Run(run, connection).watch():
-                arrived.put(view)
-            arrived.put(None)
-        except FlowbookError as error:
-            arrived.put(error)
-
-    threading.Thread(target=read, daemon=True, name="flowbook-watch").start()
-    view: dict[str, Any] | None = None
-    while True:
-        try:
-            while (item := arrived.get(timeout=every)) is not None:
-                if isinstance(item, Exception):
-                    raise item
-                view = item
-                if arrived.empty():
-                    break
-            if item is None:
-                return
-        except queue.Empty:
-            pass
-        if view is not None:
-            yield view
-            if view["status"] == "paused":
-                return
+    newest = _Newest(Run(run, connection))
+    over = False
+    while not over:
+        newest.news.wait(every)
+        newest.news.clear()
+        over = newest.over
+        if newest.error is not None:
+            raise newest.error
+        if newest.view is not None:
+            yield newest.view
+            over = over or newest.view["status"] == "paused"
 
 
 def ending(summary: Summary, connection: Connection) -> str:
