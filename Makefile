@@ -38,7 +38,7 @@ check: setup .make/dev ## format, lint, types, import contracts
 format: .make/dev ## format the Python code and fix what lint can fix
 	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format .
 
-bench: setup ## measure what the design promises (docs/benchmarks.md says how to read it)
+bench: setup ## measure what the design promises, on this machine
 	@$(BIN)/python -m benchmarks
 
 setup: .make/python .make/extension ## install everything into .venv and build the extension
