@@ -10,5 +10,5 @@ command -v "$python" >/dev/null || fail "'$python' was not found; install Python
 "$python" -c 'import ensurepip, venv' 2>/dev/null \
     || fail "this Python cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv"
 command -v npm >/dev/null || fail "npm was not found; install Node.js 20 or newer (it brings npm)"
-node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 18)' \
+node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' \
     || fail "node $(node --version) is too old; the extension needs 20 or newer"
