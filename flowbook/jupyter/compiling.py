@@ -1,0 +1,60 @@
+"""A notebook as it stands in the editor, compiled: for the live graph, and to be run. No IO."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from flowbook import compiler
+from flowbook.api.source import chosen
+from flowbook.core.module import Module, Workflow
+from flowbook.errors import CompileError, UserError
+from flowbook.export.layout import layout
+
+if TYPE_CHECKING:
+    from flowbook.compiler import Compiled
+
+
+def compiled(content: Any, file: Path) -> Compiled:
+    """What the compiler makes of the live content of ``file``."""
+    if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
+        raise UserError(f"the content sent for {file.name} is not a notebook: it has no list of cells")
+    return compiler.compile_notebook(content, file.stem, origin=str(file), folder=str(file.parent))
+
+
+def page(content: Any, file: Path) -> dict[str, Any]:
+    """Everything an editor shows of the workflow: graph with positions, findings, parameters, source."""
+    result = compiled(content, file)
+    found = result.module
+    workflow = found.workflows[0] if found is not None and found.workflows else None
+    graph = layout(workflow.graph) if workflow is not None else None
+    return {
+        "workflow": workflow.name if workflow is not None else "",
+        "graph": msgspec.to_builtins(graph) if graph is not None else None,
+        "diagnostics": [msgspec.to_builtins(d) for d in result.diagnostics],
+        "parameters": [dict(p) for p in workflow.parameters] if workflow is not None else [],
+        "steps": dict(found.steps) if found is not None else {},
+        "source": found.source if found is not None else "",
+        "module": found.digest if found is not None else "",
+        "file": str(file),
+    }
+
+
+def runnable(content: Any, file: Path) -> tuple[Module, Workflow]:
+    """The module and workflow to run. Raises CompileError, its message naming the first finding."""
+    result = compiled(content, file)
+    errors = [d for d in result.diagnostics if d.severity == "error"]
+    if errors or result.module is None:
+        raise CompileError(_refusal(file, errors), tuple(result.diagnostics))
+    return result.module, chosen(result.module, "", file)
+
+
+def _refusal(file: Path, errors: list[Any]) -> str:
+    if not errors:
+        return f"{file.name} cannot run: it holds no workflow"
+    first = errors[0]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    place = f" Cell {first.cell_number}, line {first.line}." if first.cell else ""
+    return f"{file.name} cannot run: {first.message}.{place}{more}".replace("..", ".")

@@ -1,0 +1,258 @@
+"""The HTTP routes below ``flowbook/api``: read the request, ask the engine, answer JSON. No decisions here."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import anyio.to_thread
+import msgspec
+from jupyter_server.base.handlers import APIHandler
+from tornado import web
+
+from flowbook import errors
+from flowbook.jupyter import compiling, running
+from flowbook.jupyter.projects import Project, Projects
+
+STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (errors.UnknownRun, 404),
+    (errors.MissingValue, 404),
+    (errors.RunConflict, 409),
+    (errors.RunClosed, 409),
+    (errors.CompileError, 422),
+    (errors.UserError, 400),
+    (errors.UnsavableValue, 400),
+    (errors.EngineUnavailable, 503),
+    (errors.StoreError, 503),
+    (errors.ProtocolError, 502),
+)
+
+
+def described(error: BaseException) -> dict[str, Any]:
+    """An error as the browser gets it."""
+    found: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+    if isinstance(error, errors.CompileError):
+        found["diagnostics"] = [msgspec.to_builtins(d) for d in error.diagnostics]
+    return found
+
+
+class FlowbookHandler(APIHandler):
+    """What the routes share. Authentication and the XSRF check come from Jupyter and are never relaxed."""
+
+    @property
+    def projects(self) -> Projects:
+        """The projects of this server."""
+        found: Projects = self.settings["flowbook_projects"]
+        return found
+
+    def project(self, given: dict[str, Any] | None = None) -> Project:
+        """The project of the request: by ``home``, by notebook ``path``, else the server's own folder."""
+        asked = given if given is not None else {}
+        home = asked.get("home") or self.get_query_argument("home", "")
+        path = asked.get("path") or self.get_query_argument("path", "")
+        if home:
+            return self.projects.of_home(str(home))
+        return self.projects.of_notebook(str(path)) if path else self.projects.of_root()
+
+    def body(self) -> dict[str, Any]:
+        """The request's JSON object. Raises UserError."""
+        try:
+            found = json.loads(self.request.body or b"{}")
+        except ValueError:
+            raise errors.UserError("the request is not JSON") from None
+        if not isinstance(found, dict):
+            raise errors.UserError("the request must be a JSON object")
+        return found
+
+    def at(self) -> int | None:
+        """The event number asked for, or None."""
+        text = self.get_query_argument("at", "")
+        if text and not text.isdigit():
+            raise errors.UserError(f"'at' must be the number of an event, not '{text}'")
+        return int(text) if text else None
+
+    def answer(self, found: Any, status: int = 200) -> None:
+        """Send JSON."""
+        self.set_status(status)
+        self.finish(msgspec.json.encode(found))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Errors as ``{"error": {"type", "message"}}``, with a 4xx for what the user can put right."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        self.set_header("Content-Type", "application/json")
+        if isinstance(error, errors.FlowbookError):
+            status = next((code for kind, code in STATUS if isinstance(error, kind)), 500)
+            self.set_status(status)
+            self.finish(json.dumps({"error": described(error)}))
+            return
+        message = error.log_message if isinstance(error, web.HTTPError) else None
+        kind = type(error).__name__ if error is not None else "HTTPError"
+        text = message or (f"{kind}: {error}" if error is not None and not isinstance(error, web.HTTPError) else "")
+        self.finish(json.dumps({"error": {"type": kind, "message": text or self._reason}}))
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """A user's mistake is no server trouble: it goes to the user and not into the log."""
+        if not isinstance(value, errors.FlowbookError):
+            super().log_exception(typ, value, tb)
+
+
+class CompileHandler(FlowbookHandler):
+    """POST: the notebook as it stands in the editor, compiled."""
+
+    @web.authenticated
+    async def post(self) -> None:
+        """``{path, content}`` -> graph, diagnostics, parameters, source."""
+        body = self.body()
+        project = self.project(body)
+        if project.file is None:
+            raise errors.UserError("say which notebook this is: 'path' is its path below the server's folder")
+        found = await anyio.to_thread.run_sync(compiling.page, body.get("content"), project.file)
+        self.answer({**found, "home": str(project.home)})
+
+
+class RunsHandler(FlowbookHandler):
+    """GET: the project's runs. POST: start one."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        """Summaries, newest first; looking starts no engine where none ever worked."""
+        project = self.project()
+        runs: list[Any] = []
+        if project.begun:
+            status = self.get_query_argument("status", "")
+            runs = list(await (await project.client()).runs(200, status))
+        self.answer({"runs": runs, "home": str(project.home), "file": str(project.file or "")})
+
+    @web.authenticated
+    async def post(self) -> None:
+        """``{path, content, arguments | texts, id?, name?}`` -> summary."""
+        body = self.body()
+        project = self.project(body)
+        summary = await running.start(project, body)
+        self.answer({**summary, "home": str(project.home)}, 201)
+
+
+class RunHandler(FlowbookHandler):
+    """GET: one run's summary."""
+
+    @web.authenticated
+    async def get(self, run: str) -> None:
+        """The summary."""
+        project = self.project()
+        self.answer({**await (await project.client()).run(run), "home": str(project.home)})
+
+
+class ViewHandler(FlowbookHandler):
+    """GET: one run's view."""
+
+    @web.authenticated
+    async def get(self, run: str) -> None:
+        """As of event ``at``, or now."""
+        self.answer(await (await self.project().client()).view(run, self.at()))
+
+
+class HistoryHandler(FlowbookHandler):
+    """GET: one run's events."""
+
+    @web.authenticated
+    async def get(self, run: str) -> None:
+        """All of them, in order."""
+        self.answer(await (await self.project().client()).history(run))
+
+
+class MomentHandler(FlowbookHandler):
+    """GET: frames and values as of one event."""
+
+    @web.authenticated
+    async def get(self, run: str) -> None:
+        """``at`` is needed."""
+        at = self.at()
+        if at is None:
+            raise errors.UserError("say which event: at=N")
+        self.answer(await (await self.project().client()).at(run, at))
+
+
+class SignalHandler(FlowbookHandler):
+    """POST: send a signal."""
+
+    @web.authenticated
+    async def post(self, run: str) -> None:
+        """``{name, value, id?}`` -> summary."""
+        body = self.body()
+        name = str(body.get("name") or "")
+        if not name:
+            raise errors.UserError("say which signal: 'name' is missing")
+        project = self.project(body)
+        value = await anyio.to_thread.run_sync(running.value_of, project, name, body.get("value"))
+        self.answer(await (await project.client()).signal(run, name, value, str(body.get("id") or "")))
+
+
+class CancelHandler(FlowbookHandler):
+    """POST: stop a run."""
+
+    @web.authenticated
+    async def post(self, run: str) -> None:
+        """``{reason?}`` -> outcome."""
+        body = self.body()
+        client = await self.project(body).client()
+        self.answer(await client.cancel(run, str(body.get("reason") or "stopped in JupyterLab")))
+
+
+class ForkHandler(FlowbookHandler):
+    """POST: plan a fork, or start it."""
+
+    @web.authenticated
+    async def post(self, run: str) -> None:
+        """``{at | step, content?, plan}`` -> the plan, or the new run's summary."""
+        body = self.body()
+        project = self.project(body)
+        if body.get("plan"):
+            made, _, _ = await running.planned(project, run, body)
+            self.answer(made)
+            return
+        summary = await running.fork(project, run, body)
+        self.answer({**summary, "home": str(project.home)}, 201)
+
+
+class ExportHandler(FlowbookHandler):
+    """POST: the notebook's workflow as a Python module."""
+
+    @web.authenticated
+    async def post(self) -> None:
+        """``{path, content}`` -> ``{source, name}``. Nothing is written; the browser saves it where it belongs."""
+        body = self.body()
+        project = self.project(body)
+        if project.file is None:
+            raise errors.UserError("say which notebook this is: 'path' is its path below the server's folder")
+        module, _ = await anyio.to_thread.run_sync(compiling.runnable, body.get("content"), project.file)
+        self.answer({"source": module.source, "name": f"{project.file.stem}.py"})
+
+
+class StatusHandler(FlowbookHandler):
+    """GET: the engine about itself."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        """``{"begun": false}`` where no engine has worked yet."""
+        project = self.project()
+        status: dict[str, Any] = {"home": str(project.home), "begun": project.begun}
+        if project.begun:
+            status.update(await (await project.client()).status())
+        self.answer(status)
+
+
+_RUN = r"flowbook/api/runs/([^/]+)"
+
+ROUTES: tuple[tuple[str, type[FlowbookHandler]], ...] = (
+    (r"flowbook/api/compile", CompileHandler),
+    (r"flowbook/api/runs", RunsHandler),
+    (_RUN, RunHandler),
+    (rf"{_RUN}/view", ViewHandler),
+    (rf"{_RUN}/history", HistoryHandler),
+    (rf"{_RUN}/at", MomentHandler),
+    (rf"{_RUN}/signal", SignalHandler),
+    (rf"{_RUN}/cancel", CancelHandler),
+    (rf"{_RUN}/fork", ForkHandler),
+    (r"flowbook/api/export", ExportHandler),
+    (r"flowbook/api/status", StatusHandler),
+)
