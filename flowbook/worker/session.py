@@ -105,17 +105,20 @@ class Session:
         self._waiting.clear()
         holding = {run: held.seq for run, held in self._held.items()}
         hello = WorkerHello(address.token, self.worker, os.getpid(), self.place, self.queues, holding)
-        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError):
+        try:
             async with stream, anyio.create_task_group() as tasks:
                 await stream.send(pack(hello))
                 tasks.start_soon(self._write, stream)
-                unpacker = Unpacker()
-                while True:
-                    for body in unpacker.feed(await stream.receive(1 << 20)):
-                        self._receive(to_worker_decoder.decode(body))
-                    if self._stopped:
-                        break
+                await self._read(stream)
                 tasks.cancel_scope.cancel()
+        except* (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError):
+            pass  # the engine is gone without a goodbye; the next turn of ``run`` brings it back
+
+    async def _read(self, stream: anyio.abc.ByteReceiveStream) -> None:
+        unpacker = Unpacker()
+        while not self._stopped:
+            for body in unpacker.feed(await stream.receive(1 << 20)):
+                self._receive(to_worker_decoder.decode(body))
 
     async def _write(self, stream: anyio.abc.ByteSendStream) -> None:
         while True:
