@@ -11,7 +11,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 TESTS ?= tests
-EXTENSION := $(shell find extension -type f -not -path '*/node_modules/*' -not -path '*/lib/*' -not -name '*.tsbuildinfo' 2>/dev/null)
+EXTENSION := $(shell find extension -type f -not -path '*/node_modules/*' -not -path '*/lib/*' -not -path '*/shared/*' \
+	-not -name '*.tsbuildinfo' 2>/dev/null) $(wildcard flowbook/widgets/draw.*) $(wildcard kernels/*/* jupyter-config/*/*)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -33,6 +34,7 @@ check: setup .make/dev ## format, lint, types, import contracts
 	@echo "format"; $(BIN)/ruff format --check .
 	@echo "lint"; $(BIN)/ruff check .
 	@echo "types"; $(BIN)/mypy
+	@echo "types of the extension"; cd extension && npm run --silent check
 	@echo "contracts"; $(BIN)/lint-imports --no-cache | sed -n '/^Contracts:/,$$p'
 
 format: .make/dev ## format the Python code and fix what lint can fix
