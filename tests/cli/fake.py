@@ -1,0 +1,129 @@
+"""A client that answers like the engine would, from memory. Runs: ok, bad, wait, stopped; others are unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flowbook.core import events as e
+from flowbook.core.failure import Failure, Frame
+from flowbook.core.graph import Edge, Graph, Node
+from flowbook.core.ids import CellId, Digest, Key, RunId, Seq
+from flowbook.core.module import Cell, Module, Workflow
+from flowbook.core.value import Value
+from flowbook.errors import UnknownRun
+
+GRAPH = Graph(
+    (Node("load", cell="c1", cell_number=1), Node("clean", cell="c2", cell_number=2)), (Edge("load", "clean"),)
+)
+MODULE = Module(
+    Digest("m"), "shop", "# code", (Workflow("shop", GRAPH),), {"load": Digest("1"), "clean": Digest("2")},
+    cells=(Cell(CellId("c1"), 1, ""),),
+)  # fmt: skip
+FRAME = Frame("clean", 2, cell="c2", number=2, source="1 / 0", locals={"rows": 3})
+ERROR = Failure("ZeroDivisionError", "division by zero", (FRAME,), "Traceback ...")
+
+
+def value(data: Any) -> Value:
+    """Encoded JSON."""
+    return Value(codec="json", data=msgspec.Raw(msgspec.json.encode(data)))
+
+
+class FakeClient:
+    """Remembers what it was asked."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.said: list[tuple[str, Any]] = []
+
+    def run(self, run: str) -> dict[str, Any]:
+        """One summary."""
+        status = {"ok": "succeeded", "bad": "failed", "wait": "waiting", "stopped": "cancelled"}.get(run, "")
+        if not status and not run.startswith("shop-"):
+            raise UnknownRun(f"there is no run '{run}' in this project. `flowbook runs` lists them.")
+        status = status or "succeeded"
+        return {
+            "id": run,
+            "workflow": "shop",
+            "name": "",
+            "status": status,
+            "result": value({"total": 3}) if status == "succeeded" else None,
+            "error": ERROR if status == "failed" else None,
+            "step": "clean" if status == "failed" else "",
+            "reason": "",
+            "started": 100.0,
+            "ended": None if status == "waiting" else 101.5,
+            "seq": 4,
+            "module": "m",
+            "source": "",
+            "origin": None,
+            "waits": [{"key": "k", "kind": "signal", "name": "ok", "due": None, "since": 1.0}] if run == "wait" else [],
+        }
+
+    def runs(self, limit: int, status: str) -> list[dict[str, Any]]:
+        """Two summaries."""
+        return [self.run("bad"), self.run("ok")]
+
+    def wait(self, run: str, timeout: float | None = None) -> dict[str, Any]:
+        """At once."""
+        return self.run(run)
+
+    def view(self, run: str, at: int | None = None) -> dict[str, Any]:
+        """A small view."""
+        summary = self.run(run)
+        return {
+            **{key: summary[key] for key in ("id", "workflow", "status", "started", "ended", "waits")},
+            "steps": {"load": {"status": "done", "attempt": 1}, "clean": {"status": "failed", "attempt": 1}},
+            "graph": msgspec.to_builtins(GRAPH),
+        }
+
+    def watch(self, run: str | None = None) -> Iterator[dict[str, Any]]:
+        """One picture."""
+        yield {"view": self.view(str(run))}
+
+    def at(self, run: str, at: int) -> dict[str, Any]:
+        """One frame."""
+        return {
+            "event": at,
+            "stack": [FRAME],
+            "values": {"rows": value([1, 2]), "df": Value("arrow", type="DataFrame")},
+        }
+
+    def history(self, run: str, after: int = 0, limit: int = 0) -> list[e.Recorded]:
+        """load done, clean failed."""
+        facts = (
+            e.RunStarted(RunId(run), "shop", Digest("m"), e.Place("/", "python"), {}, seed="s"),
+            e.StepCompleted(Key("load"), "load", value(1)),
+            e.StepFailed(Key("clean"), "clean", ERROR),
+            e.RunFailed(ERROR, "clean"),
+        )
+        return [e.Recorded(Seq(n), float(n), fact) for n, fact in enumerate(facts, 1)][: limit or None]
+
+    def module(self, digest: str) -> Module:
+        """The one module."""
+        return MODULE
+
+    def put_module(self, module: Module) -> str:
+        """Accepted."""
+        return module.digest
+
+    def start(self, run: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Accepted."""
+        self.said.append(("start", (run, *args, kwargs)))
+        return self.run(run)
+
+    def signal(self, run: str, name: str, value: Value, id: str = "") -> dict[str, Any]:
+        """Accepted."""
+        self.said.append(("signal", (name, bytes(value.data), id)))
+        return self.run(run)
+
+    def cancel(self, run: str, reason: str = "") -> dict[str, str]:
+        """Accepted."""
+        return {"outcome": "already done" if run == "ok" else "queued"}
+
+    def sql(self, query: str, limit: int) -> dict[str, Any]:
+        """One row."""
+        return {"columns": [{"name": "n", "type": "BIGINT"}], "rows": [[42]], "more": False}
