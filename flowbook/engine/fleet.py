@@ -207,9 +207,8 @@ class Fleet:
     async def leave(self, reason: str) -> None:
         """Say goodbye to every worker and see that those started here end."""
         self._leaving = True
-        async with anyio.create_task_group() as tasks:
-            for link in list(self.links.values()):
-                tasks.start_soon(link.link.farewell, reason)
+        for link in self.links.values():
+            link.link.farewell(reason)
         with anyio.move_on_after(LEAVE_TIMEOUT):
             while self._children:
                 await self._changed.wait()

@@ -22,7 +22,7 @@ from flowbook.engine.fleet import Fleet
 from flowbook.engine.modules import Modules
 from flowbook.engine.processes import Spawn
 from flowbook.engine.runs import RECENT, LiveRun
-from flowbook.engine.server import Server, listen
+from flowbook.engine.server import Server
 from flowbook.engine.views import Difference, MakeFold, ViewMaker
 from flowbook.errors import StoreError
 from flowbook.store.base import Store, decode_recorded
@@ -30,7 +30,9 @@ from flowbook.store.home import Home
 
 log = logging.getLogger("flowbook.engine")
 
-DRAIN_EVERY = 0.2
+DRAIN_EVERY = 1.0
+"""Seconds; a query drains first, so this is not how old an answer may be. Seldom and much is cheaper than often."""
+
 TIDY_AFTER = 5.0
 """Seconds without a commit after which logs are folded into their files."""
 
@@ -78,8 +80,7 @@ class Host:
     async def run(self) -> None:
         """Serve until told to stop."""
         self._recover()
-        listener = await listen(self.home.socket)
-        async with anyio.create_task_group() as tasks, listener:
+        async with anyio.create_task_group() as tasks, self.server.listening(self.home.socket):
             self.engine.tasks = tasks
             tasks.start_soon(self.engine.run)
             tasks.start_soon(self.engine.timers.run, self.engine.ring)
@@ -87,7 +88,6 @@ class Host:
             tasks.start_soon(self.answers.publisher.run)
             tasks.start_soon(self._drain)
             tasks.start_soon(self._keep_watch)
-            tasks.start_soon(listener.serve, self.server.serve)
             self._advertise()
             tasks.start_soon(self._resume_runs)
             await self._stopping.wait()

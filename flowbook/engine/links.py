@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import anyio
-import anyio.abc
 import msgspec
 
 from flowbook.core.events import Place
 from flowbook.core.ids import RunId, WorkerId
-from flowbook.errors import FlowbookError
-from flowbook.wire.protocol import Goodbye, Packet, Reply, Update, WorkerHello, pack
+from flowbook.errors import FlowbookError, ProtocolError
+from flowbook.wire.protocol import (
+    Goodbye,
+    Incoming,
+    Packet,
+    Reply,
+    Unpacker,
+    Update,
+    WorkerHello,
+    incoming_decoder,
+    pack,
+)
+
+log = logging.getLogger("flowbook.engine.links")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -23,54 +36,86 @@ def framed(*parts: bytes) -> bytes:
     return len(body).to_bytes(4, "big") + body
 
 
-class Link:
-    """One connection. ``waiting`` is the number of bytes not yet sent: a slow reader's measure."""
+class Link(asyncio.Protocol):
+    """One connection. ``closed`` is set when it has ended.
 
-    def __init__(self, stream: anyio.abc.ByteStream) -> None:
-        self._stream = stream
+    It is an asyncio protocol and not an anyio stream: a transport keeps its reader registered and writes at once,
+    which takes a third off the time of a sequential step.
+    """
+
+    def __init__(self, accept: Callable[[Link], None]) -> None:
+        self._accept = accept
+        self._unpacker = Unpacker()
         self._frames: list[bytes] = []
-        self._wake = anyio.Event()
-        self.waiting = 0
-        self.closed = False
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._early: list[Incoming] = []
+        self._receive: Callable[[list[Incoming]], None] = self._early.extend
+        self.closed = anyio.Event()
+
+    def attach(self, receive: Callable[[list[Incoming]], None]) -> None:
+        """Give what arrives together to ``receive``, beginning with what has arrived."""
+        self._receive = receive
+        if self._early:
+            receive(self._early)
+            self._early = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Part of the protocol."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._accept(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Part of the protocol."""
+        try:
+            self._receive([incoming_decoder.decode(body) for body in self._unpacker.feed(data)])
+        except (ProtocolError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            log.warning("a connection was closed: %s", error)
+            self.farewell(str(error))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Part of the protocol."""
+        self._transport = None
+        self.closed.set()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes not yet taken by the other side: a slow reader's measure."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def send(self, frame: bytes) -> None:
-        """Put a frame in the queue."""
-        if not self.closed:
-            self._frames.append(frame)
-            self.waiting += len(frame)
-            self._wake.set()
+        """Put a frame in the queue; what was queued in one turn leaves in one write."""
+        if not self._frames:
+            self._loop.call_soon(self.flush)
+        self._frames.append(frame)
 
     def say(self, packet: Packet) -> None:
         """Put a packet in the queue."""
         self.send(pack(packet))
 
-    async def write(self) -> None:
-        """Send what is queued, for as long as the connection lives."""
-        while not self.closed:
-            await self._wake.wait()
-            self._wake = anyio.Event()
+    def flush(self) -> None:
+        """Write what is queued."""
+        if self._frames:
             frames, self._frames = self._frames, []
-            data = b"".join(frames)
-            try:
-                await self._stream.send(data)
-            except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
-                return
-            self.waiting -= len(data)
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.write(b"".join(frames))
 
-    async def farewell(self, reason: str) -> None:
-        """Say goodbye, send what is left, and hang up."""
+    def farewell(self, reason: str) -> None:
+        """Say goodbye and hang up once all is sent."""
         self.say(Goodbye(reason))
-        with anyio.move_on_after(1.0, shield=True):
-            while self.waiting and not self.closed:
-                await anyio.sleep(0.002)
-        await self.hang_up()
+        self.hang_up()
 
-    async def hang_up(self) -> None:
-        """Close the connection."""
-        self.closed = True
-        self._wake.set()
-        with anyio.CancelScope(shield=True):
-            await self._stream.aclose()
+    def hang_up(self) -> None:
+        """Close the connection once all is sent."""
+        self.flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    def cut(self) -> None:
+        """Close the connection now."""
+        if self._transport is not None:
+            self._transport.abort()
 
 
 class ClientLink:

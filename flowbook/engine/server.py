@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-import logging
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import anyio.abc
-import msgspec
 
 from flowbook.engine.answers import Answers
 from flowbook.engine.engine import Engine
@@ -29,34 +28,27 @@ from flowbook.wire.protocol import (
     Released,
     Request,
     RunReport,
-    Unpacker,
     WorkerHello,
-    incoming_decoder,
 )
 
-log = logging.getLogger("flowbook.engine.server")
-
 HELLO_WITHIN = 10.0
-CHUNK = 1 << 18
+FAREWELL_WITHIN = 1.0
 
 
-async def listen(path: Path) -> anyio.abc.SocketListener:
-    """Listen on the socket. A stale one is replaced; one where somebody answers is left alone."""
-    if path.exists() or path.is_symlink():
-        if not path.is_socket():
-            raise StoreError(f"{path} is in the way: it is no socket. Move it away and try again.")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(1.0)
-            try:
-                probe.connect(str(path))
-            except OSError:
-                path.unlink()
-            else:
-                raise StoreError(f"another program listens on {path}. Stop it, or remove the socket, and try again.")
-    try:
-        return await anyio.create_unix_listener(path, mode=0o600, backlog=256)
-    except OSError as error:
-        raise StoreError(f"cannot listen on {path} ({error.strerror or error}).") from error
+def clear_socket(path: Path) -> None:
+    """Remove a stale socket. One where somebody answers, or a file that is none, is left alone."""
+    if not path.exists() and not path.is_symlink():
+        return
+    if not path.is_socket():
+        raise StoreError(f"{path} is in the way: it is no socket. Move it away and try again.")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink()
+        else:
+            raise StoreError(f"another program listens on {path}. Stop it, or remove the socket, and try again.")
 
 
 class Server:
@@ -68,40 +60,69 @@ class Server:
         self._answers = answers
         self._modules = modules
         self._token = token
+        self._links: set[Link] = set()
         self.clients: set[ClientLink] = set()
 
-    async def serve(self, stream: anyio.abc.SocketStream) -> None:
-        """One connection, from its hello to its end."""
-        async with AsyncExitStack() as stack:
-            link = Link(stream)
-            stack.push_async_callback(link.hang_up)
-            try:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(link.write)
-                    await self._converse(link, stream, tasks)
-                    tasks.cancel_scope.cancel()
-            except* (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
-                pass
-            except* (ProtocolError, msgspec.DecodeError) as group:
-                log.warning("a connection was closed: %s", group.exceptions[0])
+    @asynccontextmanager
+    async def listening(self, path: Path) -> AsyncIterator[None]:
+        """Listen on the socket; connections still open at the end are cut."""
+        clear_socket(path)
+        loop = asyncio.get_running_loop()
+        try:
+            server = await loop.create_unix_server(lambda: Link(self._accept), path, backlog=256)
+            path.chmod(0o600)
+        except OSError as error:
+            raise StoreError(f"cannot listen on {path} ({error.strerror or error}).") from error
+        try:
+            yield
+        finally:
+            server.close()
+            for link in list(self._links):
+                link.cut()
 
-    async def _converse(self, link: Link, stream: anyio.abc.SocketStream, tasks: anyio.abc.TaskGroup) -> None:
-        packets = _packets(stream)
-        with anyio.move_on_after(HELLO_WITHIN):
-            async for first in packets:
-                if not first:
-                    continue
-                hello, rest = first[0], first[1:]
-                break
-            else:
-                return
+    def _accept(self, link: Link) -> None:
+        self._links.add(link)
+        self._engine.tasks.start_soon(self._serve, link)
+
+    async def _serve(self, link: Link) -> None:
+        """One connection, from its hello to its end."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                conversation = _Conversation(self, link, tasks)
+                link.attach(conversation.receive)
+                with anyio.move_on_after(HELLO_WITHIN):
+                    await conversation.introduced.wait()
+                if conversation.introduced.is_set():
+                    await link.closed.wait()
+                tasks.cancel_scope.cancel()
+        finally:
+            link.cut()
+            self._links.discard(link)
+
+    def introduce(self, link: Link, hello: Incoming) -> ClientLink | WorkerLink | None:
+        """Who this is; None for one that may not stay."""
         refusal = self._refusal(hello)
         if refusal:
-            await link.farewell(refusal)
-        elif isinstance(hello, WorkerHello):
-            await self._worker(WorkerLink(link, hello), hello, rest, packets, tasks)
-        else:
-            await self._client(ClientLink(link), rest, packets, tasks)
+            link.farewell(refusal)
+            return None
+        if isinstance(hello, WorkerHello):
+            worker = WorkerLink(link, hello)
+            self._fleet.joined(worker, hello)
+            self._engine.tasks.start_soon(self._await_end_of_worker, worker)
+            return worker
+        client = ClientLink(link)
+        self.clients.add(client)
+        self._engine.tasks.start_soon(self._await_end_of_client, client)
+        return client
+
+    async def _await_end_of_worker(self, worker: WorkerLink) -> None:
+        await worker.link.closed.wait()
+        await self._fleet.left(worker)
+
+    async def _await_end_of_client(self, client: ClientLink) -> None:
+        await client.link.closed.wait()
+        self.clients.discard(client)
+        self._answers.publisher.unwatch(client)
 
     def _refusal(self, hello: Incoming) -> str:
         if not isinstance(hello, (WorkerHello, ClientHello)):
@@ -112,49 +133,14 @@ class Server:
             return f"this engine speaks version {VERSION} of the protocol, not {hello.version}; stop it and try again"
         return ""
 
-    async def _client(
-        self,
-        client: ClientLink,
-        first: list[Incoming],
-        packets: AsyncIterator[list[Incoming]],
-        tasks: anyio.abc.TaskGroup,
-    ) -> None:
-        self.clients.add(client)
-        try:
-            for packet in first:
-                self._requested(client, packet, tasks)
-            async for received in packets:
-                for packet in received:
-                    self._requested(client, packet, tasks)
-        finally:
-            self.clients.discard(client)
-            self._answers.publisher.unwatch(client)
-
-    def _requested(self, client: ClientLink, packet: Incoming, tasks: anyio.abc.TaskGroup) -> None:
+    def requested(self, client: ClientLink, packet: Incoming, tasks: anyio.abc.TaskGroup) -> None:
+        """A client asked for something."""
         if not isinstance(packet, Request):
             raise ProtocolError(f"a client sent {type(packet).__name__}")
         self._answers.request(client, packet, tasks)
 
-    async def _worker(
-        self,
-        link: WorkerLink,
-        hello: WorkerHello,
-        first: list[Incoming],
-        packets: AsyncIterator[list[Incoming]],
-        tasks: anyio.abc.TaskGroup,
-    ) -> None:
-        self._fleet.joined(link, hello)
-        try:
-            for packet in first:
-                self._worked(link, packet, tasks)
-            async for received in packets:
-                for packet in received:
-                    self._worked(link, packet, tasks)
-        finally:
-            # Its fate is found out by a task of the engine: this connection is over.
-            self._engine.tasks.start_soon(self._fleet.left, link)
-
-    def _worked(self, link: WorkerLink, packet: Incoming, tasks: anyio.abc.TaskGroup) -> None:
+    def worked(self, link: WorkerLink, packet: Incoming, tasks: anyio.abc.TaskGroup) -> None:
+        """A worker sent something."""
         match packet:
             case RunReport():
                 self._engine.report(link, packet)
@@ -177,17 +163,31 @@ class Server:
 
     async def farewell(self, reason: str) -> None:
         """Say goodbye to every client."""
-        async with anyio.create_task_group() as tasks:
+        for client in self.clients:
+            client.link.farewell(reason)
+        with anyio.move_on_after(FAREWELL_WITHIN):
             for client in list(self.clients):
-                tasks.start_soon(client.link.farewell, reason)
+                await client.link.closed.wait()
 
 
-async def _packets(stream: anyio.abc.SocketStream) -> AsyncIterator[list[Incoming]]:
-    """What arrives, decoded, as it arrives together."""
-    unpacker = Unpacker()
-    try:
-        while True:
-            data = await stream.receive(CHUNK)
-            yield [incoming_decoder.decode(body) for body in unpacker.feed(data)]
-    except anyio.EndOfStream:
-        return
+class _Conversation:
+    """Packets of one connection, to where they belong."""
+
+    def __init__(self, server: Server, link: Link, tasks: anyio.abc.TaskGroup) -> None:
+        self._server = server
+        self._link = link
+        self._tasks = tasks
+        self._who: ClientLink | WorkerLink | None = None
+        self.introduced = anyio.Event()
+
+    def receive(self, packets: list[Incoming]) -> None:
+        """Take what arrived."""
+        if not self.introduced.is_set() and packets:
+            self.introduced.set()
+            self._who = self._server.introduce(self._link, packets.pop(0))
+        who, server = self._who, self._server
+        for packet in packets:
+            if isinstance(who, WorkerLink):
+                server.worked(who, packet, self._tasks)
+            elif who is not None:
+                server.requested(who, packet, self._tasks)
