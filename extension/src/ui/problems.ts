@@ -1,0 +1,30 @@
+/** The compiler's findings as a list; a click goes to the place. */
+import type { Diagnostic } from '../engine/shapes';
+import { h } from './dom';
+
+const GLYPHS: Record<string, [string, string]> = {
+  error: ['✕', 'failed'],
+  warning: ['!', 'waiting'],
+  info: ['i', 'running']
+};
+
+export function problemsList(found: Diagnostic[], go: (d: Diagnostic) => void): HTMLElement {
+  return h('ul', { class: 'fb-problem-list' }, found.map(d => h('li', null, entry(d, go))));
+}
+
+function entry(d: Diagnostic, go: (d: Diagnostic) => void): HTMLElement {
+  const [glyph, family] = GLYPHS[d.severity] ?? GLYPHS.info;
+  const place = d.cell ? `cell ${d.cell_number}, line ${d.line}` : '';
+  return h(
+    'button',
+    { class: 'fb-problem', 'data-severity': d.severity, click: () => go(d) },
+    h('span', { class: `fb-badge fb-${family}`, 'aria-label': d.severity }, h('span', { class: 'fb-glyph' }, glyph)),
+    h(
+      'span',
+      { class: 'fb-problem-text' },
+      h('span', null, d.message),
+      d.fix ? h('span', { class: 'fb-fix' }, d.fix) : null,
+      h('span', { class: 'fb-muted' }, [place, d.code].filter(Boolean).join(' · '))
+    )
+  );
+}

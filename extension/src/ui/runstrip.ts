@@ -1,0 +1,107 @@
+/** The line under a notebook's toolbar while a run is looked at: how far it is, what it does, stop, open. */
+import { Widget } from '@lumino/widgets';
+
+import type { Flow } from '../engine/flow';
+import { clock, duration, h, type Child } from './dom';
+import { badge, face, progress } from './status';
+
+export interface RunStripActions {
+  stop(): void;
+  open(): void;
+  fork(): void;
+  signal(name: string): void;
+}
+
+export class RunStrip extends Widget {
+  constructor(
+    private readonly flow: Flow,
+    private readonly actions: RunStripActions
+  ) {
+    super();
+    this.addClass('fb-RunStrip');
+    this.node.setAttribute('role', 'status');
+    this.hide();
+    flow.changed.connect(this.draw, this);
+    this.draw();
+  }
+
+  override dispose(): void {
+    window.clearInterval(this.ticking);
+    this.flow.changed.disconnect(this.draw, this);
+    super.dispose();
+  }
+
+  private draw(): void {
+    const view = this.flow.view;
+    this.setHidden(view === null || this.closed === view.id);
+    window.clearInterval(this.ticking);
+    if (!view || this.isHidden) {
+      return;
+    }
+    const { done, total, now } = progress(view);
+    const open = this.flow.isOpen;
+    const edited = !!this.flow.page?.module && this.flow.page.module !== view.module;
+    const signals = view.waits.filter(wait => wait.kind === 'signal');
+    const elapsed = h('span', { class: 'fb-facts' });
+    const tick = () => {
+      const end = view.ended ?? Date.now() / 1000;
+      elapsed.textContent = open ? duration(Math.round(end - view.started)) : `${duration(end - view.started)}, ended ${clock(end)}`;
+    };
+    tick();
+    if (open) {
+      this.ticking = window.setInterval(tick, 1000);
+    }
+    const parts: Child[] = [
+      badge(view.status),
+      h('a', { class: 'fb-id', href: '#', title: 'Open this run', click: this.handler(() => this.actions.open()) }, view.id),
+      bar(done, total, face(view.status).family),
+      h('span', { class: 'fb-count' }, `${done} of ${total} done`),
+      now ? h('span', { class: 'fb-now', title: now }, now) : null,
+      elapsed,
+      h('span', { class: 'fb-spacer' }),
+      this.flow.kernelGone && open
+        ? h('span', { class: 'fb-note fb-kernel' }, 'Kernel gone. The run does not need it.')
+        : null,
+      this.flow.sight?.online === false && !this.flow.sight.last
+        ? h('span', { class: 'fb-note' }, 'Connection lost. The run goes on; catching up soon.')
+        : null,
+      edited && !open ? h('span', { class: 'fb-note' }, 'edited since this run') : null,
+      ...signals.map(wait => this.button(`Signal “${wait.name}”…`, () => this.actions.signal(wait.name), true)),
+      edited && !open ? this.button('Fork…', () => this.actions.fork(), view.status === 'failed') : null,
+      open ? this.button('Stop', () => this.actions.stop()) : null,
+      this.button('Open', () => this.actions.open()),
+      open ? null : this.button('✕', () => this.conceal(view.id), false, 'Hide until the next run')
+    ];
+    this.node.dataset.status = view.status;
+    this.node.replaceChildren(...parts.filter((part): part is HTMLElement => part instanceof HTMLElement));
+  }
+
+  private conceal(run: string): void {
+    this.closed = run;
+    this.hide();
+  }
+
+  private button(label: string, act: () => void, primary = false, title = ''): HTMLElement {
+    const style = primary ? 'jp-mod-styled jp-mod-accept' : 'jp-mod-styled';
+    return h('button', { class: `fb-button ${style}`, title, click: this.handler(act) }, label);
+  }
+
+  private handler(act: () => void): (event: Event) => void {
+    return event => {
+      event.preventDefault();
+      act();
+    };
+  }
+
+  private closed = '';
+  private ticking = 0;
+}
+
+function bar(done: number, total: number, family: string): HTMLElement {
+  const percent = total ? Math.round((100 * done) / total) : 0;
+  return h(
+    'span',
+    { class: 'fb-bar', role: 'progressbar', 'aria-valuenow': percent, 'aria-valuemin': 0, 'aria-valuemax': 100 },
+    h('span', { class: `fb-fill fb-${family}`, style: `width: ${percent}%` })
+  );
+}

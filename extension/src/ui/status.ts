@@ -1,0 +1,78 @@
+/** A status is said by shape, word and colour together. */
+import { h } from './dom';
+import type { GraphNode, View } from '../engine/shapes';
+
+type Family = 'idle' | 'running' | 'waiting' | 'done' | 'failed';
+
+const FACES: Record<string, [glyph: string, family: Family]> = {
+  'not reached': ['○', 'idle'],
+  queued: ['◔', 'idle'],
+  skipped: ['⊘', 'idle'],
+  cancelled: ['■', 'idle'],
+  running: ['▶', 'running'],
+  retrying: ['↻', 'waiting'],
+  waiting: ['◷', 'waiting'],
+  paused: ['‖', 'waiting'],
+  done: ['✓', 'done'],
+  reused: ['✓', 'done'],
+  succeeded: ['✓', 'done'],
+  failed: ['✕', 'failed']
+};
+
+export function face(status: string): { glyph: string; family: Family } {
+  const [glyph, family] = FACES[status] ?? ['○', 'idle'];
+  return { glyph, family };
+}
+
+/** The glyph on its fill, and the word. */
+export function badge(status: string): HTMLElement {
+  const { glyph, family } = face(status);
+  return h(
+    'span',
+    { class: `fb-badge fb-${family}`, 'data-status': status },
+    h('span', { class: 'fb-glyph', 'aria-hidden': 'true' }, glyph),
+    h('span', { class: 'fb-word' }, status)
+  );
+}
+
+const COUNTED = new Set(['step', 'map', 'loop', 'wait']);
+const OVER = new Set(['done', 'reused', 'skipped']);
+
+/** The steps that make up the progress of a run; undos and parameters are not counted. */
+export function counted(nodes: GraphNode[]): GraphNode[] {
+  return nodes.filter(node => COUNTED.has(node.kind ?? 'step'));
+}
+
+export interface Progress {
+  done: number;
+  total: number;
+  now: string;
+}
+
+/** "n of m done", and what goes on now, in words. */
+export function progress(view: View): Progress {
+  const names = counted(view.graph?.nodes ?? []).map(node => node.id);
+  const known = names.length ? names : Object.keys(view.steps);
+  const done = known.filter(name => OVER.has(view.steps[name]?.status ?? '')).length;
+  return { done, total: known.length, now: happening(view) };
+}
+
+function happening(view: View): string {
+  const active = Object.entries(view.steps).filter(([, s]) => s.status === 'running' || s.status === 'retrying');
+  if (active.length) {
+    const [name, step] = active[0];
+    const items = step.items ? ` ${step.items.done} of ${step.items.total}` : '';
+    const again = step.status === 'retrying' ? `, attempt ${step.attempt + 1} soon` : '';
+    const attempt = step.status === 'running' && step.attempt > 1 ? `, attempt ${step.attempt}` : '';
+    const more = active.length > 1 ? ` and ${active.length - 1} more` : '';
+    return `${name}${items}${attempt}${again}${more}`;
+  }
+  const wait = view.waits[0];
+  if (wait) {
+    return wait.kind === 'signal' ? `waits for the signal “${wait.name}”` : 'waits for a time to come';
+  }
+  if (view.error) {
+    return `${view.error.step ? `${view.error.step}: ` : ''}${view.error.type}: ${view.error.message}`;
+  }
+  return '';
+}
