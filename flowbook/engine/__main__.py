@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import os
 import secrets
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import anyio
 
-from flowbook.core.events import Recorded
-from flowbook.core.module import Module
+from flowbook.core.patch import difference
+from flowbook.core.view import RunView
 from flowbook.engine.clock import SystemClock
 from flowbook.engine.host import Host, settings_from, write_private
 from flowbook.engine.processes import spawner
-from flowbook.engine.views import Difference, MakeFold
 from flowbook.errors import FlowbookError, StoreError
 from flowbook.store.home import Home
 from flowbook.store.local import LocalStore
@@ -66,7 +63,8 @@ async def _serve(home: Home, store: LocalStore) -> None:
         SystemClock(),
         spawner(home),
         _token(home),
-        *_views(),
+        RunView,
+        difference,
         settings_from(os.environ),
     )
     async with anyio.create_task_group() as tasks:
@@ -79,25 +77,6 @@ async def _stop_on_signal(host: Host) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             host.stop(f"it received {number.name}")
-
-
-def _views() -> tuple[MakeFold, Difference]:
-    try:
-        view = importlib.import_module("flowbook.core.view")
-    except ImportError:
-        return _NoView, lambda old, new: [[[], new]]
-    return view.RunView, view.difference
-
-
-class _NoView:
-    def __init__(self, module: Module | None) -> None:
-        self._seq = 0
-
-    def apply(self, recorded: Recorded) -> None:
-        self._seq = recorded.seq
-
-    def shown(self) -> dict[str, Any]:
-        return {"seq": self._seq}
 
 
 def _token(home: Home) -> str:
