@@ -1,0 +1,58 @@
+/** Types of draw.js, the drawing shared by the notebook widgets and the JupyterLab extension. */
+
+/** `[path, value]` sets, `[path]` removes; as core/patch.py makes them. */
+export type Patch = [path: (string | number)[], value?: unknown][];
+
+/** The view with a patch applied; what did not change is shared with the old one. */
+export function applyPatch<T = any>(view: T, patch: any): T;
+
+export interface Drawing {
+  /** A whole view, a patch to the last one, or null for none. */
+  update(view: any): void;
+  dispose(): void;
+}
+
+export interface GraphDrawing extends Drawing {
+  /** Mark a step as the chosen one; "" for none. Does not call `onSelect`. */
+  select(step: string): void;
+}
+
+/** Draws a graph (`{nodes, edges, layout}`), or a view, which has one and colours it. */
+export function createGraph(
+  element: HTMLElement,
+  graphOrView: any,
+  options?: { onSelect?(step: string): void; onOpen?(step: string): void }
+): GraphDrawing;
+
+/** Draws when each step of a view ran. */
+export function createTimeline(element: HTMLElement, view: any, options?: { onSelect?(step: string): void }): Drawing;
+
+export interface RunActions {
+  /** Fork from an event the reader looks at, or from a step. */
+  fork?(from: { at: number } | { step: string }): void;
+  cancel?(): void | Promise<unknown>;
+  /** With a value, it is sent; without, the caller asks for one. Left without, the drawing asks for it itself. */
+  signal?(name: string, value?: unknown): void | Promise<unknown>;
+  /** Show a cell; without this, places are plain text. */
+  reveal?(cell: string, line: number): void;
+}
+
+export interface RunSource {
+  /** The view as of event `at`, or now. */
+  getView(at?: number): Promise<any>;
+  /** All events: `{seq, time, event}`. */
+  getHistory(): Promise<any[]>;
+  /** Frames and values as of an event: `{event, stack, values}`. */
+  getAt(at: number): Promise<any>;
+  actions?: RunActions;
+}
+
+export interface RunDrawing extends Drawing {
+  /** Whether updates arrive; a picture that is not live says so. */
+  online(yes: boolean): void;
+  /** Look at an event, or at the present with null. */
+  look(at: number | null): void;
+}
+
+/** One run in full: status, graph, timeline and events under one scrubber. Feed it with `update`. */
+export function createRunView(element: HTMLElement, source: RunSource, view?: any): RunDrawing;
