@@ -1,0 +1,140 @@
+"""Laws that hold for every run, whatever is said to it: random messages, in any order, at any time."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowbook.core import events as e
+from flowbook.core import messages as m
+from flowbook.core.decide import decide
+from flowbook.core.due import NOTHING_DUE, due
+from flowbook.core.failure import Failure
+from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
+from flowbook.core.retry import RetryPolicy
+from flowbook.core.state import RunState, evolve, fold
+from flowbook.core.value import NOTHING
+from flowbook.errors import FlowbookError
+from flowbook.store.base import decode_recorded, entry
+
+keys = st.sampled_from([Key("a"), Key("b"), Key("c")])
+names = st.sampled_from(["go", "stop"])
+attempts = st.integers(1, 4)
+workers = st.sampled_from([WorkerId("w1"), WorkerId("w2")])
+policies = st.builds(RetryPolicy, maximum_attempts=st.integers(0, 4), jitter=st.sampled_from([0.0, 0.5]))
+BAD = Failure("ValueError", "no")
+
+messages: st.SearchStrategy[m.AnyMessage] = st.one_of(
+    st.builds(e.StepStarted, key=keys, step=st.just("s"), attempt=attempts, worker=workers),
+    st.builds(e.StepCompleted, key=keys, step=st.just("s"), value=st.just(NOTHING), attempt=attempts),
+    st.builds(m.AttemptFailed, key=keys, step=st.just("s"), attempt=attempts, failure=st.just(BAD), retry=policies),
+    st.builds(e.StepCancelled, key=keys, step=st.just("s")),
+    st.builds(e.StepReused, key=keys, step=st.just("s"), value=st.just(NOTHING)),
+    st.builds(e.StepSkipped, key=keys, step=st.just("s")),
+    st.builds(e.TimerStarted, key=keys, due=st.floats(0, 60)),
+    st.builds(e.TimerCancelled, key=keys),
+    st.builds(m.TimerDue, key=keys),
+    st.builds(e.SignalAwaited, key=keys, name=names),
+    st.builds(e.SignalDropped, key=keys, name=names),
+    st.builds(m.SendSignal, name=names, value=st.just(NOTHING), id=st.sampled_from(["", "x", "y"])),
+    st.builds(m.WorkerLost, worker=workers),
+    st.just(m.CancelRun()),
+    st.just(m.ResumeRun()),
+    st.just(e.RunPaused(reason="why")),
+    st.just(e.RunCompleted(value=NOTHING)),
+    st.just(e.RunFailed(failure=BAD)),
+    st.just(e.RunCancelled()),
+)
+
+START = m.StartRun(RunId("r"), "flow", Digest("m"), e.Place("/p", "python"), {})
+
+
+def lived(said: Sequence[m.AnyMessage]) -> tuple[list[e.Recorded], RunState]:
+    """The history and the live state of a run to which all this was said, one message a second."""
+    history: list[e.Recorded] = []
+    state = RunState()
+    for now, message in enumerate((START, *said)):
+        try:
+            decided = decide(state, message, float(now))
+        except FlowbookError:
+            continue
+        for event in decided:
+            history.append(e.Recorded(Seq(state.seq + 1), float(now), event))
+            evolve(state, history[-1])
+    return history, state
+
+
+conversations = st.lists(messages, max_size=40)
+
+
+@given(conversations, st.integers(0, 40))
+def test_every_prefix_folds_and_a_fold_may_be_taken_in_two(said: list[m.AnyMessage], cut: int) -> None:
+    history, live = lived(said)
+    for end in range(len(history) + 1):
+        assert fold(history[:end]).seq == end
+    assert fold(history[cut:], fold(history[:cut])) == fold(history) == live
+
+
+@given(conversations)
+def test_the_state_after_recovery_is_the_live_one(said: list[m.AnyMessage]) -> None:
+    history, live = lived(said)
+    stored = [entry(RunId("r"), recorded).record for recorded in history]
+    assert fold(map(decode_recorded, stored)) == live
+
+
+@given(conversations)
+def test_a_closing_event_is_the_last_one(said: list[m.AnyMessage]) -> None:
+    history, live = lived(said)
+    closing = [recorded.seq for recorded in history if isinstance(recorded.event, e.CLOSING)]
+    assert closing in ([], [len(history)])
+    assert bool(live.closed) == bool(closing)
+    if live.closed:
+        assert due(live, 1e9) == NOTHING_DUE
+
+
+@given(conversations)
+def test_a_step_ends_once_and_saying_all_again_adds_no_end(said: list[m.AnyMessage]) -> None:
+    history, live = lived(said)
+    ends = (e.StepCompleted, e.StepFailed, e.StepCancelled, e.StepReused, e.StepSkipped)
+    ended = [recorded.event.key for recorded in history if isinstance(recorded.event, ends)]
+    assert len(ended) == len(set(ended))
+    for message in said:
+        if isinstance(message, (e.StepCompleted, m.AttemptFailed)) and message.key in ended:
+            assert not decide(live, message, 1e9)
+
+
+@given(conversations)
+def test_attempts_only_count_upwards(said: list[m.AnyMessage]) -> None:
+    begun: dict[Key, int] = {}
+    for recorded in lived(said)[0]:
+        if isinstance(recorded.event, e.StepStarted):
+            assert recorded.event.attempt > begun.get(recorded.event.key, 0)
+            begun[recorded.event.key] = recorded.event.attempt
+
+
+@given(conversations, messages)
+def test_deciding_changes_nothing(said: list[m.AnyMessage], message: m.AnyMessage) -> None:
+    _, state = lived(said)
+    before = copy.deepcopy(state)
+    try:
+        decide(state, message, 50.0)
+    except FlowbookError:
+        pass
+    assert state == before
+
+
+@given(conversations)
+@settings(max_examples=50)
+def test_what_is_due_is_done_at_most_once(said: list[m.AnyMessage]) -> None:
+    history, state = lived(said)
+    while asked := due(state, 1e9).timers:
+        for key in asked:
+            for event in decide(state, m.TimerDue(key), 1e9):
+                evolve(state, e.Recorded(Seq(state.seq + 1), 1e9, event))
+                history.append(e.Recorded(state.seq, 1e9, event))
+    fired = [recorded.event.key for recorded in history if isinstance(recorded.event, e.TimerFired)]
+    assert len(fired) == len(set(fired))
+    assert due(state, 1e9).timers == ()

@@ -1,0 +1,91 @@
+"""What every store promises. Each implementation passes all of it."""
+
+from __future__ import annotations
+
+from flowbook.core import events as e
+from flowbook.core.ids import Digest, RunId, Seq
+from flowbook.core.module import Module
+from flowbook.store.base import Group, Store, decode_recorded, stored_module
+from tests.store.conftest import events, group
+
+
+def test_a_history_comes_back_as_it_was(store: Store) -> None:
+    store.commit(group("r"))
+    found = [decode_recorded(record) for record in store.history(RunId("r"))]
+    assert [recorded.event for recorded in found] == events("r")
+    assert [recorded.seq for recorded in found] == [1, 2, 3, 4, 5, 6]
+    assert found[0].time == 101.125
+
+
+def test_a_part_of_a_history(store: Store) -> None:
+    store.commit(group("r"))
+    assert [decode_recorded(r).seq for r in store.history(RunId("r"), after=2, limit=2)] == [3, 4]
+    assert store.history(RunId("r"), after=6) == []
+    assert store.history(RunId("nope")) == []
+
+
+def test_histories_grow_over_commits_and_drains(store: Store) -> None:
+    history = events("r")
+    for number, event in enumerate(history):
+        store.commit(group("r", [event], after=number))
+        if number % 2:
+            store.drain()
+    assert [decode_recorded(r).event for r in store.history(RunId("r"))] == history
+
+
+def test_one_group_may_hold_many_runs(store: Store) -> None:
+    both = group("a")
+    both.entries += group("b", events("b", closed=False)).entries
+    store.commit(both)
+    assert dict(store.open_runs()).keys() == {"b"}
+    assert store.closed_ids() == ["a"]
+
+
+def test_open_runs_come_whole(store: Store) -> None:
+    store.commit(group("r", events("r", closed=False)))
+    store.drain()
+    store.commit(group("r", [e.CancelRequested()], after=5))
+    ((run, records),) = store.open_runs()
+    assert run == "r" and [decode_recorded(record).seq for record in records] == [1, 2, 3, 4, 5, 6]
+
+
+def test_closed_runs_come_newest_first(store: Store) -> None:
+    for number, run in enumerate(("a", "b", "c")):
+        last: e.AnyEvent = e.RunCancelled() if run == "b" else events(run)[-1]
+        store.commit(group(run, [*events(run, closed=False), last], time=100.0 * number))
+    assert [closed.run for closed in store.closed_runs(2)] == ["c", "b"]
+    (cancelled,) = store.closed_runs(5, "cancelled")
+    assert cancelled.run == "b"
+    assert isinstance(decode_recorded(cancelled.first).event, e.RunStarted)
+    assert isinstance(decode_recorded(cancelled.last).event, e.RunCancelled)
+
+
+def test_modules_are_kept_by_digest(store: Store) -> None:
+    module = stored_module(Module(Digest("d"), "flow", "source"))
+    for _ in range(2):
+        made = Group()
+        made.modules.append(module)
+        store.commit(made)
+    assert store.module(Digest("d")) == module.body
+    assert store.module(Digest("other")) is None
+
+
+def test_idle_marks_of_open_runs_are_remembered(store: Store) -> None:
+    store.commit(group("open", events("open", closed=False)))
+    marks = group("closed")
+    marks.idle = {RunId("open"): Seq(3), RunId("closed"): Seq(5)}
+    store.commit(marks)
+    later = Group()
+    later.idle = {RunId("open"): Seq(5)}
+    store.commit(later)
+    store.drain()
+    store.tidy()
+    assert store.idle_runs() == {"open": 5}
+
+
+def test_nothing_to_drain_is_said(store: Store) -> None:
+    store.commit(group("r"))
+    while store.drain():
+        pass
+    assert store.backlog() == 0
+    assert not store.drain()
