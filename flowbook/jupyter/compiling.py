@@ -1,4 +1,7 @@
-"""A notebook as it stands in the editor, compiled: for the live graph, and to be run. No IO."""
+"""A notebook as it stands in the editor, compiled: for the live graph, and to be run. No IO.
+
+The compiler and the layout load on first use: a server's start should not wait for networkx and Graphviz.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from flowbook import compiler
 from flowbook.api.source import chosen
 from flowbook.core.module import Module, Workflow
 from flowbook.errors import CompileError, UserError
-from flowbook.export.layout import layout
 
 if TYPE_CHECKING:
     from flowbook.compiler import Compiled
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 def compiled(content: Any, file: Path) -> Compiled:
     """What the compiler makes of the live content of ``file``."""
+    from flowbook import compiler
+
     if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
         raise UserError(f"the content sent for {file.name} is not a notebook: it has no list of cells")
     return compiler.compile_notebook(content, file.stem, origin=str(file), folder=str(file.parent))
@@ -27,6 +30,8 @@ def compiled(content: Any, file: Path) -> Compiled:
 def page(content: Any, file: Path) -> dict[str, Any]:
     """Everything an editor shows of the workflow: graph with positions, findings, parameters, source."""
     result = compiled(content, file)
+    from flowbook.export.layout import layout
+
     found = result.module
     workflow = found.workflows[0] if found is not None and found.workflows else None
     graph = layout(workflow.graph) if workflow is not None else None
