@@ -75,7 +75,7 @@ class Annotations(msgspec.Struct, frozen=True):
         return [name.strip() for name in (self.text(key) or "").strip("[] ").split(",") if name.strip()]
 
 
-def annotations(source: str, cell: str = "", number: int = 0) -> Annotations:
+def read_annotations(source: str, cell: str = "", number: int = 0) -> Annotations:
     """Read the leading ``#|`` lines of a cell."""
     reader = _Reader(cell, number)
     lines = 0

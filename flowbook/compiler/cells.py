@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from flowbook.compiler.annotations import Annotations, Option, annotations
+from flowbook.compiler.annotations import Annotations, Option, read_annotations
 from flowbook.compiler.diagnostics import Diagnostic
 from flowbook.compiler.names import Names, Place, names
 from flowbook.core.ids import CellId
@@ -120,7 +120,7 @@ def _title(markdown: str) -> str:
 
 
 def _cell(id: str, number: int, source: str, tags: Any, prose: str, findings: list[Diagnostic]) -> PageCell:
-    head = annotations(source, id, number)
+    head = read_annotations(source, id, number)
     findings += head.diagnostics
     body = "".join(source.splitlines(keepends=True)[head.lines :])
     cell = PageCell(CellId(id), number, source, body, head, "scratch", prose=prose)

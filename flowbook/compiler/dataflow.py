@@ -46,6 +46,11 @@ class Plan(msgspec.Struct):
         """The step's name."""
         return self.cell.step
 
+    @property
+    def has_function(self) -> bool:
+        """False where the cell only waits."""
+        return not self.empty or not (self.signal or self.pause)
+
 
 class Flow(msgspec.Struct):
     """The whole page resolved: parameters, steps in order, undo steps, and what nobody reads."""
@@ -103,7 +108,7 @@ class _Resolver:
             value = getattr(statement, "value", None)
             if isinstance(target, ast.Name) and value is not None and is_literal(value):
                 annotation = ast.unparse(statement.annotation) if isinstance(statement, ast.AnnAssign) else ""
-                found.append((target.id, annotation or _kind(value), ast.unparse(value)))
+                found.append((target.id, annotation or _kind(value), _text(value)))
                 continue
             if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
                 continue
@@ -328,7 +333,7 @@ class _Resolver:
         return plan
 
     def _check_needs(self) -> None:
-        order: networkx.DiGraph[str] = networkx.DiGraph()
+        order = networkx.DiGraph()
         owners: dict[str, str] = {}
         for plan in self.plans:
             for name in plan.inputs:
@@ -385,6 +390,12 @@ def backoff(text: str) -> tuple[str, str, str] | None:
     except (UserError, ValueError):
         return None
     return None if len(words) > 1 and not factor else (first, longest, factor)
+
+
+def _text(value: ast.expr) -> str:
+    text = ast.unparse(value)
+    plain = isinstance(value, ast.Constant) and isinstance(value.value, str) and '"' not in text and "\\" not in text
+    return f'"{text[1:-1]}"' if plain else text
 
 
 def _kind(value: ast.expr) -> str:

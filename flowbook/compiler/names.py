@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-_BUILTINS = frozenset(dir(builtins)) | {"__name__", "__file__", "__doc__", "__builtins__"}
+_BUILTINS = frozenset(dir(builtins)) | {"__name__", "__file__", "__doc__", "__builtins__", "display"}
 _MUTATORS = {
     *("append", "extend", "insert", "remove", "pop", "clear", "sort", "reverse", "update", "setdefault", "popitem"),
     *("add", "discard", "appendleft", "extendleft", "popleft", "rotate"),

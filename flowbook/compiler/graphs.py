@@ -1,0 +1,295 @@
+"""A workflow function to its step graph. Exact for the generated style; for hand-written code, what can be seen.
+
+A step is one node however often it is called. Edges carry the variables that lead from one step to another.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import msgspec
+
+from flowbook.core.graph import Edge, EdgeKind, Graph, Node, NodeKind
+
+
+class StepFacts(msgspec.Struct, frozen=True):
+    """What is known of a step's function: its name, place, parameters, outputs and decorator's options."""
+
+    name: str
+    line: int = 0
+    cell: str = ""
+    number: int = 0
+    parameters: list[str] = []
+    outputs: list[str] = []
+    options: dict[str, Any] = {}
+    doc: str = ""
+
+
+_WAITS = ("signal", "sleep")
+
+
+def graph(
+    workflow: ast.AsyncFunctionDef, steps: dict[str, StepFacts], parameters: list[str], params: tuple[str, int]
+) -> Graph:
+    """The graph of ``workflow``; ``steps`` by function name, ``params`` the cell of the parameters."""
+    drawing = _Drawing(steps, parameters, params)
+    for statement in workflow.body:
+        drawing.statement(statement)
+    return drawing.finished()
+
+
+class _Drawing:
+    def __init__(self, steps: dict[str, StepFacts], parameters: list[str], params: tuple[str, int]) -> None:
+        self.steps = steps
+        self.nodes: dict[str, Node] = {}
+        self.edges: dict[tuple[str, str, EdgeKind], list[str]] = {}
+        self.made_by: dict[str, tuple[str, ...]] = {}
+        self.conditions: list[set[str]] = []
+        self.last = ""
+        if parameters:
+            writes = tuple(parameters)
+            self.nodes["params"] = Node("params", "params", cell=params[0], cell_number=params[1], writes=writes)
+            self.made_by = dict.fromkeys(parameters, ("params",))
+
+    def finished(self) -> Graph:
+        """Nodes in page order, then as they appear; edges likewise."""
+        edges = [Edge(s, t, tuple(names), kind) for (s, t, kind), names in self.edges.items()]
+        nodes = list(self.nodes.values())
+        if all(node.cell_number for node in nodes):
+            nodes.sort(key=lambda node: node.cell_number)
+        return Graph(tuple(nodes), tuple(edges))
+
+    # Statements
+
+    def statement(self, statement: ast.stmt) -> None:
+        """Follow one statement of the workflow."""
+        match statement:
+            case ast.Assign(targets=targets, value=value):
+                self._assigned([name for target in targets for name in _stored(target)], value)
+            case ast.AnnAssign(target=target, value=ast.expr() as value):
+                self._assigned(_stored(target), value)
+            case ast.AugAssign(target=target, value=value):
+                self._assigned(_stored(target), value, also=_stored(target))
+            case ast.If(test=test) | ast.While(test=test):
+                self._within(_loaded(test), [*statement.body, *statement.orelse], test)
+            case ast.For(target=target, iter=items) | ast.AsyncFor(target=target, iter=items):
+                self._assigned(_stored(target), items)
+                self._within(_loaded(items), [*statement.body, *statement.orelse], None)
+            case ast.With(items=items) | ast.AsyncWith(items=items):
+                for item in items:
+                    self._expression(item.context_expr, ())
+                self._block(statement.body)
+            case ast.Try():
+                self._block([*statement.body, *statement.orelse])
+                for handler in statement.handlers:
+                    self._block(handler.body)
+                self._block(statement.finalbody)
+            case ast.FunctionDef(body=body) | ast.AsyncFunctionDef(body=body):
+                self._block(body)
+            case ast.Expr(value=value) | ast.Return(value=ast.expr() as value):
+                self._expression(value, ())
+            case _:
+                pass
+
+    def _block(self, statements: list[ast.stmt]) -> None:
+        for statement in statements:
+            self.statement(statement)
+
+    def _within(self, names: set[str], statements: list[ast.stmt], test: ast.expr | None) -> None:
+        if test is not None:
+            self._expression(test, ())
+        self.conditions.append(names)
+        self._block(statements)
+        self.conditions.pop()
+
+    def _assigned(self, targets: list[str], value: ast.expr, also: list[str] | None = None) -> None:
+        made = self._expression(value, tuple(targets))
+        if not made:
+            read = [*sorted(_loaded(value)), *(also or [])]
+            made = tuple(dict.fromkeys(node for name in read for node in self.made_by.get(name, ())))
+        for name in targets:
+            if made:
+                self.made_by[name] = made
+            else:
+                self.made_by.pop(name, None)
+
+    # Expressions
+
+    def _expression(self, value: ast.expr, targets: tuple[str, ...]) -> tuple[str, ...]:
+        """Draw the steps that an expression calls; gives their nodes."""
+        made: list[str] = []
+        inner = value.value if isinstance(value, ast.Await) else value
+        single = self._call(inner, targets)
+        if single is not None:
+            return (single,)
+        called = {id(part) for c in ast.walk(value) if isinstance(c, ast.Call) for part in ast.walk(c.func)}
+        for node in ast.walk(value):
+            drawn = None
+            if isinstance(node, ast.Call) and node is not inner:
+                drawn = self._call(node, ())
+            elif isinstance(node, ast.Name) and node.id in self.steps and id(node) not in called:
+                drawn = self._step_node(self.steps[node.id], "step", (), (), {})
+            if drawn is not None and drawn not in made:
+                made.append(drawn)
+        return tuple(made)
+
+    def _call(self, call: ast.expr, targets: tuple[str, ...]) -> str | None:
+        """Draw ``step(...)``, ``step.when(...).start(...)``, ``signal(...)`` or ``sleep(...)``."""
+        if not isinstance(call, ast.Call):
+            return None
+        root, links = _chain(call)
+        if isinstance(root, ast.Name) and root.id in self.steps:
+            return self._step_call(self.steps[root.id], links, targets)
+        name = root.id if isinstance(root, ast.Name) else ""
+        if name in _WAITS or ast.unparse(call.func) == "asyncio.sleep":
+            return self._wait_call(name or "sleep", call, targets)
+        return None
+
+    def _step_call(self, facts: StepFacts, links: list[tuple[str, ast.Call]], targets: tuple[str, ...]) -> str:
+        kind: NodeKind = "step"
+        options = dict(facts.options)
+        reads: list[str] = []
+        order: list[str] = []
+        undo: tuple[StepFacts, ast.Call, list[tuple[str, ast.Call]]] | None = None
+        for method, call in links:
+            match method:
+                case "when":
+                    options["when"] = _lambda_text(call)
+                    reads += _names(call.args[1:])
+                case "after":
+                    order += _names(call.args)
+                case "until":
+                    kind = "loop"
+                    options |= {"until": _lambda_text(call), **_constants(call)}
+                case "delay":
+                    kind, options["wait"] = "wait", _first(call)
+                case "on_signal" | "unless_signal":
+                    kind, options["wait"] = "wait", _first(call)
+                    options |= _constants(call)
+                case "undo":
+                    root, inner = _chain(call.args[0])
+                    if isinstance(root, ast.Name) and root.id in self.steps:
+                        undo = (self.steps[root.id], call, inner)
+                        options["undo"] = undo[0].name
+                case "map":
+                    kind = "map"
+                    item = facts.parameters[0] if facts.parameters else "item"
+                    options["map"] = f"{ast.unparse(call.args[0])} as {item}" if call.args else item
+                    options |= _constants(call)
+                    reads += _names([*call.args, *(k.value for k in call.keywords)])
+                case "otherwise":
+                    pass
+                case _:
+                    reads += _names([*call.args, *(k.value for k in call.keywords)])
+        node = self._step_node(facts, kind, tuple(dict.fromkeys(reads)), targets or tuple(facts.outputs), options)
+        self._wire(node, reads, order)
+        if undo is not None:
+            self._undo(node, *undo)
+        return node
+
+    def _step_node(
+        self, facts: StepFacts, kind: NodeKind, reads: tuple[str, ...], writes: tuple[str, ...], options: dict[str, Any]
+    ) -> str:
+        before = self.nodes.get(facts.name)
+        self.nodes[facts.name] = Node(
+            facts.name,
+            kind if before is None or before.kind == "step" else before.kind,
+            cell=facts.cell,
+            cell_number=facts.number,
+            line=facts.line,
+            reads=tuple(dict.fromkeys([*(before.reads if before else ()), *reads])),
+            writes=tuple(dict.fromkeys([*(before.writes if before else ()), *writes])),
+            options={**(before.options if before else {}), **options},
+            doc=facts.doc,
+        )
+        return facts.name
+
+    def _wait_call(self, what: str, call: ast.Call, targets: tuple[str, ...]) -> str:
+        text = _first(call)
+        name = text if what == "signal" and text.isidentifier() else what
+        while name in self.nodes and self.nodes[name].options.get("wait") != text:
+            name += "_"
+        options = {"wait": text, **_constants(call)}
+        self.nodes[name] = Node(name, "wait", line=call.lineno, writes=targets, options=options)
+        after = next((k.value for k in call.keywords if k.arg == "after"), None)
+        self._wire(name, [], _names([after]) if after is not None else [])
+        return name
+
+    def _undo(self, node: str, facts: StepFacts, call: ast.Call, links: list[tuple[str, ast.Call]]) -> None:
+        options = dict(facts.options)
+        for method, link in links:
+            if method == "until":
+                options |= {"until": _lambda_text(link), **_constants(link)}
+        self._step_node(facts, "undo", tuple(facts.parameters), tuple(facts.outputs), options)
+        self._edge(node, facts.name, "undo", ())
+        for name in _names([k.value for k in call.keywords]):
+            for source in self.made_by.get(name, ()):
+                self._edge(source, facts.name, "undo", (name,))
+
+    # Edges
+
+    def _wire(self, node: str, reads: list[str], order: list[str]) -> None:
+        fed = False
+        for name in reads:
+            for source in self.made_by.get(name, ()):
+                if source != node:
+                    self._edge(source, node, "data", (name,))
+                    fed = fed or source != "params"
+        for name in [*order, *sorted({n for names in self.conditions for n in names})]:
+            for source in self.made_by.get(name, ()):
+                if source not in (node, "params"):
+                    fed = True
+                    if (source, node, "data") not in self.edges:
+                        self._edge(source, node, "order", ())
+        self.last = node
+
+    def _edge(self, source: str, target: str, kind: EdgeKind, names: tuple[str, ...]) -> None:
+        known = self.edges.setdefault((source, target, kind), [])
+        known += [name for name in names if name not in known]
+
+
+def _chain(call: ast.expr) -> tuple[ast.expr, list[tuple[str, ast.Call]]]:
+    """``a.b(x).c(y)`` as its root and its links, in order; a plain call ``a(x)`` has the link ``""``."""
+    links: list[tuple[str, ast.Call]] = []
+    current = call
+    while isinstance(current, ast.Call):
+        if isinstance(current.func, ast.Attribute):
+            links.append((current.func.attr, current))
+            current = current.func.value
+        else:
+            links.append(("", current))
+            current = current.func
+    return current, links[::-1]
+
+
+def _stored(target: ast.expr) -> list[str]:
+    return [node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+
+
+def _loaded(value: ast.expr) -> set[str]:
+    return {node.id for node in ast.walk(value) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+
+
+def _names(values: list[Any]) -> list[str]:
+    """Variables among arguments, in order."""
+    found: list[str] = []
+    for value in values:
+        for node in ast.walk(value):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id not in found:
+                found.append(node.id)
+    return found
+
+
+def _lambda_text(call: ast.Call) -> str:
+    first = call.args[0] if call.args else None
+    return ast.unparse(first.body) if isinstance(first, ast.Lambda) else ast.unparse(first) if first else ""
+
+
+def _first(call: ast.Call) -> str:
+    first = call.args[0] if call.args else None
+    return str(first.value) if isinstance(first, ast.Constant) else ast.unparse(first) if first else ""
+
+
+def _constants(call: ast.Call) -> dict[str, Any]:
+    return {k.arg: k.value.value for k in call.keywords if k.arg and isinstance(k.value, ast.Constant)}

@@ -1,0 +1,303 @@
+"""A module's text to what the engine stores of it: workflows, parameters, step digests, and the way back to the cells.
+
+The same for exported and for hand-written modules; graphs are drawn in ``graphs``.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from typing import Any
+
+import msgspec
+
+from flowbook.compiler.diagnostics import Diagnostic
+from flowbook.compiler.graphs import StepFacts, graph
+from flowbook.core.ids import CellId, Digest
+from flowbook.core.module import Cell, LineSpan, Module, Workflow
+
+_MARKER = re.compile(r"^# %% cell (\d+)(?: (\w+))? \[id=(.+?)(?: line=(\d+))?\]$")
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    """A module, or None where the findings have errors."""
+
+    module: Module | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+def compile_module(text: str, name: str, origin: str = "", folder: str = "") -> Compiled:
+    """Analyse a module. ``name`` is what it is called, ``folder`` what its own imports are found in."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        line, column = getattr(error, "lineno", 1) or 1, getattr(error, "offset", 1) or 1
+        message = f"this is not Python: {getattr(error, 'msg', error)}"
+        return Compiled(None, (Diagnostic("FB006", message, line=line, column=column, end_column=column + 1),))
+    reader = _Reader(tree, text)
+    workflows = reader.workflows()
+    if not workflows:
+        fix = "decorate an async function with @workflow (from flowbook import workflow)"
+        return Compiled(None, (Diagnostic("FB014", "this module defines no workflow", fix=fix),))
+    digest = Digest(hashlib.blake2b(f"{name}\n{text}".encode(), digest_size=16).hexdigest())
+    module = Module(
+        digest=digest,
+        name=name,
+        source=text,
+        workflows=tuple(workflows),
+        steps=reader.digests(),
+        spans=tuple(reader.spans()),
+        cells=tuple(reader.cells()),
+        origin=origin,
+        folder=folder,
+    )
+    return Compiled(module)
+
+
+class _Marker(msgspec.Struct, frozen=True):
+    line: int
+    number: int
+    step: str
+    cell: CellId
+    cell_line: int
+
+
+class _Reader:
+    def __init__(self, tree: ast.Module, text: str) -> None:
+        self.tree = tree
+        self.lines = text.splitlines()
+        self.markers = [
+            _Marker(line, int(found[1]), found[2] or "", CellId(found[3]), int(found[4] or 1))
+            for line, row in enumerate(self.lines, 1)
+            if (found := _MARKER.match(row))
+        ]
+        self.functions = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        self.steps = {node.name: node for node in self.functions if _decorated(node, "step") is not None}
+
+    # Facts about steps
+
+    def _marker_of(self, line: int) -> _Marker | None:
+        return next((marker for marker in reversed(self.markers) if marker.line <= line), None)
+
+    def _step_name(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+        named = _keywords(_decorated(node, "step")).get("name")
+        return str(named.value) if isinstance(named, ast.Constant) else node.name
+
+    def facts(self) -> dict[str, StepFacts]:
+        """What the graph needs to know of each step, by its function's name."""
+        found = {}
+        for function, node in self.steps.items():
+            marker = self._marker_of(node.lineno)
+            decorator = _decorated(node, "step")
+            outputs = _keywords(decorator).get("outputs")
+            found[function] = StepFacts(
+                name=self._step_name(node),
+                line=self._body_start(node),
+                cell=marker.cell if marker else "",
+                number=marker.number if marker else 0,
+                parameters=[a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)],
+                outputs=[str(e.value) for e in getattr(outputs, "elts", []) if isinstance(e, ast.Constant)],
+                options=_step_options(decorator),
+                doc=" ".join((ast.get_docstring(node) or "").split()),
+            )
+        return found
+
+    # Workflows
+
+    def workflows(self) -> list[Workflow]:
+        """Every workflow of the module, with its graph."""
+        found = []
+        for node in self.functions:
+            decorator = _decorated(node, "workflow")
+            if decorator is None or not isinstance(node, ast.AsyncFunctionDef):
+                continue
+            named = _keywords(decorator).get("name")
+            marker = next((m for m in self.markers if m.step == "params" and m.line < node.lineno), None)
+            parameters = _parameters(node)
+            params = (marker.cell, marker.number) if marker else ("", 0)
+            found.append(
+                Workflow(
+                    name=str(named.value) if isinstance(named, ast.Constant) else node.name,
+                    graph=graph(node, self.facts(), [str(p["name"]) for p in parameters], params),
+                    parameters=tuple(parameters),
+                    doc=ast.get_docstring(node) or "",
+                )
+            )
+        return found
+
+    # Digests
+
+    def digests(self) -> dict[str, Digest]:
+        """For each step, the digest of its code and of the module-level code it uses, directly or not."""
+        definitions = _definitions(self.tree)
+        return {
+            self._step_name(node): _digest(node, {name: d for name, d in definitions.items() if name not in self.steps})
+            for node in self.steps.values()
+        }
+
+    # The way back
+
+    def cells(self) -> list[Cell]:
+        """The cells named by markers, with the code that came from them."""
+        bodies: dict[CellId, list[str]] = {}
+        for span in self._body_spans():
+            rows = self.lines[span.line - 1 : span.line - 1 + span.count]
+            bodies.setdefault(span.cell, []).extend(rows)
+        seen: dict[CellId, Cell] = {}
+        for marker in self.markers:
+            source = _dedented(bodies.get(marker.cell, [])) if marker.step else "\n".join(bodies.get(marker.cell, []))
+            step = "" if marker.step == "params" else marker.step
+            seen.setdefault(marker.cell, Cell(marker.cell, marker.number, source, step))
+        return sorted(seen.values(), key=lambda cell: cell.number)
+
+    def spans(self) -> list[LineSpan]:
+        """Which module lines are which lines of which cell."""
+        return self._body_spans() + self._call_spans()
+
+    def _body_spans(self) -> list[LineSpan]:
+        found = []
+        for index, marker in enumerate(self.markers):
+            end = self.markers[index + 1].line - 1 if index + 1 < len(self.markers) else len(self.lines)
+            if marker.step == "params":
+                continue
+            if not marker.step:
+                end = min([end, *(node.lineno - 1 for node in self._generated() if node.lineno > marker.line)])
+                while end > marker.line and not self.lines[end - 1].strip():
+                    end -= 1
+                found.append(LineSpan(marker.line + 1, end - marker.line, marker.cell, marker.cell_line))
+                continue
+            node = next((n for n in self.steps.values() if marker.line < n.lineno <= end), None)
+            if node is not None:
+                first, last = self._body_start(node), self._body_end(node)
+                found.append(LineSpan(first, last - first + 1, marker.cell, marker.cell_line))
+        return [span for span in found if span.count > 0]
+
+    def _generated(self) -> list[ast.stmt]:
+        return [node for node in self.functions if node in self.steps.values() or _decorated(node, "workflow")]
+
+    def _call_spans(self) -> list[LineSpan]:
+        """A line of the workflow that starts a step belongs to the step's cell."""
+        facts, found = self.facts(), []
+        for node in self.functions:
+            if _decorated(node, "workflow") is None:
+                continue
+            for statement in node.body:
+                for inner in ast.walk(statement):
+                    if isinstance(inner, ast.Name) and inner.id in facts and facts[inner.id].cell:
+                        found.append(LineSpan(statement.lineno, 1, CellId(facts[inner.id].cell), 1))
+                        break
+        return found
+
+    def _body_start(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+        """The line after the signature and the docstring."""
+        first = node.body[0]
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            return (first.end_lineno or first.lineno) + 1
+        line = node.lineno
+        while line < first.lineno and not self.lines[line - 1].rstrip().endswith(":"):
+            line += 1
+        return min(line + 1, first.lineno) if line < first.lineno else first.lineno
+
+    def _body_end(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+        last = node.body[-1]
+        if isinstance(last, ast.Return):
+            return last.lineno - 1
+        return last.end_lineno or last.lineno
+
+
+def _dedented(rows: list[str]) -> str:
+    return "\n".join(row.removeprefix("    ") for row in rows)
+
+
+def _decorated(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> ast.expr | None:
+    """The decorator ``@name``, ``@name(...)`` or ``@flowbook.name``, or None."""
+    for decorator in node.decorator_list:
+        called = decorator.func if isinstance(decorator, ast.Call) else decorator
+        last = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+        if last == name:
+            return decorator
+    return None
+
+
+def _keywords(decorator: ast.expr | None) -> dict[str, ast.expr]:
+    if not isinstance(decorator, ast.Call):
+        return {}
+    return {keyword.arg: keyword.value for keyword in decorator.keywords if keyword.arg}
+
+
+def _step_options(decorator: ast.expr | None) -> dict[str, Any]:
+    """Retries and time-out of a step, as the annotations would say them."""
+    keywords = _keywords(decorator)
+    options: dict[str, Any] = {}
+    retry = keywords.get("retry")
+    if isinstance(retry, ast.Constant) and isinstance(retry.value, int):
+        options["retries"] = retry.value - 1
+    attempts = _keywords(retry).get("maximum_attempts")
+    if isinstance(attempts, ast.Constant) and isinstance(attempts.value, int):
+        options["retries"] = attempts.value - 1
+    limit = keywords.get("timeout")
+    if isinstance(limit, ast.Constant):
+        options["timeout"] = str(limit.value)
+    return options
+
+
+def _parameters(node: ast.AsyncFunctionDef) -> list[dict[str, object]]:
+    """``{name, annotation, default}``: the latter two as source text, ``default`` None where one must be given."""
+    arguments = [*node.args.posonlyargs, *node.args.args]
+    defaults: list[ast.expr | None] = [None] * (len(arguments) - len(node.args.defaults))
+    pairs = [*zip(arguments, [*defaults, *node.args.defaults], strict=True)]
+    pairs += [*zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]
+    return [
+        {
+            "name": argument.arg,
+            "annotation": ast.unparse(argument.annotation) if argument.annotation is not None else "",
+            "default": ast.unparse(default) if default is not None else None,
+        }
+        for argument, default in pairs
+    ]
+
+
+def _definitions(tree: ast.Module) -> dict[str, ast.stmt]:
+    """What each module-level name is defined by."""
+    found: dict[str, ast.stmt] = {}
+    for statement in tree.body:
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found[statement.name] = statement
+        elif isinstance(statement, (ast.Import, ast.ImportFrom)):
+            for alias in statement.names:
+                found[alias.asname or alias.name.partition(".")[0]] = statement
+        else:
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    found[node.id] = statement
+    return found
+
+
+def _digest(step: ast.FunctionDef | ast.AsyncFunctionDef, definitions: dict[str, ast.stmt]) -> Digest:
+    mark = hashlib.blake2b(digest_size=12)
+    mark.update(_normalised(step).encode())
+    used: set[str] = set()
+    pending = _used(step)
+    while pending:
+        name = pending.pop()
+        if name in used or name not in definitions:
+            continue
+        used.add(name)
+        pending |= _used(definitions[name]) - used
+    for name in sorted(used):
+        mark.update(f"\0{name}\0{_normalised(definitions[name])}".encode())
+    return Digest(mark.hexdigest())
+
+
+def _used(node: ast.AST) -> set[str]:
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load)}
+
+
+def _normalised(node: ast.stmt) -> str:
+    """The code without positions, decorators and docstrings."""
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return ast.dump(node)
+    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    kind = type(node).__name__
+    return f"{kind}{ast.dump(node.args)}{[ast.dump(statement) for statement in body]}"
