@@ -47,13 +47,19 @@ def main() -> int:
     try:
         anyio.run(_serve, home, store)
     except* FlowbookError as group:
-        logging.getLogger("flowbook.engine").error("cannot start: %s", group.exceptions[0])
+        logging.getLogger("flowbook.engine").error("cannot start: %s", _first(group))
         code = 2
     finally:
         if home.folder.exists():
             store.close()
         lock.close()
     return code
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _serve(home: Home, store: LocalStore) -> None:

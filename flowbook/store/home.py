@@ -48,9 +48,8 @@ class Home:
             for folder in (self.folder, self.socket.parent):
                 _require_own(folder)
                 folder.chmod(0o700)
-            probe = self.folder / f".probe-{os.getpid()}"
-            probe.touch(mode=0o600)
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
         except OSError as error:
             raise StoreError(
                 f"the state folder {self.folder} cannot be written ({error.strerror or error}). "
