@@ -55,10 +55,10 @@ class Flow:
 
     def check(self) -> Findings:
         """What the compiler has to say."""
-        from flowbook.api.source import cell_texts, compile_file, render
+        from flowbook.api.source import compile_file, render
 
         found = list(compile_file(self.path).diagnostics)
-        return Findings(found, render(found, self.path, cell_texts(self.path)))
+        return Findings(found, render(found, self.path))
 
     def graph(self) -> Any:
         """The step graph, live while the newest run of this notebook goes on."""

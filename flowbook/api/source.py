@@ -47,7 +47,7 @@ def accepted(compiled: Compiled, path: Path) -> Module:
     errors = [d for d in compiled.diagnostics if d.severity == "error"]
     if errors or compiled.module is None:
         raise CompileError(
-            f"{path} cannot run: {_count(errors)}\n\n{render(errors, path, cell_texts(path))}",
+            f"{path} cannot run: {_count(errors)}\n\n{render(errors, path)}",
             tuple(compiled.diagnostics),
         )
     return compiled.module
@@ -70,26 +70,11 @@ def chosen(module: Module, name: str, path: Path | str) -> Workflow:
     return found
 
 
-def render(diagnostics: Iterable[Diagnostic], path: Path, texts: dict[str, str] | None = None) -> str:
+def render(diagnostics: Iterable[Diagnostic], path: Path) -> str:
     """Findings for people, each with its place, its line of code and what to do."""
-    return "\n\n".join(_finding(d, path, (texts or {}).get(str(d.cell or ""), "")) for d in diagnostics)
+    from flowbook import compiler
 
-
-def _finding(d: Diagnostic, path: Path, text: str) -> str:
-    place = f"cell {d.cell_number}, line {d.line}" if d.cell else f"line {d.line}"
-    column = f", column {d.column}" if d.column else ""
-    lines = [f"{d.severity}[{d.code}]: {d.message}", f"  --> {path}: {place}{column}"]
-    code = text.splitlines()
-    if 0 < d.line <= len(code):
-        number = str(d.line)
-        line = code[d.line - 1]
-        start = max(d.column, 1)
-        width = max(1, min((d.end_column or start + 1) - start, len(line) - start + 1))
-        margin = " " * len(number)
-        lines += [f" {margin} |", f" {number} | {line}", f" {margin} | {' ' * (start - 1)}{'^' * width}"]
-    if d.fix:
-        lines.append(f"  fix: {d.fix}")
-    return "\n".join(lines)
+    return compiler.render(diagnostics, cell_texts(path), str(path))
 
 
 def cell_texts(path: Path) -> dict[str, str]:

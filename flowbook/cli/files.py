@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from flowbook.api.source import accepted, cell_texts, compile_file, load, render, split_target
+from flowbook.api.source import accepted, compile_file, load, render, split_target
 from flowbook.cli import shapes
 from flowbook.core.graph import Graph
 from flowbook.errors import UserError
@@ -25,7 +25,7 @@ def check(options: Namespace) -> int:
         shapes.emit({"diagnostics": [shapes.diagnostic(d) for d in compiled.diagnostics]})
     else:
         if compiled.diagnostics:
-            print(f"{render(compiled.diagnostics, path, cell_texts(path))}\n")
+            print(f"{render(compiled.diagnostics, path)}\n")
         print(_verdict(errors, len(compiled.diagnostics) - errors))
     return 2 if errors else 0
 

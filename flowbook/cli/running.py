@@ -119,11 +119,10 @@ def _draw(run: str, connection: Connection) -> None:
 
 def _log(run: str, connection: Connection) -> None:
     print(run, flush=True)
-    old: dict[str, Any] | None = None
+    log = steps.Log()
     for view in Run(run, connection).watch():
-        for line in steps.changes(old, view, terminal.now()):
+        for line in log.lines(view, terminal.now()):
             print(line, flush=True)
-        old = view
         if view["status"] == "paused":
             return
 

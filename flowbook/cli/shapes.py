@@ -13,7 +13,6 @@ from flowbook.errors import CompileError
 
 if TYPE_CHECKING:
     from flowbook.api.connection import Connection
-    from flowbook.compiler import Diagnostic
     from flowbook.wire.calls import Moment, Summary
 
 
@@ -89,7 +88,7 @@ def moment(found: Moment, connection: Connection) -> dict[str, Any]:
     }
 
 
-def diagnostic(found: Diagnostic) -> dict[str, Any]:
+def diagnostic(found: Any) -> dict[str, Any]:
     """A finding of the compiler; ``cell`` is the cell's id, ``cell_number`` its place on the page."""
     return {
         "code": found.code,

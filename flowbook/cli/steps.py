@@ -133,15 +133,42 @@ def _folded(rows: Iterable[tuple[str, dict[str, Any]]], body: list[str], height:
     return [f"  … {counts['over']} over, {counts['not reached']} not reached{more}", *kept[: height - 1]]
 
 
-def changes(old: dict[str, Any] | None, new: dict[str, Any], now: float) -> list[str]:
-    """What happened between two views, a line each; for logs and pipes, where nothing can be drawn in place."""
-    found = []
-    for name in shown_names(new):
-        step = new["steps"].get(name)
-        before = (old or {"steps": {}})["steps"].get(name, {})
-        mark = ("status", "attempt")
-        if step is None or all(step.get(key) == before.get(key) for key in mark) or step["status"] == "not reached":
-            continue
-        rest = "  ".join(part for part in (_length(step, now).strip(), about(name, step, new, now)) if part)
-        found.append(f"  {GLYPHS.get(step['status'], '·')} {name}  {step['status']}  {rest}".rstrip())
-    return found
+class Log:
+    """What happens, a line each; for logs and pipes, where nothing can be drawn in place.
+
+    Of a loop its beginning, its troubles and its end are told, and not its rounds: a round that is done counts as the
+    end only when the next view still says so.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[str, int]] = {}
+        self._ending: set[str] = set()
+
+    def lines(self, view: dict[str, Any], now: float) -> list[str]:
+        """What is new since the last view."""
+        loops = {n["id"] for n in (view.get("graph") or {}).get("nodes", ()) if n.get("kind") == "loop"}
+        said = []
+        for name in shown_names(view):
+            step = view["steps"].get(name, {"status": "not reached"})
+            mark = (step["status"], step.get("attempt") or 1)
+            if step["status"] == "not reached" or self._told.get(name) == mark:
+                continue
+            if name in loops and self._is_round(name, step["status"], view["status"]):
+                continue
+            self._told[name] = mark
+            said.append(_log_line(name, step, view, now))
+        return said
+
+    def _is_round(self, name: str, status: str, run: str) -> bool:
+        going = ("running", "waiting")
+        if status == "done" and name not in self._ending and run in going:
+            self._ending.add(name)
+            return True
+        if status != "done":
+            self._ending.discard(name)
+        return status in going and self._told.get(name, ("", 0))[0] in going
+
+
+def _log_line(name: str, step: dict[str, Any], view: dict[str, Any], now: float) -> str:
+    rest = "  ".join(part for part in (_length(step, now).strip(), about(name, step, view, now)) if part)
+    return f"  {GLYPHS.get(step['status'], '·')} {name}  {step['status']}  {rest}".rstrip()

@@ -70,10 +70,28 @@ def test_long_lists_are_folded_to_what_goes_on() -> None:
 
 
 def test_changes_are_lines_for_a_log() -> None:
-    old = view(a={"status": "running", "attempt": 1, "started": 100.0})
+    log = steps.Log()
+    assert log.lines(view(a={"status": "running", "attempt": 1, "started": 100.0}), 100.5) == ["  ▶ a  running  500ms"]
     new = view(a={"status": "done", "attempt": 1, "started": 100.0, "ended": 102.0}, b={"status": "not reached"})
-    assert steps.changes(old, new, 103.0) == ["  ✓ a  done  2s"]
-    assert steps.changes(new, new, 103.0) == []
+    assert log.lines(new, 103.0) == ["  ✓ a  done  2s"]
+    assert log.lines(new, 104.0) == []
+
+
+def test_a_log_tells_no_rounds() -> None:
+    log = steps.Log()
+
+    def told(*statuses: str, run: str = "running") -> list[str]:
+        found = []
+        for status in statuses:
+            shown = view(poll={"status": status, "attempt": 1})
+            shown["graph"]["nodes"][1]["kind"] = "loop"
+            shown["status"] = run
+            found += [line.split()[2] for line in log.lines(shown, 100.0)]
+        return found
+
+    assert told("running", "done", "waiting", "running", "done", "waiting") == ["running"]
+    assert told("running", "retrying", "running") == ["retrying", "running"]
+    assert told("done", "done", "done") == ["done"]
 
 
 def test_colour_is_only_added() -> None:
