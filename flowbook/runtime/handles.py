@@ -42,18 +42,20 @@ class Handle:
         if len(self.outputs) < 2:
             raise TypeError(f"{self.label} gives one value; to unpack it, name its outputs: @step(outputs=(...))")
         for index, name in enumerate(self.outputs):
-            yield _Item(self, index, name)
+            yield ItemHandle(self, index, name)
 
     def otherwise(self, previous: Any) -> Handle:
         """``previous`` where this step is skipped."""
-        return _Otherwise(self, previous)
+        return FallbackHandle(self, previous)
 
     def __repr__(self) -> str:
         done, value = self.peek()
         return f"<{self.label}: {value!r}>" if done else f"<{self.label}: pending>"
 
 
-class _TaskHandle(Handle):
+class StepHandle(Handle):
+    """A started step, whose task it is."""
+
     def __init__(self, task: asyncio.Task[Any], label: str, outputs: tuple[str, ...]) -> None:
         super().__init__(label, outputs)
         self.task = task
@@ -67,7 +69,9 @@ class _TaskHandle(Handle):
         return True, self.task.result()
 
 
-class _Item(Handle):
+class ItemHandle(Handle):
+    """One output of several."""
+
     def __init__(self, whole: Handle, index: int, name: str) -> None:
         super().__init__(f"{whole.label}.{name}")
         self.whole = whole
@@ -84,7 +88,9 @@ class _Item(Handle):
         return value if value is SKIPPED else value[self.index]
 
 
-class _Otherwise(Handle):
+class FallbackHandle(Handle):
+    """A result, or an earlier one where the step is skipped."""
+
     def __init__(self, first: Handle, previous: Any) -> None:
         super().__init__(first.label, first.outputs)
         self.first = first
@@ -121,6 +127,6 @@ def launch(
             await resolved(handle)
         return await body()
 
-    handle = _TaskHandle(execution.loop.create_task(run()), label, outputs)
+    handle = StepHandle(execution.loop.create_task(run()), label, outputs)
     execution.handles.append(handle.task)
     return handle

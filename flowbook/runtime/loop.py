@@ -239,7 +239,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             for task in reversed(self.unfinished()):
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 with suppress(Exception, GeneratorExit):
-                    task.get_coro().close()  # type: ignore[union-attr]
+                    task.get_coro().close()
         finally:
             asyncio._set_running_loop(outer)
 

@@ -113,7 +113,7 @@ def type_name(value: object) -> str:
     """The type as people write it: ``DataFrame``, ``shop.Order``."""
     kind = type(value)
     module = kind.__module__
-    if module in ("builtins", "__main__") or module.startswith(("flowbook_module_", "pandas", "numpy", "polars")):
+    if module in ("builtins", "__main__") or module.startswith(("flowbook", "pandas", "numpy", "polars")):
         return kind.__qualname__
     return f"{module}.{kind.__qualname__}"
 
