@@ -38,7 +38,7 @@ def test_a_failed_run_is_looked_at_mended_and_forked(project: Project) -> None:
     assert {row["step"]: row["action"] for row in plan["rows"]} == {"load": "reuse", "score": "reuse", "total": "rerun"}
     assert len(project.json("runs")) == 1
     forked = project.json("fork", "first", "--step", "total", "--id", "second")
-    assert forked["status"] == "succeeded" and forked["result"] == {"sum_of_all": 31}
+    assert forked["status"] == "succeeded" and forked["result"] == {"base": 30, "sum_of_all": 31}
     assert forked["origin"]["run"] == "first"
     assert sorted(project.ledger()) == ["load", "score 0", "score 1", "score 2"]
     assert project.json("show", "second")["steps"]["load"]["status"] == "reused"
