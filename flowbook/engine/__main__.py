@@ -12,6 +12,7 @@ from pathlib import Path
 
 import anyio
 
+from flowbook.core.module import Module
 from flowbook.core.patch import difference
 from flowbook.core.view import RunView
 from flowbook.engine.clock import SystemClock
@@ -56,6 +57,13 @@ def main() -> int:
     return code
 
 
+def _laid_out(module: Module) -> Module:
+    # Graphviz is loaded when somebody looks, not when the engine starts.
+    from flowbook.export.layout import laid_out
+
+    return laid_out(module)
+
+
 def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -71,6 +79,7 @@ async def _serve(home: Home, store: LocalStore) -> None:
         _token(home),
         RunView,
         difference,
+        _laid_out,
         settings_from(os.environ),
     )
     async with anyio.create_task_group() as tasks:

@@ -19,7 +19,7 @@ from flowbook.engine.answers import Answers
 from flowbook.engine.clock import Clock
 from flowbook.engine.engine import Engine, Told
 from flowbook.engine.fleet import Fleet
-from flowbook.engine.modules import Modules
+from flowbook.engine.modules import LayOut, Modules
 from flowbook.engine.processes import Spawn
 from flowbook.engine.runs import RECENT, LiveRun
 from flowbook.engine.server import Server
@@ -56,6 +56,7 @@ class Host:
         token: str,
         make_view: MakeFold,
         difference: Difference,
+        lay_out: LayOut,
         settings: Settings,
     ) -> None:
         self.home = home
@@ -63,7 +64,7 @@ class Host:
         self.settings = settings
         self.engine = Engine(store, clock)
         self.fleet = Fleet(self.engine, home, spawn, settings.reconnect_grace)
-        modules = Modules(store)
+        modules = Modules(store, lay_out)
         views = ViewMaker(modules, make_view, difference)
         self.answers = Answers(self.engine, self.fleet, modules, views, home, self.stop)
         self.server = Server(self.engine, self.fleet, self.answers, modules, token)

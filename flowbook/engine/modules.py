@@ -1,8 +1,9 @@
-"""Stored modules, encoded, the lately used ones in memory."""
+"""Stored modules, encoded, the lately used ones in memory; and decoded with their graphs laid out, for views."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import anyio.to_thread
 import msgspec
@@ -14,15 +15,19 @@ from flowbook.store.base import Group, Store, stored_module
 
 KEPT = 128
 
+LayOut = Callable[[Module], Module]
+
 _decode = msgspec.json.Decoder(Module).decode
 
 
 class Modules:
-    """Modules by digest."""
+    """Modules by digest. ``lay_out`` gives a module's graphs their positions, once a module."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, lay_out: LayOut) -> None:
         self._store = store
+        self._lay_out = lay_out
         self._kept: OrderedDict[Digest, bytes] = OrderedDict()
+        self._drawn: OrderedDict[Digest, Module] = OrderedDict()
 
     def put(self, module: Module) -> None:
         """Make a module durable. Raises ``StoreError``."""
@@ -44,12 +49,18 @@ class Modules:
             self._keep(digest, body)
         return body
 
-    async def module(self, digest: Digest) -> Module | None:
-        """A module, or None."""
-        try:
-            return _decode(await self.body(digest))
-        except FlowbookError:
-            return None
+    async def drawn(self, digest: Digest) -> Module | None:
+        """A module with its graphs laid out, or None for one that is not stored."""
+        module = self._drawn.get(digest)
+        if module is None:
+            try:
+                body = await self.body(digest)
+            except FlowbookError:
+                return None
+            module = self._drawn[digest] = await anyio.to_thread.run_sync(self._lay_out, _decode(body))
+            if len(self._drawn) > KEPT:
+                self._drawn.popitem(last=False)
+        return module
 
     def is_known(self, digest: Digest) -> bool:
         """True when the module is certainly stored."""

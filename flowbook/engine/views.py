@@ -73,7 +73,7 @@ class ViewMaker:
         return (await self._view(run, count)).shown()
 
     async def _view(self, run: LiveRun, count: int) -> LiveView:
-        view = LiveView(self._make(await self._modules.module(run.state.module)), self._difference)
+        view = LiveView(self._make(await self._modules.drawn(run.state.module)), self._difference)
         records = run.records[:count]
         if count > LONG:
             await anyio.to_thread.run_sync(view.catch_up, records)

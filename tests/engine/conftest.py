@@ -101,6 +101,7 @@ class Project:
             "secret",
             PlainView,
             plain_difference,
+            lambda module: module,
             Settings(reconnect_grace=grace, idle_exit=3600.0),
         )
         async with anyio.create_task_group() as tasks:
