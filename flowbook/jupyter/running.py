@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from flowbook.api.arguments import checked, from_texts
 from flowbook.api.connection import new_id
+from flowbook.api.source import load
 from flowbook.client import AsyncClient
 from flowbook.core import events as e
 from flowbook.core.forkplan import ForkPlan, plan
@@ -57,9 +58,7 @@ async def planned(project: Project, run: str, body: Mapping[str, Any]) -> tuple[
     if not isinstance(started, e.RunStarted):
         raise UserError(f"the history of {run} does not begin with its start, so it cannot be forked")
     parent = await client.module(started.module)
-    new = parent
-    if body.get("content") is not None:
-        new, _ = await anyio.to_thread.run_sync(runnable, body["content"], _file(project))
+    new = await anyio.to_thread.run_sync(_code, project, body.get("content"), parent)
     at, step = body.get("at"), body.get("step")
     made = plan(history, parent, new, at=int(at) if at is not None else None, step=str(step) if step else None)
     return made, new, started
@@ -99,6 +98,15 @@ def _file(project: Project) -> Path:
     if project.file is None:
         raise UserError("say which notebook this is about: 'path' is its path below the server's folder")
     return project.file
+
+
+def _code(project: Project, content: Any, parent: Module) -> Module:
+    """What to fork with: what stands in the editor, else the run's file as it is now, else what it ran."""
+    if content is not None:
+        return runnable(content, _file(project))[0]
+    if parent.origin and Path(parent.origin).is_file():
+        return load(parent.origin)[0]
+    return parent
 
 
 def _mapping(body: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -29,14 +29,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     extensions = private / "labextensions"
     extensions.mkdir()
     (extensions / "flowbook").symlink_to(BUILT)
-    with serving(
-        root,
-        private,
-        "jupyterlab",
-        f"--LabApp.extra_labextensions_path={extensions}",
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ) as running:
+    with serving(root, private, "jupyterlab", f"--LabApp.extra_labextensions_path={extensions}") as running:
         yield running
 
 

@@ -61,6 +61,9 @@ def environment(private: Path) -> dict[str, str]:
         link = shared / target
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(REPOSITORY / source)
+    quiet = private / "config/lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    quiet.parent.mkdir(parents=True)
+    quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "FLOWBOOK"))},
         "HOME": str(private),

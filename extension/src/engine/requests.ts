@@ -32,6 +32,10 @@ export class Requests {
     return this.get('runs', place);
   }
 
+  run(run: string, place: Place): Promise<Summary> {
+    return this.get(`runs/${encodeURIComponent(run)}`, { ...place });
+  }
+
   view(run: string, place: Place, at?: number): Promise<View> {
     return this.get(`runs/${encodeURIComponent(run)}/view`, { ...place, at });
   }

@@ -8,7 +8,7 @@ import type { Contents } from '@jupyterlab/services';
 
 import { startingNotebook } from '../engine/startingnotebook';
 import { report } from '../ui/dialogs';
-import { flowIcon } from '../ui/icons';
+import { cardPicture, flowIcon } from '../ui/icons';
 import { CATEGORY, CommandIds } from './ids';
 
 export const launcher: JupyterFrontEndPlugin<void> = {
@@ -31,7 +31,9 @@ export const launcher: JupyterFrontEndPlugin<void> = {
         }
       }
     });
-    cards?.add({ command: CommandIds.create, category: 'Notebook', rank: 2 });
+    // Cards of this category show a picture by address; an icon's own drawing would become a letter.
+    const kernelIconUrl = `data:image/svg+xml,${encodeURIComponent(cardPicture)}`;
+    cards?.add({ command: CommandIds.create, category: 'Notebook', rank: 2, kernelIconUrl });
     palette?.addItem({ command: CommandIds.create, category: CATEGORY, args: { isPalette: true } });
   }
 };

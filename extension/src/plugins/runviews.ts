@@ -6,6 +6,7 @@ import { flowIcon } from '../ui/icons';
 import { RunView } from '../ui/runview';
 import { Flows, IFlows } from './engine';
 import { CommandIds } from './ids';
+import { runActions } from './runactions';
 
 export const runviews: JupyterFrontEndPlugin<void> = {
   id: 'flowbook:runviews',
@@ -25,7 +26,7 @@ export const runviews: JupyterFrontEndPlugin<void> = {
         }
         let widget = tracker.find(open => open.content.run === run && open.content.home === home);
         if (!widget) {
-          const content = new RunView(run, home, flows.requests, flows.connection);
+          const content = new RunView(run, home, flows.requests, flows.connection, runActions(app, flows, run, home));
           widget = new MainAreaWidget({ content });
           widget.id = `flowbook-run-${home}-${run}`.replace(/[^\w-]+/g, '-');
           widget.title.label = run;

@@ -25,7 +25,7 @@ export class FlowPanel extends Widget {
     this.title.caption = 'Flow: the graph and the steps of this notebook';
     this.addClass('fb-Panel');
     this.node.append(this.head, this.graphSection, this.problems, this.details);
-    this.picture = new GraphPicture(this.graphNode, step => this.flow?.select(step));
+    this.picture = new GraphPicture(this.graphNode, step => step && this.flow?.select(step));
     this.setFlow(null);
   }
 

@@ -3,18 +3,22 @@ import { Widget } from '@lumino/widgets';
 
 import type { Connection } from '../engine/connection';
 import type { Requests } from '../engine/requests';
-import { RunPicture } from './drawing';
+import type { Place } from '../engine/shapes';
+import { RunPicture, type RunActions } from './drawing';
 
 export class RunView extends Widget {
   constructor(
     readonly run: string,
     readonly home: string,
     requests: Requests,
-    connection: Connection
+    connection: Connection,
+    actions: RunActions
   ) {
     super();
     this.addClass('fb-RunView');
-    this.picture = new RunPicture(this.node, run, home ? { home } : {}, requests, connection);
+    this.node.tabIndex = -1;
+    const place: Place = home ? { home } : {};
+    this.picture = new RunPicture(this.node, run, place, requests, connection, actions);
   }
 
   override dispose(): void {

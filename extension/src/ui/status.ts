@@ -5,7 +5,7 @@ import type { GraphNode, View } from '../engine/shapes';
 type Family = 'idle' | 'running' | 'waiting' | 'done' | 'failed';
 
 const FACES: Record<string, [glyph: string, family: Family]> = {
-  'not reached': ['○', 'idle'],
+  'not reached': ['', 'idle'],
   queued: ['◔', 'idle'],
   skipped: ['⊘', 'idle'],
   cancelled: ['■', 'idle'],
@@ -20,7 +20,7 @@ const FACES: Record<string, [glyph: string, family: Family]> = {
 };
 
 export function face(status: string): { glyph: string; family: Family } {
-  const [glyph, family] = FACES[status] ?? ['○', 'idle'];
+  const [glyph, family] = FACES[status] ?? ['', 'idle'];
   return { glyph, family };
 }
 
@@ -74,5 +74,5 @@ function happening(view: View): string {
   if (view.error) {
     return `${view.error.step ? `${view.error.step}: ` : ''}${view.error.type}: ${view.error.message}`;
   }
-  return '';
+  return view.status === 'running' && !Object.keys(view.steps).some(name => view.steps[name].started !== null) ? 'starting' : '';
 }
