@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,9 +44,10 @@ class Plan:
 class Fork:
     """Call it to start the fork; ``plan`` says beforehand what is reused, what runs, and why."""
 
-    def __init__(self, run: str, connection: Connection) -> None:
+    def __init__(self, run: str, connection: Connection, held: Callable[[str], Run]) -> None:
         self._run = run
         self._connection = connection
+        self._held = held
 
     def plan(
         self,
@@ -83,9 +85,7 @@ class Fork:
 
     def start(self, planned: Plan, *, id: str | None = None, name: str = "") -> Run:
         """Start what was planned."""
-        from flowbook.api.started import Run
-
-        return Run(self.launch(planned, id=id, name=name)["id"], self._connection)
+        return self._held(self.launch(planned, id=id, name=name)["id"])
 
     def launch(self, planned: Plan, *, id: str | None = None, name: str = "") -> Summary:
         """Start what was planned; gives the new run's summary."""

@@ -126,7 +126,7 @@ class Run:
         """``run.fork(step=..., notebook=...)`` starts a new run from this one; ``run.fork.plan(...)`` only plans."""
         from flowbook.api.fork import Fork
 
-        return Fork(self.id, self._connection)
+        return Fork(self.id, self._connection, lambda id: Run(id, self._connection))
 
     def timeline(self) -> Any:
         """When each step ran, as a picture."""
