@@ -55,7 +55,7 @@ def drawn(graph: Graph, name: str, format: str) -> str:
     if format == "dot":
         from flowbook.export import dot
 
-        return dot.render(graph)
+        return dot.render(graph, name)
     from flowbook.export import svg
 
     return svg.render(graph)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from flowbook.core.duration import spoken
+from flowbook.export.style import face
 
 GLYPHS = {
     "not reached": "○",
@@ -16,6 +17,7 @@ GLYPHS = {
     "done": "✓",
     "reused": "✓",
     "failed": "✕",
+    "lost": "?",
     "cancelled": "■",
     "skipped": "⊘",
     "paused": "‖",
@@ -23,22 +25,13 @@ GLYPHS = {
 }
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 OVER = ("done", "reused", "failed", "cancelled", "skipped")
-COLOURS = {
-    "running": "34",
-    "retrying": "33",
-    "waiting": "33",
-    "paused": "33",
-    "done": "32",
-    "reused": "32",
-    "succeeded": "32",
-    "failed": "31",
-}
-"""ANSI colours of the five families; what has none here is dim."""
+COLOURS = {"running": "34", "waiting": "33", "done": "32", "failed": "31", "idle": "2"}
+"""ANSI colours of the five families of ``export.style``."""
 
 
 def painted(text: str, status: str, colour: bool) -> str:
     """``text`` in the colour of ``status``."""
-    return f"\x1b[{COLOURS.get(status, '2')}m{text}\x1b[0m" if colour else text
+    return f"\x1b[{COLOURS[face(status)[0]]}m{text}\x1b[0m" if colour else text
 
 
 def lines(
