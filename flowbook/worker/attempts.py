@@ -5,6 +5,7 @@ Whether another attempt follows is the engine's decision.
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any
 
@@ -34,10 +35,14 @@ class Attempt:
         self.call = call
         self.places = places
         self.files = files
-        self.scope = anyio.CancelScope()
         self.collected = Collected()
         self.began: float | None = None
         self.announced = False
+
+    @functools.cached_property
+    def scope(self) -> anyio.CancelScope:
+        """Cancelling it stops the attempt."""
+        return anyio.CancelScope()
 
     async def run(self) -> Outcome | None:
         """Run to the end; None when it was stopped."""

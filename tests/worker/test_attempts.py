@@ -1,0 +1,212 @@
+"""One attempt: where it runs, what of it is recorded, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from flowbook.core import events as e
+from flowbook.core.ids import Digest, Key, WorkerId
+from flowbook.core.messages import AttemptFailed
+from flowbook.runtime.commands import Argument, DurableFuture, StepCall, StepCommand
+from flowbook.runtime.definitions import Step, step
+from flowbook.runtime.outcomes import NOWHERE, Places
+from flowbook.runtime.output import display
+from flowbook.store.values import ValueFiles
+from flowbook.wire import codec
+from flowbook.worker import capture
+from flowbook.worker.attempts import Attempt
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> ValueFiles:
+    return ValueFiles(tmp_path)
+
+
+@contextmanager
+def streams() -> Iterator[None]:
+    """The worker's streams. Not a fixture: pytest puts its own in place before the test begins."""
+    before = sys.stdout, sys.stderr
+    capture.install()
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def attempt(files: ValueFiles, made: Any, *args: Any, places: Places = NOWHERE, not_before: float = 0.0) -> Attempt:
+    target = made if isinstance(made, Step) else Step(made)
+    loop = asyncio.new_event_loop()
+    loop.close()
+    command = StepCommand(Key("/k"), target, DurableFuture(loop=loop), Digest("d"), args, {})
+    return Attempt(StepCall(command, 1, not_before), places, files)
+
+
+def run(tried: Attempt) -> e.StepCompleted | AttemptFailed | None:
+    with streams():
+        return anyio.run(tried.run)
+
+
+def value(files: ValueFiles, outcome: Any) -> Any:
+    assert isinstance(outcome, e.StepCompleted), outcome
+    return codec.decode(outcome.value, files.load)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_step_gives_its_value(files: ValueFiles, kind: str) -> None:
+    async def later(number: int) -> int:
+        return number + 1
+
+    assert value(files, run(attempt(files, later if kind == "async" else lambda number: number + 1, 41))) == 42
+
+
+def test_arguments_are_each_attempts_own_copy(files: ValueFiles) -> None:
+    rows = codec.encode([1, 2], files.save)
+
+    def spoil(rows: list[int]) -> list[int]:
+        rows.append(3)
+        return rows
+
+    for _ in range(2):
+        assert value(files, run(attempt(files, spoil, Argument(rows)))) == [1, 2, 3]
+
+
+def test_output_is_recorded_in_order_and_with_the_attempt_that_made_it(files: ValueFiles) -> None:
+    def talk() -> None:
+        print("one")
+        print("two")
+        print("trouble", file=sys.stderr)
+        display({"a": 1})
+
+    outcome = run(attempt(files, talk))
+    assert isinstance(outcome, e.StepCompleted)
+    assert [(chunk.stream, chunk.text or chunk.data) for chunk in outcome.output] == [
+        ("stdout", "one\ntwo\n"),
+        ("stderr", "trouble\n"),
+        ("display", {"text/plain": "{'a': 1}"}),
+    ]
+
+
+def test_two_attempts_at_once_do_not_mix_their_output(files: ValueFiles) -> None:
+    async def talk(word: str) -> None:
+        for _ in range(3):
+            print(word)
+            await anyio.sleep(0)
+
+    tried = [attempt(files, talk, word) for word in ("left", "right")]
+
+    async def both() -> list[Any]:
+        return list(await asyncio.gather(*(each.run() for each in tried)))
+
+    with streams():
+        outputs = ["".join(chunk.text for chunk in outcome.output) for outcome in anyio.run(both)]
+    assert outputs == ["left\n" * 3, "right\n" * 3]
+
+
+def test_endless_output_is_cut(files: ValueFiles) -> None:
+    def shout() -> None:
+        for _ in range(40):
+            print("x" * 100_000)
+
+    outcome = run(attempt(files, shout))
+    assert isinstance(outcome, e.StepCompleted)
+    assert sum(len(chunk.text) for chunk in outcome.output) < capture.LIMIT + 200_000
+    assert outcome.output[-1].text.endswith("not kept]\n")
+
+
+def test_open_figures_are_recorded_and_closed(files: ValueFiles) -> None:
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+
+    def draw() -> None:
+        pyplot.plot([1, 2])
+
+    outcome = run(attempt(files, draw))
+    assert isinstance(outcome, e.StepCompleted)
+    assert [sorted(chunk.data) for chunk in outcome.output] == [["image/png", "text/plain"]]
+    assert pyplot.get_fignums() == []
+
+
+def test_a_failure_has_its_frames_locals_and_cell(files: ValueFiles) -> None:
+    def fail(order: int) -> None:
+        doubled = order * 2
+        raise ValueError(f"no {doubled}")
+
+    places = Places(__file__, lambda line: ("cell-1", 3, line - fail.__code__.co_firstlineno))
+    outcome = run(attempt(files, fail, 21, places=places))
+    assert isinstance(outcome, AttemptFailed)
+    frame = outcome.failure.frames[-1]
+    assert (outcome.failure.type, outcome.failure.message) == ("ValueError", "no 42")
+    assert (frame.cell, frame.number, frame.line, frame.locals) == ("cell-1", 3, 2, {"order": 21, "doubled": 42})
+    assert "raise ValueError" in outcome.failure.text
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), RuntimeError("x")])
+def test_leaving_the_interpreter_is_a_failure_of_the_step(files: ValueFiles, error: BaseException) -> None:
+    def leave() -> None:
+        raise error
+
+    outcome = run(attempt(files, leave))
+    assert isinstance(outcome, AttemptFailed)
+    assert outcome.failure.type == type(error).__name__
+
+
+def test_an_unsavable_value_is_located_and_not_tried_again(files: ValueFiles) -> None:
+    def connect() -> Any:
+        return threading.Lock()
+
+    outcome = run(attempt(files, connect, places=Places(__file__, lambda line: ("c", 4, 1))))
+    assert isinstance(outcome, AttemptFailed)
+    assert outcome.failure.retryable is False
+    assert "step 'connect', cell 4, line 1" in outcome.failure.message
+
+
+def test_a_timeout_is_named(files: ValueFiles) -> None:
+    @step(timeout="50ms")
+    async def slow() -> None:
+        await anyio.sleep(60)
+
+    outcome = run(attempt(files, slow))
+    assert isinstance(outcome, AttemptFailed)
+    assert (outcome.failure.type, "timeout of 50ms" in outcome.failure.message) == ("TimeoutError", True)
+
+
+def test_a_stopped_attempt_has_no_outcome(files: ValueFiles) -> None:
+    async def forever() -> None:
+        await anyio.sleep_forever()
+
+    tried = attempt(files, forever)
+
+    async def stop() -> Any:
+        async with anyio.create_task_group() as group:
+            group.start_soon(tried.run)
+            await anyio.wait_all_tasks_blocked()
+            tried.scope.cancel()
+        return tried.scope.cancelled_caught
+
+    assert anyio.run(stop) is True
+
+
+def test_a_retry_waits_for_its_time(files: ValueFiles) -> None:
+    due = time.time() + 0.05
+    outcome = run(attempt(files, time.time, not_before=due))
+    assert value(files, outcome) >= due
+
+
+def test_notes_about_a_running_attempt(files: ValueFiles) -> None:
+    tried = attempt(files, lambda: None)
+    assert tried.shown() is None
+    tried.collected.add(e.Chunk(stream="stdout", text="half"))
+    shown = tried.shown()
+    assert shown is not None
+    assert (shown.output[0].text, tried.shown()) == ("half", None)
+    started = tried.started(WorkerId("w"))
+    assert (started.worker, started.attempt, tried.announced) == ("w", 1, True)
