@@ -67,6 +67,8 @@ def said(node: Mapping[str, Any], step: Mapping[str, Any] | None, now: float) ->
     items = step.get("items")
     if items:
         parts.append(counted(items, status))
+    if status in ("failed", "retrying") and step.get("error"):
+        parts.append(step["error"]["type"])
     if status == "retrying":
         parts.append(f"attempt {step['attempt'] + 1}" + _left(" in ", step.get("retry_at"), now))
     elif status == "waiting":
@@ -75,8 +77,6 @@ def said(node: Mapping[str, Any], step: Mapping[str, Any] | None, now: float) ->
         parts.append(f"attempt {step['attempt']}")
     if step.get("rounds", 0) > 1:
         parts.append(f"{step['rounds']} rounds")
-    if status in ("failed", "retrying") and step.get("error"):
-        parts.append(step["error"]["type"])
     return " · ".join(part for part in parts if part)
 
 
@@ -142,7 +142,9 @@ def inner(node: Mapping[str, Any], step: Mapping[str, Any] | None, box: Mapping[
     wired = wires(node)
     if wired:
         parts.append(f'<text class="fb-wires" x="{LEFT}" y="40">{escaped(fitted(wired, room, 6.0))}</text>')
-    fit = fitted(words, room - (6 * len(tag) + 8 if tag else 0), 5.9)
+    if tag and 5.9 * len(words) > room - 6 * len(tag) - 8:
+        tag = ""
+    fit = fitted(words, room, 5.9)
     parts.append(f'<text class="fb-word" x="{LEFT}" y="{55 if wired else 42}">{escaped(fit)}</text>')
     if tag:
         parts.append(f'<text class="fb-kind" x="{number(width - 12)}" y="55" text-anchor="end">{tag}</text>')

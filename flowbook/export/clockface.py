@@ -39,7 +39,8 @@ class Scale:
 
     def ticks(self) -> list[tuple[float, float]]:
         """Pixels and seconds since the start, where a line is drawn."""
-        origin, found = self.pieces[0].start, []
+        found: list[tuple[float, float]] = []
+        origin = self.pieces[0].start
         solid = [piece for piece in self.pieces if not piece.cut]
         wide = sum(piece.right - piece.left for piece in solid)
         long = sum(piece.end - piece.start for piece in solid)
@@ -82,11 +83,8 @@ def _pieces(busy: list[tuple[float, float]], left: float, width: float) -> list[
     long = sum(end - start for start, end, cut in stretches if not cut)
     pieces, x = [], left
     for start, end, cut in stretches:
-        wide = (
-            short
-            if cut
-            else (width - cuts * short) * ((end - start) / long if long > 0 else 1 / (len(stretches) - cuts))
-        )
+        share = (end - start) / long if long > 0 else 1 / (len(stretches) - cuts)
+        wide = short if cut else (width - cuts * short) * share
         pieces.append(Piece(start, end, x, x + wide, cut))
         x += wide
     return pieces

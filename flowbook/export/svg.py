@@ -27,8 +27,10 @@ def render(graph: Graph | Mapping[str, Any], view: Mapping[str, Any] | None = No
     now = view["time"] if view is not None else 0.0
     width, height = number(max(where["width"], 40)), number(max(where["height"], 40))
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="fb-picture fb-graph" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="group" aria-label="{escaped(heading(drawn, view))}">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="fb-picture fb-graph" width="{width}" height="{height}" '
+            f'viewBox="0 0 {width} {height}" role="group" aria-label="{escaped(heading(drawn, view))}">'
+        ),
         f"<title>{escaped(heading(drawn, view))}</title>",
         f"<style>{CSS}</style>" if css else "",
         '<rect class="fb-ground" width="100%" height="100%"/>',

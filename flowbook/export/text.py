@@ -9,22 +9,23 @@ _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;",
 
 def escaped(text: object) -> str:
     """Safe as text and as an attribute; control characters, which XML refuses, become spaces."""
-    plain = "".join(
-        c if c >= " " and not 0xD7FF < ord(c) < 0xE000 and c not in "\x7f\ufffe\uffff" else " " for c in str(text)
-    )
-    return plain.translate(_ESCAPES)
+    return "".join(c if _writable(c) else " " for c in str(text)).translate(_ESCAPES)
+
+
+def _writable(letter: str) -> bool:
+    return letter >= " " and not "\ud800" <= letter <= "\udfff" and letter not in "\x7f\ufffe\uffff"
 
 
 def number(value: float) -> str:
     """With one decimal where it has one."""
     tenths = math.floor(value * 10 + 0.5)
-    return (
-        str(tenths // 10) if tenths % 10 == 0 else f"{'-' if tenths < 0 else ''}{abs(tenths) // 10}.{abs(tenths) % 10}"
-    )
+    whole, rest = divmod(abs(tenths), 10)
+    sign = "-" if tenths < 0 else ""
+    return f"{sign}{whole}.{rest}" if rest else f"{sign}{whole}"
 
 
 def duration(seconds: float) -> str:
-    """ "350 ms", "4.2 s", "3 min 5 s", "2 h 10 min", "3 d 4 h"."""
+    """Written like 350 ms, 4.2 s, 3 min 5 s, 2 h 10 min, 3 d 4 h."""
     seconds = max(0.0, seconds)
     if seconds < 0.9995:
         return f"{math.floor(seconds * 1000 + 0.5)} ms"

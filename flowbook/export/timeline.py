@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
-from flowbook.export.card import badge
+from flowbook.export.card import badge, glyph_of
 from flowbook.export.clockface import Scale
 from flowbook.export.style import CSS, face
 from flowbook.export.text import clock, duration, escaped, fitted, number
@@ -29,17 +30,21 @@ def render(view: Mapping[str, Any], width: int = 820, css: bool = True) -> str:
     height = TOP + ROW * max(1, len(names)) + 12
     title = escaped(f"Timeline of run {view['id']}: {view['status']} after {duration(now - view['started'])}")
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="fb-picture fb-timeline" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="group" aria-label="{title}"><title>{title}</title>',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="fb-picture fb-timeline" width="{width}" height="{height}" '
+            f'viewBox="0 0 {width} {height}" role="group" aria-label="{title}"><title>{title}</title>'
+        ),
         f"<style>{CSS}</style>" if css else "",
         '<rect class="fb-ground" width="100%" height="100%"/>',
     ]
     if not names:
         return "".join([*parts, f'<text class="fb-note" x="12" y="{TOP}">No step has begun.</text></svg>'])
+    nodes = {node["id"]: node for node in (view.get("graph") or {}).get("nodes") or ()}
     scale = Scale(_busy(view, names, now), LABELS, width - LABELS - 16)
-    parts += _axis(scale, height)
+    parts += _axis(scale, height, width)
     for index, name in enumerate(names):
-        parts.append(_row(name, view["steps"][name], scale, TOP + index * ROW, now, width))
+        glyph = glyph_of(nodes.get(name, {}), view["steps"][name])
+        parts.append(_row(name, view["steps"][name], glyph, scale, TOP + index * ROW, now, width))
     parts += _breaks(scale, height)
     for index, name in enumerate(names):
         parts.append(_beside(view["steps"][name], scale, TOP + ROW / 2 + index * ROW, now, width))
@@ -62,7 +67,7 @@ def pauses(step: Mapping[str, Any], now: float) -> list[Times]:
     """When the step waited: between attempts, between the rounds of a loop, for a signal or a time."""
     found = [(start, now if end is None else end) for start, end in step.get("pauses") or ()]
     attempts = [a for a in step["attempts"] if a["item"] is None]
-    for before, after in zip(attempts, attempts[1:], strict=False):
+    for before, after in pairwise(attempts):
         if after["attempt"] > before["attempt"] and before["ended"] is not None:
             found.append((before["ended"], after["started"]))
     if step["status"] == "retrying" and attempts and attempts[-1]["ended"] is not None:
@@ -87,12 +92,13 @@ def _end(attempt: Mapping[str, Any], now: float) -> float:
     return float(max(end, attempt["started"]))
 
 
-def _axis(scale: Scale, height: int) -> list[str]:
+def _axis(scale: Scale, height: int, width: int) -> list[str]:
     parts = []
     for x, seconds in scale.ticks():
         at = number(x)
         parts.append(f'<line class="fb-gridline" x1="{at}" x2="{at}" y1="{TOP - 8}" y2="{height - 10}"/>')
-        parts.append(f'<text class="fb-tick" x="{number(x + 3)}" y="{TOP - 14}">{clock(seconds)}</text>')
+        if x + 40 < width:
+            parts.append(f'<text class="fb-tick" x="{number(x + 3)}" y="{TOP - 14}">{clock(seconds)}</text>')
     return parts
 
 
@@ -101,11 +107,10 @@ def _breaks(scale: Scale, height: int) -> list[str]:
     for piece in scale.pieces:
         if piece.cut:
             left, wide = number(piece.left + 4), number(piece.right - piece.left - 8)
+            tall = height - TOP + 18
             middle = number((piece.left + piece.right) / 2)
             text = f"// {duration(piece.end - piece.start)}"
-            parts.append(
-                f'<rect class="fb-break" x="{left}" y="{TOP - 26}" width="{wide}" height="{height - TOP + 18}"/>'
-            )
+            parts.append(f'<rect class="fb-break" x="{left}" y="{TOP - 26}" width="{wide}" height="{tall}"/>')
             for x in (left, number(piece.right - 4)):
                 parts.append(f'<line class="fb-breakline" x1="{x}" x2="{x}" y1="{TOP - 8}" y2="{height - 10}"/>')
             parts.append(
@@ -115,12 +120,12 @@ def _breaks(scale: Scale, height: int) -> list[str]:
     return parts
 
 
-def _row(name: str, step: Mapping[str, Any], scale: Scale, top: int, now: float, width: int) -> str:
+def _row(name: str, step: Mapping[str, Any], glyph: str, scale: Scale, top: int, now: float, width: int) -> str:
     middle = top + ROW / 2
     parts = [
         f'<g class="fb-row" data-step="{escaped(name)}">',
         f'<line class="fb-rowline" x1="8" x2="{width - 8}" y1="{top + ROW}" y2="{top + ROW}"/>',
-        f'<g transform="translate(20 {number(middle)}) scale(0.72)">{badge(step["status"])}</g>',
+        f'<g transform="translate(20 {number(middle)}) scale(0.72)">{badge(step["status"], glyph)}</g>',
         f'<text class="fb-name" x="36" y="{number(middle + 4)}">{escaped(fitted(name, LABELS - 44, 7.6))}</text>',
     ]
     for start, end in pauses(step, now):
