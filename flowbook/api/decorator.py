@@ -28,6 +28,7 @@ class Workflow(definitions.Workflow[P, R]):
                 f"{self.name}.start() was called inside a workflow, where it would start another run each time the "
                 f"code is re-executed; await {self.name}(...) there instead"
             )
+        live.refuse_while_loading(self)
         signature = inspect.signature(self.function)
         reserved = {"id": id, "name": name or None}
         kwargs |= {key: value for key, value in reserved.items() if key in signature.parameters and value is not None}

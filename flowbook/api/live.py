@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import ast
 import builtins
+import inspect
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from flowbook.core.module import Module, Workflow
 from flowbook.errors import UserError
 from flowbook.runtime import definitions
+
+LOADED = "flowbook_module_"
+"""How the names of modules begin that a worker has loaded."""
 
 
 def compiled(workflow: definitions.Workflow[..., Any]) -> tuple[Module, Workflow]:
@@ -23,10 +28,9 @@ def compiled(workflow: definitions.Workflow[..., Any]) -> tuple[Module, Workflow
     from flowbook import compiler
     from flowbook.api.source import accepted, chosen, compile_file
 
-    name = workflow.function.__module__
-    file = getattr(sys.modules.get(name), "__file__", None)
-    if file is not None and Path(file).suffix == ".py":
-        module = accepted(compile_file(Path(file)), Path(file))
+    file = _file(workflow)
+    if file is not None:
+        module = accepted(compile_file(file), file)
         return module, chosen(module, workflow.name, file)
     cells = _cells()
     if cells is None:
@@ -39,6 +43,42 @@ def compiled(workflow: definitions.Workflow[..., Any]) -> tuple[Module, Workflow
     place = Path(f"the cells of {workflow.name}")
     module = accepted(compiler.compile_module(text, workflow.name, folder=folder), place)
     return module, chosen(module, workflow.name, place)
+
+
+def refuse_while_loading(workflow: definitions.Workflow[..., Any]) -> None:
+    """A worker loads a module to run it; were it to start a run whenever it is loaded, there would be no end."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and _starts_when_loaded(frame, workflow):
+            raise UserError(
+                f"the module calls {workflow.name}.start() when it is loaded, and a worker has to load it to run it; "
+                "put that call under: if __name__ == '__main__':"
+            )
+        frame = frame.f_back
+
+
+def _starts_when_loaded(frame: FrameType, workflow: definitions.Workflow[..., Any]) -> bool:
+    name = str(frame.f_globals.get("__name__"))
+    if name.startswith(LOADED):
+        return True
+    file = Path(frame.f_code.co_filename)
+    if name != "__main__" or file.suffix != ".py" or file != _file(workflow):
+        return False
+    outer = next(
+        (n for n in ast.parse(file.read_text()).body if n.lineno <= frame.f_lineno <= (n.end_lineno or 0)), None
+    )
+    return not (isinstance(outer, ast.If) and "__name__" in ast.unparse(outer.test))
+
+
+def _file(workflow: definitions.Workflow[..., Any]) -> Path | None:
+    """The file that defines it; in a worker, the one the running module came from."""
+    function = inspect.unwrap(workflow.function)
+    own = Path(function.__code__.co_filename)
+    if own.suffix == ".py" and own.is_file():
+        return own
+    origin = getattr(sys.modules.get(function.__module__), "__file__", None)
+    is_cell = _cells() is not None
+    return Path(origin) if origin and not is_cell and Path(origin).is_file() else None
 
 
 def _cells() -> list[str] | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.end_to_end.project import Project
@@ -121,3 +124,48 @@ def test_sql_sees_what_ran(project: Project) -> None:
     answer = project.json("sql", "select status, count(*) as n from runs group by all")
     assert [column["name"] for column in answer["columns"]] == ["status", "n"] and answer["rows"] == [["succeeded", 1]]
     assert "read" in project("sql", "drop table runs", code=2).stderr.lower()
+
+
+SCRIPT = """
+from flowbook import step, workflow
+
+@step
+def double(x):
+    return 2 * x
+
+@workflow
+async def twice(x: int = 1):
+    return await double(x)
+
+"""
+
+
+def test_a_script_starts_its_own_workflow(project: Project) -> None:
+    assert (
+        _python(project, SCRIPT + "if __name__ == '__main__':\n    print(twice.start(21).result())\n").stdout == "42\n"
+    )
+    refused = _python(project, SCRIPT + "print(twice.start(21).result())\n")
+    assert "UserError" in refused.stderr and "__main__" in refused.stderr
+    assert len(project.json("runs")) == 1
+
+
+def test_a_kernel_cell_starts_its_own_workflow(project: Project) -> None:
+    definitions, _, rest = SCRIPT.partition("@workflow")
+    cells = [definitions, f"@workflow{rest}\nrun = twice.start(4)", "print(run.result())\nprint(run.at(2).values)"]
+    code = (
+        "from IPython.testing.globalipapp import start_ipython\n"
+        f"shell = start_ipython()\nfor cell in {cells!r}:\n    shell.run_cell(cell, store_history=True)\n"
+    )
+    assert _python(project, code).stdout.splitlines()[-2:] == ["8", "double = 8"]
+
+
+def _python(project: Project, code: str) -> subprocess.CompletedProcess[str]:
+    (project.folder / "script.py").write_text(code)
+    return subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=project.folder,
+        env={**project.environment, "IPYTHONDIR": str(project.folder / "ipython")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
