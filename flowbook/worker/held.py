@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import anyio
-
 from flowbook.core import events as e
 from flowbook.core.ids import Key, RunId, Seq, WorkerId
 from flowbook.core.messages import ReportItem
@@ -198,9 +196,7 @@ class HeldRun:
             attempt.scope.cancel()
 
 
-async def run_attempt(held: HeldRun, attempt: Attempt, wake: Callable[[], None]) -> None:
+async def run_attempt(held: HeldRun, attempt: Attempt, speak: Callable[[HeldRun], None]) -> None:
     """Run one attempt and put its outcome where the next report takes it."""
-    outcome = await attempt.run()
-    with anyio.CancelScope(shield=True):
-        held.ended(attempt, outcome)
-        wake()
+    held.ended(attempt, await attempt.run())
+    speak(held)

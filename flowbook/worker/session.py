@@ -6,6 +6,7 @@ and what it has not answered is said again.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -33,15 +34,14 @@ from flowbook.wire.protocol import (
     NeedModule,
     Packet,
     ToWorker,
-    Unpacker,
     WorkerHello,
     pack,
-    to_worker_decoder,
 )
 from flowbook.worker import modules
 from flowbook.worker.attempts import Attempt
 from flowbook.worker.held import HeldRun, run_attempt
 from flowbook.worker.inspection import inspect
+from flowbook.worker.link import Link
 
 ANNOUNCE_AFTER = 0.005
 """Seconds an attempt runs before its start is worth an event of its own."""
@@ -69,7 +69,8 @@ class Session:
         self._held: dict[RunId, HeldRun] = {}
         self._waiting: dict[Digest, list[Activate | Inspect]] = {}
         self._out: list[Packet] = []
-        self._awake = anyio.Event()
+        self._speaking: dict[RunId, HeldRun] = {}
+        self._link: Link | None = None
         self._stopped = False
         self._tasks: anyio.abc.TaskGroup
 
@@ -97,48 +98,41 @@ class Session:
         return None
 
     async def _serve(self, address: launch.Address) -> None:
-        try:
-            stream = await anyio.connect_unix(address.socket)
-        except OSError:
-            return
         self._out.clear()
         self._waiting.clear()
         holding = {run: held.seq for run, held in self._held.items()}
-        hello = WorkerHello(address.token, self.worker, os.getpid(), self.place, self.queues, holding)
+        link = Link(self._receive, self._outgoing)
         try:
-            async with stream, anyio.create_task_group() as tasks:
-                await stream.send(pack(hello))
-                tasks.start_soon(self._write, stream)
-                await self._read(stream)
-                tasks.cancel_scope.cancel()
-        except* (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError):
-            pass  # the engine is gone without a goodbye; the next turn of ``run`` brings it back
+            await asyncio.get_running_loop().create_unix_connection(lambda: link, address.socket)
+        except OSError:
+            return
+        self._link = link
+        self._send(WorkerHello(address.token, self.worker, os.getpid(), self.place, self.queues, holding))
+        try:
+            await link.closed.wait()
+        finally:
+            link.close()
 
-    async def _read(self, stream: anyio.abc.ByteReceiveStream) -> None:
-        unpacker = Unpacker()
-        while not self._stopped:
-            for body in unpacker.feed(await stream.receive(1 << 20)):
-                self._receive(to_worker_decoder.decode(body))
+    def _outgoing(self) -> list[bytes]:
+        frames = [pack(packet) for packet in self._out]
+        self._out.clear()
+        speaking, self._speaking = self._speaking, {}
+        for held in speaking.values():
+            report = held.report()
+            if report is not None:
+                frames.append(pack(report))
+        return frames
 
-    async def _write(self, stream: anyio.abc.ByteSendStream) -> None:
-        while True:
-            await self._awake.wait()
-            self._awake = anyio.Event()
-            frames = [pack(packet) for packet in self._out]
-            self._out.clear()
-            for held in list(self._held.values()):
-                report = held.report()
-                if report is not None:
-                    frames.append(pack(report))
-            if frames:
-                await stream.send(b"".join(frames))
-
-    def _wake(self) -> None:
-        self._awake.set()
+    def _speak(self, held: HeldRun) -> None:
+        """The run may have something to report."""
+        self._speaking[held.run] = held
+        if self._link is not None:
+            self._link.flush()
 
     def _send(self, packet: Packet) -> None:
         self._out.append(packet)
-        self._awake.set()
+        if self._link is not None:
+            self._link.flush()
 
     # What the engine says
 
@@ -149,7 +143,7 @@ class Session:
                 if held is not None:
                     held.commit(packet)
                     self._forget_if_over(held)
-                    self._awake.set()
+                    self._speak(held)
             case Activate() | Inspect():
                 self._with_module(packet)
             case Evict():
@@ -160,6 +154,8 @@ class Session:
                 self._module_arrived(packet)
             case Goodbye():
                 self._stopped = True
+                if self._link is not None:
+                    self._link.close()
                 if packet.reason:
                     sys.stderr.write(f"the engine ended the connection: {packet.reason}\n")
 
@@ -191,14 +187,15 @@ class Session:
         held = self._hold(packet)
         held.activate(packet, module)
         self._forget_if_over(held)
-        self._awake.set()
+        self._speak(held)
 
     def _cannot_load(self, packet: Activate | Inspect, error: BaseException) -> None:
         if isinstance(packet, Inspect):
             self._send(inspect(packet, None, self._files, error))
             return
-        self._hold(packet).pause(error if isinstance(error, Exception) else RuntimeError(f"it called exit: {error}"))
-        self._awake.set()
+        held = self._hold(packet)
+        held.pause(error if isinstance(error, Exception) else RuntimeError(f"it called exit: {error}"))
+        self._speak(held)
 
     def _hold(self, packet: Activate) -> HeldRun:
         before = self._held.pop(packet.run, None)
@@ -215,7 +212,7 @@ class Session:
     # Attempts and idle runs
 
     def _begin(self, held: HeldRun, attempt: Attempt) -> None:
-        self._tasks.start_soon(run_attempt, held, attempt, self._wake)
+        self._tasks.start_soon(run_attempt, held, attempt, self._speak)
 
     async def _tend(self) -> None:
         """Announce what runs for longer, pass on its output, let idle runs go, and leave with the project."""
@@ -240,7 +237,7 @@ class Session:
                 continue
             if not attempt.announced or ticks % 5 == 0:
                 held.announce(attempt)
-                self._awake.set()
+                self._speak(held)
 
     def _release_idle(self) -> None:
         now, monotonic = time.time(), time.monotonic()
