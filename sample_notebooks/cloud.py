@@ -19,7 +19,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-BOOT = float(os.environ.get("CLOUD_BOOT", "5"))
+BOOT = float(os.environ.get("CLOUD_BOOT", "7"))
 """Seconds a machine takes to be ready."""
 
 IDLE = 120.0
@@ -122,19 +122,19 @@ class Cloud(ThreadingHTTPServer):
         draft.replace(home / "port")
 
     def answer(self, method: str, name: str, body: dict) -> tuple[int, dict]:
-        """What a call gives. Every third creation and every fifth look fail once, like real clouds."""
+        """What a call gives. Every third creation and every fifth look fail, like real clouds; never the very first."""
         now = time.time()
         machine = self.machines.get(name)
         self.calls += 1
         if method == "POST" and machine is None:
             tries = self.machines.setdefault("", {"tries": 0})
             tries["tries"] += 1
-            if tries["tries"] % 3 == 1:
+            if tries["tries"] % 3 == 0:
                 return 503, {"error": "no capacity right now, try again"}
             address = f"10.0.0.{len(self.machines) + 1}"
             machine = {"name": name, **body, "ready_at": now + BOOT, "gone_at": None, "address": address}
             self.machines[name] = machine
-        if method == "GET" and self.calls % 7 == 0:
+        if method == "GET" and self.calls % 5 == 0:
             return 500, {"error": "internal error"}
         if method == "DELETE" and machine is not None and machine["gone_at"] is None:
             machine["gone_at"] = now + 1.5
@@ -150,7 +150,9 @@ class Cloud(ThreadingHTTPServer):
         """Write down what was answered."""
         with (self.home / "ledger.jsonl").open("a") as file:
             file.write(json.dumps(entry) + "\n")
-        (self.home / "machines.json").write_text(json.dumps(self.machines))
+        draft = self.home / "machines.draft"
+        draft.write_text(json.dumps(self.machines))
+        draft.replace(self.home / "machines.json")
 
 
 class Handler(BaseHTTPRequestHandler):
