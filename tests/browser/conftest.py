@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.jupyter.servers import REPOSITORY, Server, serving
 
@@ -48,14 +47,6 @@ def page(browser: Browser, lab: Server) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1500, "height": 950})
     page = context.new_page()
     page.set_default_timeout(30_000)
+    expect.set_options(timeout=20_000)
     yield page
     context.close()
-
-
-def open_notebook(page: Page, lab: Server, path: str, workspace: str = "test") -> None:
-    page.goto(f"{lab.url}/lab/workspaces/{workspace}/tree/{path}?token={lab.token}&reset")
-    page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
-
-
-def put(lab: Server, source: Path, name: str) -> None:
-    shutil.copy(source, lab.root / name)

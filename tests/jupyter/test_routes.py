@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
 import urllib.request
 from typing import Any
 
 import pytest
 
+from tests.jupyter.asking import ask, notebook
 from tests.jupyter.servers import Server
 
 pytestmark = pytest.mark.slow
@@ -27,31 +26,6 @@ ROUTES = [
     ("POST", "export"),
     ("GET", "status"),
 ]
-
-
-def ask(server: Server, method: str, route: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
-    """Status and JSON of one request, logged in unless ``headers`` say otherwise."""
-    data = None if method == "GET" else (body if isinstance(body, bytes) else json.dumps(body or {}).encode())
-    given = headers if headers is not None else {"Authorization": f"token {server.token}"}
-    request = urllib.request.Request(f"{server.url}/flowbook/api/{route}", data, given, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return response.status, json.loads(response.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.loads(error.read() or b"null")
-
-
-def notebook(*cells: str) -> dict[str, Any]:
-    return {
-        "cells": [
-            {"cell_type": "code", "id": f"c{n}", "metadata": {}, "source": text, "outputs": [], "execution_count": None}
-            for n, text in enumerate(cells, 1)
-        ],
-        "metadata": {},
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }
 
 
 SMALL = notebook("#| params\ncount = 3", "#| step: double\ntwice = count * 2", "#| step: show\ntext = f'got {twice}'")

@@ -1,0 +1,151 @@
+"""A person in JupyterLab: sees the flow, runs it, watches it, loses the kernel, answers, forks."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.driving import cell_strip, open_notebook, open_panel, put, run_workflow, strip
+from tests.jupyter.asking import notebook
+from tests.jupyter.servers import REPOSITORY, Server
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+SAMPLES = REPOSITORY / "sample_notebooks"
+
+SLOW = notebook(
+    "import time",
+    "#| params\ncount = 8",
+    "#| step: load\norders = list(range(count))\nprint('loaded', count)",
+    "#| step: price\n#| map: orders as order\n#| concurrency: 1\ntime.sleep(0.7)\nprice = order * 10",
+    "#| step: add\ntotal = sum(price)",
+)
+
+FAILS = notebook(
+    "#| step: load\nrows = [1, 2]", "#| step: divide\nshare = rows[0] / 0", "#| step: tell\ntext = str(share)"
+)
+
+
+def test_the_sample_shows_its_steps_and_its_graph(page: Page, lab: Server) -> None:
+    put(lab, "provision_vm.ipynb", SAMPLES)
+    put(lab, "cloud.py", SAMPLES)
+    open_notebook(page, lab, "provision_vm.ipynb")
+    expect(cell_strip(page, "create")).to_contain_text("name, region, size")
+    expect(cell_strip(page, "wait_until_ready")).to_be_visible()
+    panel = open_panel(page)
+    expect(panel.locator("h2")).to_have_text("provision_vm")
+    for step in ("plan", "create", "wait_until_ready", "record", "delete"):
+        expect(panel.locator(".fb-Panel-graph")).to_contain_text(step)
+    expect(panel).to_contain_text("No problems")
+
+
+def test_a_run_is_followed_while_the_kernel_is_gone(page: Page, lab: Server) -> None:
+    put(lab, "slow.ipynb", SLOW)
+    open_notebook(page, lab, "slow.ipynb")
+    expect(cell_strip(page, "load")).to_be_visible()
+    run_workflow(page)
+    expect(strip(page)).to_contain_text(re.compile(r"price \d of 8"))
+    page.locator(".lm-MenuBar-item", has_text="Kernel").click()
+    page.locator(".lm-Menu-item", has_text="Shut Down Kernel").click()
+    expect(strip(page)).to_contain_text("Kernel gone. The run does not need it.")
+    expect(cell_strip(page, "price").locator(".fb-badge")).to_contain_text("running")
+    expect(strip(page)).to_contain_text("succeeded", timeout=60_000)
+    expect(strip(page)).to_contain_text("3 of 3 done")
+    expect(cell_strip(page, "price")).to_contain_text("8 of 8")
+    expect(cell_strip(page, "add").locator(".fb-badge")).to_contain_text("done")
+    cell_strip(page, "add").click()
+    expect(open_panel(page).locator(".fb-values")).to_contain_text("280")
+
+
+def test_a_run_goes_on_without_its_page(page: Page, lab: Server) -> None:
+    put(lab, "reload.ipynb", SLOW)
+    open_notebook(page, lab, "reload.ipynb")
+    run_workflow(page)
+    expect(strip(page)).to_contain_text(re.compile(r"price \d of 8"))
+    run = strip(page).locator(".fb-id").inner_text()
+    page.goto("about:blank")
+    open_notebook(page, lab, "reload.ipynb")
+    expect(strip(page).locator(".fb-id")).to_have_text(run)
+    expect(strip(page)).to_contain_text("succeeded", timeout=60_000)
+
+
+def test_typing_changes_the_strips_and_lists_problems(page: Page, lab: Server) -> None:
+    put(lab, "typing.ipynb", SLOW)
+    open_notebook(page, lab, "typing.ipynb")
+    expect(cell_strip(page, "add")).to_contain_text("total")
+    page.locator(".jp-Cell", has_text="total = sum").locator(".cm-content").click()
+    page.keyboard.press("Control+End")
+    page.keyboard.type("\naverage = total / count")
+    expect(cell_strip(page, "add")).to_contain_text("average")
+    page.keyboard.type("\nbroken = (")
+    panel = open_panel(page)
+    expect(panel.locator(".fb-problem").first).to_be_visible()
+    panel.locator(".fb-problem").first.click()
+    expect(page.locator(".jp-Cell.jp-mod-active")).to_contain_text("broken")
+
+
+def test_a_failure_says_where_and_is_forked_with_a_plan(page: Page, lab: Server) -> None:
+    put(lab, "fails.ipynb", FAILS)
+    open_notebook(page, lab, "fails.ipynb")
+    run_workflow(page)
+    expect(strip(page)).to_contain_text("failed")
+    expect(strip(page)).to_contain_text("divide: ZeroDivisionError")
+    page.locator(".jp-Cell", has_text="share = rows").locator(".cm-content").click()
+    page.keyboard.press("Control+End")
+    page.keyboard.press("Backspace")
+    page.keyboard.type("2")
+    expect(strip(page)).to_contain_text("edited since this run")
+    strip(page).get_by_role("button", name="Fork").click()
+    plan = page.locator(".fb-Plan")
+    expect(plan.locator("tr[data-action=reuse]")).to_contain_text("load")
+    expect(plan.locator("tr[data-action=rerun]")).to_contain_text("its code changed")
+    page.locator(".jp-Dialog button.jp-mod-accept").click()
+    expect(strip(page)).to_contain_text("succeeded", timeout=30_000)
+    expect(cell_strip(page, "load").locator(".fb-badge")).to_contain_text("reused")
+
+
+def test_a_waiting_run_is_answered(page: Page, lab: Server) -> None:
+    put(lab, "approval.ipynb", SAMPLES)
+    open_notebook(page, lab, "approval.ipynb")
+    run_workflow(page)
+    strip(page).get_by_role("button", name="Signal").click()
+    expect(page.locator(".jp-Dialog")).to_contain_text("approval")
+    page.locator(".jp-Dialog button.jp-mod-accept").click()
+    expect(strip(page)).to_contain_text("succeeded", timeout=30_000)
+
+
+def test_a_run_is_stopped(page: Page, lab: Server) -> None:
+    put(lab, "stop.ipynb", SLOW)
+    open_notebook(page, lab, "stop.ipynb")
+    run_workflow(page)
+    expect(strip(page)).to_contain_text(re.compile(r"price \d of 8"))
+    strip(page).get_by_role("button", name="Stop").click()
+    expect(strip(page)).to_contain_text("cancelled")
+
+
+def test_the_launcher_makes_a_notebook_that_runs(page: Page, lab: Server) -> None:
+    page.goto(f"{lab.url}/lab/workspaces/new?token={lab.token}&reset")
+    page.locator(".jp-LauncherCard", has_text="Workflow notebook").click()
+    expect(cell_strip(page, "enrich")).to_be_visible(timeout=60_000)
+    run_workflow(page)
+    expect(strip(page)).to_contain_text("succeeded", timeout=60_000)
+    page.locator(".fb-StatusItem").click()
+    expect(page.locator(".fb-Runs .fb-run").first).to_contain_text("succeeded")
+
+
+def test_the_run_view_goes_back_in_time(page: Page, lab: Server) -> None:
+    put(lab, "travel.ipynb", SLOW)
+    open_notebook(page, lab, "travel.ipynb")
+    run_workflow(page)
+    expect(strip(page)).to_contain_text("succeeded", timeout=60_000)
+    strip(page).get_by_role("button", name="Open").click()
+    view = page.locator(".fb-RunView")
+    expect(view).to_contain_text("succeeded")
+    scrubber = view.locator("input[type=range]").first
+    scrubber.focus()
+    page.keyboard.press("Home")
+    expect(view).to_contain_text("not reached")
+    page.keyboard.press("End")
+    expect(view).not_to_contain_text("not reached")
