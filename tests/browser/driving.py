@@ -29,17 +29,17 @@ def open_notebook(page: Page, lab: Server, name: str) -> None:
 
 def strip(page: Page) -> Locator:
     """The run strip."""
-    return page.locator(".fb-RunStrip:not(.lm-mod-hidden)")
+    return page.locator(".flow-RunStrip:not(.lm-mod-hidden)")
 
 
 def cell_strip(page: Page, step: str) -> Locator:
     """The strip of one step's cell."""
-    return page.locator(".fb-CellStrip", has=page.locator(f".fb-name:text-is('{step}')"))
+    return page.locator(".flow-CellStrip", has=page.locator(f".flow-name:text-is('{step}')"))
 
 
 def open_panel(page: Page) -> Locator:
     """The Flow panel, opened if need be."""
-    panel = page.locator(".fb-Panel")
+    panel = page.locator(".flow-Panel")
     if not panel.is_visible():
         page.locator(".jp-NotebookPanel-toolbar [data-jp-item-name=flowbook-panel] *").first.click()
     return panel
@@ -47,10 +47,10 @@ def open_panel(page: Page) -> Locator:
 
 def run_workflow(page: Page) -> None:
     """Press the button, and accept the parameters as they are."""
-    page.wait_for_selector(".fb-CellStrip")
+    page.wait_for_selector(".flow-CellStrip")
     page.locator(".jp-NotebookPanel-toolbar [data-jp-item-name=flowbook-run] *").first.click()
-    page.wait_for_selector(".jp-Dialog button.jp-mod-accept, .fb-RunStrip:not(.lm-mod-hidden)")
+    page.wait_for_selector(".jp-Dialog button.jp-mod-accept, .flow-RunStrip:not(.lm-mod-hidden)")
     accept = page.locator(".jp-Dialog button.jp-mod-accept")
     if accept.count():
         accept.click()
-    page.wait_for_selector(".fb-RunStrip:not(.lm-mod-hidden)")
+    page.wait_for_selector(".flow-RunStrip:not(.lm-mod-hidden)")

@@ -37,7 +37,7 @@ def test_the_sample_shows_its_steps_and_its_graph(page: Page, lab: Server) -> No
     panel = open_panel(page)
     expect(panel.locator("h2")).to_have_text("provision_vm")
     for step in ("plan", "create", "wait_until_ready", "record", "delete"):
-        expect(panel.locator(".fb-Panel-graph")).to_contain_text(step)
+        expect(panel.locator(".flow-Panel-graph")).to_contain_text(step)
     expect(panel).to_contain_text("No problems")
 
 
@@ -50,13 +50,13 @@ def test_a_run_is_followed_while_the_kernel_is_gone(page: Page, lab: Server) -> 
     page.locator(".lm-MenuBar-item", has_text="Kernel").click()
     page.locator(".lm-Menu-item", has_text="Shut Down Kernel").click()
     expect(strip(page)).to_contain_text("Kernel gone. The run does not need it.")
-    expect(cell_strip(page, "price").locator(".fb-badge")).to_contain_text("running")
+    expect(cell_strip(page, "price").locator(".flow-badge")).to_contain_text("running")
     expect(strip(page)).to_contain_text("succeeded", timeout=60_000)
     expect(strip(page)).to_contain_text("3 of 3 done")
     expect(cell_strip(page, "price")).to_contain_text("8 of 8")
-    expect(cell_strip(page, "add").locator(".fb-badge")).to_contain_text("done")
+    expect(cell_strip(page, "add").locator(".flow-badge")).to_contain_text("done")
     cell_strip(page, "add").click()
-    expect(open_panel(page).locator(".fb-values")).to_contain_text("280")
+    expect(open_panel(page).locator(".flow-values")).to_contain_text("280")
 
 
 def test_a_run_goes_on_without_its_page(page: Page, lab: Server) -> None:
@@ -64,10 +64,10 @@ def test_a_run_goes_on_without_its_page(page: Page, lab: Server) -> None:
     open_notebook(page, lab, "reload.ipynb")
     run_workflow(page)
     expect(strip(page)).to_contain_text(re.compile(r"price \d of 8"))
-    run = strip(page).locator(".fb-id").inner_text()
+    run = strip(page).locator(".flow-id").inner_text()
     page.goto("about:blank")
     open_notebook(page, lab, "reload.ipynb")
-    expect(strip(page).locator(".fb-id")).to_have_text(run)
+    expect(strip(page).locator(".flow-id")).to_have_text(run)
     expect(strip(page)).to_contain_text("succeeded", timeout=60_000)
 
 
@@ -81,8 +81,8 @@ def test_typing_changes_the_strips_and_lists_problems(page: Page, lab: Server) -
     expect(cell_strip(page, "add")).to_contain_text("average")
     page.keyboard.type("\nbroken = (")
     panel = open_panel(page)
-    expect(panel.locator(".fb-problem").first).to_be_visible()
-    panel.locator(".fb-problem").first.click()
+    expect(panel.locator(".flow-problem").first).to_be_visible()
+    panel.locator(".flow-problem").first.click()
     expect(page.locator(".jp-Cell.jp-mod-active")).to_contain_text("broken")
 
 
@@ -98,12 +98,12 @@ def test_a_failure_says_where_and_is_forked_with_a_plan(page: Page, lab: Server)
     page.keyboard.type("2")
     expect(strip(page)).to_contain_text("edited since this run")
     strip(page).get_by_role("button", name="Fork").click()
-    plan = page.locator(".fb-Plan")
+    plan = page.locator(".flow-Plan")
     expect(plan.locator("tr[data-action=reuse]")).to_contain_text("load")
     expect(plan.locator("tr[data-action=rerun]")).to_contain_text("its code changed")
     page.locator(".jp-Dialog button.jp-mod-accept").click()
     expect(strip(page)).to_contain_text("succeeded", timeout=30_000)
-    expect(cell_strip(page, "load").locator(".fb-badge")).to_contain_text("reused")
+    expect(cell_strip(page, "load").locator(".flow-badge")).to_contain_text("reused")
 
 
 def test_a_waiting_run_is_answered(page: Page, lab: Server) -> None:
@@ -131,8 +131,8 @@ def test_the_launcher_makes_a_notebook_that_runs(page: Page, lab: Server) -> Non
     expect(cell_strip(page, "enrich")).to_be_visible(timeout=60_000)
     run_workflow(page)
     expect(strip(page)).to_contain_text("succeeded", timeout=60_000)
-    page.locator(".fb-StatusItem").click()
-    expect(page.locator(".fb-Runs .fb-run").first).to_contain_text("succeeded")
+    page.locator(".flow-StatusItem").click()
+    expect(page.locator(".flow-Runs .flow-run").first).to_contain_text("succeeded")
 
 
 def test_the_run_view_goes_back_in_time(page: Page, lab: Server) -> None:
@@ -141,7 +141,7 @@ def test_the_run_view_goes_back_in_time(page: Page, lab: Server) -> None:
     run_workflow(page)
     expect(strip(page)).to_contain_text("succeeded", timeout=60_000)
     strip(page).get_by_role("button", name="Open").click()
-    view = page.locator(".fb-RunView")
+    view = page.locator(".flow-RunView")
     expect(view).to_contain_text("succeeded")
     scrubber = view.locator("input[type=range]").first
     scrubber.focus()

@@ -48,7 +48,7 @@ export const runs: JupyterFrontEndPlugin<void> = {
 
 class StatusItem extends Widget {
   constructor(show: () => void) {
-    super({ node: h('button', { class: 'fb-StatusItem', title: 'Flowbook: show the runs', click: show }) });
+    super({ node: h('button', { class: 'flow-StatusItem', title: 'Flowbook: show the runs', click: show }) });
     this.setListing(null);
   }
 

@@ -9,7 +9,7 @@ import { badge } from './status';
 export class CellStrip extends Widget {
   constructor(private readonly flow: Flow) {
     super();
-    this.addClass('fb-CellStrip');
+    this.addClass('flow-CellStrip');
     this.node.addEventListener('click', () => {
       if (this.step) {
         this.flow.select(this.step);
@@ -33,12 +33,12 @@ export class CellStrip extends Widget {
     this.node.replaceChildren(
       ...[
         state && node.kind !== 'params' ? badge(state) : null,
-        h('span', { class: 'fb-name' }, node.kind === 'params' ? 'parameters' : node.id),
+        h('span', { class: 'flow-name' }, node.kind === 'params' ? 'parameters' : node.id),
         kind(node),
         names('in', node.reads),
         names('out', node.writes),
-        h('span', { class: 'fb-spacer' }),
-        step ? h('span', { class: 'fb-facts' }, facts(step)) : null
+        h('span', { class: 'flow-spacer' }),
+        step ? h('span', { class: 'flow-facts' }, facts(step)) : null
       ].filter((child): child is HTMLElement => child instanceof HTMLElement)
     );
     this.node.title = node.doc || `Show step ${node.id} in the Flow panel`;
@@ -54,13 +54,13 @@ function names(label: string, list: string[] | undefined): Child {
   if (!list?.length) {
     return null;
   }
-  return h('span', { class: 'fb-io' }, h('span', { class: 'fb-label' }, label), ' ', h('code', null, list.join(', ')));
+  return h('span', { class: 'flow-io' }, h('span', { class: 'flow-label' }, label), ' ', h('code', null, list.join(', ')));
 }
 
 function kind(node: GraphNode): Child {
   const words: Record<string, string> = { map: 'map', loop: 'until', wait: 'wait', undo: 'undo' };
   const word = words[node.kind ?? ''];
-  return word ? h('span', { class: 'fb-tag' }, word) : null;
+  return word ? h('span', { class: 'flow-tag' }, word) : null;
 }
 
 function facts(step: StepView): string {

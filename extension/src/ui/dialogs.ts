@@ -21,13 +21,13 @@ export async function askParameters(workflow: string, parameters: Parameter[]): 
 class Form extends Widget implements Dialog.IBodyWidget<Record<string, string>> {
   constructor(parameters: Parameter[]) {
     super();
-    this.addClass('fb-Form');
+    this.addClass('flow-Form');
     for (const parameter of parameters) {
       this.node.append(this.row(parameter));
     }
     const needed = parameters.some(p => p.default === null || p.default === undefined);
     this.node.append(
-      h('p', { class: 'fb-hint' }, needed ? 'Values are read as JSON where they are JSON, else as text.' : 'Leave a field as it is to use its default.')
+      h('p', { class: 'flow-hint' }, needed ? 'Values are read as JSON where they are JSON, else as text.' : 'Leave a field as it is to use its default.')
     );
   }
 
@@ -49,8 +49,8 @@ class Form extends Widget implements Dialog.IBodyWidget<Record<string, string>> 
     this.inputs.set(parameter.name, [input, start]);
     return h(
       'label',
-      { class: 'fb-field' },
-      h('span', { class: 'fb-field-name' }, parameter.name, parameter.annotation ? h('code', null, parameter.annotation) : null),
+      { class: 'flow-field' },
+      h('span', { class: 'flow-field-name' }, parameter.name, parameter.annotation ? h('code', null, parameter.annotation) : null),
       input
     );
   }
@@ -89,14 +89,14 @@ function plainDefault(text: string | null | undefined): string {
 
 /** The value to send with a signal; undefined when the user thought better of it. */
 export async function askSignal(run: string, name: string): Promise<{ value: unknown } | undefined> {
-  const input = h('textarea', { class: 'jp-mod-styled fb-json', rows: 3, spellcheck: 'false', 'aria-label': 'value' }, 'true');
+  const input = h('textarea', { class: 'jp-mod-styled flow-json', rows: 3, spellcheck: 'false', 'aria-label': 'value' }, 'true');
   const body = new Widget({
     node: h(
       'div',
-      { class: 'fb-Form' },
+      { class: 'flow-Form' },
       h('p', null, 'The run ', h('code', null, run), ' waits for ', h('code', null, name), '. Send it this value:'),
       input,
-      h('p', { class: 'fb-hint' }, 'JSON where it is JSON, else text.')
+      h('p', { class: 'flow-hint' }, 'JSON where it is JSON, else text.')
     )
   });
   const result = await showDialog({
@@ -128,7 +128,7 @@ export async function confirmFork(run: string, plan: ForkPlan): Promise<boolean>
   const body = new Widget({
     node: h(
       'div',
-      { class: 'fb-Plan' },
+      { class: 'flow-Plan' },
       h('p', null, `A new run from `, h('code', null, run), ` as of event ${plan.seq}. `, `${count(reused, 'step')} reused, nothing of them runs again.`),
       h(
         'table',
@@ -154,8 +154,8 @@ function planRow(row: ForkRow): HTMLElement {
     { 'data-action': row.action },
     h('td', null, h('code', null, row.step)),
     h('td', null, row.cell_number ? String(row.cell_number) : ''),
-    h('td', null, h('span', { class: `fb-badge fb-${family}` }, h('span', { class: 'fb-glyph' }, glyph), ` ${word}${items}`)),
-    h('td', { class: 'fb-why' }, row.reason)
+    h('td', null, h('span', { class: `flow-badge flow-${family}` }, h('span', { class: 'flow-glyph' }, glyph), ` ${word}${items}`)),
+    h('td', { class: 'flow-why' }, row.reason)
   );
 }
 
@@ -163,8 +163,8 @@ function planRow(row: ForkRow): HTMLElement {
 export async function report(title: string, error: unknown, show?: (found: Diagnostic) => void): Promise<void> {
   const first = error instanceof EngineError ? error.diagnostics.find(d => d.severity === 'error') : undefined;
   if (first && show) {
-    const fix = first.fix ? h('p', { class: 'fb-hint' }, `Fix: ${first.fix}`) : null;
-    const body = new Widget({ node: h('div', { class: 'fb-Form' }, h('p', null, (error as Error).message), fix) });
+    const fix = first.fix ? h('p', { class: 'flow-hint' }, `Fix: ${first.fix}`) : null;
+    const body = new Widget({ node: h('div', { class: 'flow-Form' }, h('p', null, (error as Error).message), fix) });
     const result = await showDialog({ title, body, buttons: [Dialog.cancelButton({ label: 'Close' }), Dialog.okButton({ label: 'Go to the cell' })] });
     if (result.button.accept) {
       show(first);

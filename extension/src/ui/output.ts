@@ -27,7 +27,7 @@ export class RunOutput extends Widget implements IRenderMime.IRenderer {
     private readonly open: (run: string, home: string) => void
   ) {
     super();
-    this.addClass('fb-Output');
+    this.addClass('flow-Output');
     this.node.append(this.head, this.graphNode);
     this.picture = new GraphPicture(this.graphNode, () => undefined);
   }
@@ -61,13 +61,13 @@ export class RunOutput extends Widget implements IRenderMime.IRenderer {
 
   private present(view: View, live: boolean): void {
     const { done, total, now } = progress(view);
-    const open = h('a', { class: 'fb-id', href: '#', click: (e: Event) => (e.preventDefault(), this.open(view.id, this.home)) }, view.id);
+    const open = h('a', { class: 'flow-id', href: '#', click: (e: Event) => (e.preventDefault(), this.open(view.id, this.home)) }, view.id);
     this.head.replaceChildren(
       badge(view.status),
       open,
       h('span', null, `${done} of ${total} done`),
-      h('span', { class: 'fb-now' }, now),
-      h('span', { class: 'fb-muted' }, view.ended !== null ? duration(view.ended - view.started) : live ? 'live' : 'as last seen')
+      h('span', { class: 'flow-now' }, now),
+      h('span', { class: 'flow-muted' }, view.ended !== null ? duration(view.ended - view.started) : live ? 'live' : 'as last seen')
     );
     if (view.graph?.layout) {
       this.picture.draw(view.graph);
@@ -77,8 +77,8 @@ export class RunOutput extends Widget implements IRenderMime.IRenderer {
 
   private home = '';
   private watched: IDisposable | null = null;
-  private readonly head = h('div', { class: 'fb-Output-head' });
-  private readonly graphNode = h('div', { class: 'fb-Output-graph' });
+  private readonly head = h('div', { class: 'flow-Output-head' });
+  private readonly graphNode = h('div', { class: 'flow-Output-graph' });
   private readonly picture: GraphPicture;
 }
 
@@ -96,7 +96,7 @@ export class GraphOutput extends Widget implements IRenderMime.IRenderer {
     private readonly connection: Connection
   ) {
     super();
-    this.addClass('fb-Output');
+    this.addClass('flow-Output');
     this.picture = new GraphPicture(this.node, () => undefined);
   }
 

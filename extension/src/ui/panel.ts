@@ -23,7 +23,7 @@ export class FlowPanel extends Widget {
     this.id = 'flowbook-panel';
     this.title.icon = flowIcon;
     this.title.caption = 'Flow: the graph and the steps of this notebook';
-    this.addClass('fb-Panel');
+    this.addClass('flow-Panel');
     this.node.append(this.head, this.graphSection, this.problems, this.details);
     this.picture = new GraphPicture(this.graphNode, step => step && this.flow?.select(step));
     this.setFlow(null);
@@ -90,26 +90,26 @@ export class FlowPanel extends Widget {
       return;
     }
     if (flow.trouble) {
-      this.head.replaceChildren(h('p', { class: 'fb-trouble' }, flow.trouble));
+      this.head.replaceChildren(h('p', { class: 'flow-trouble' }, flow.trouble));
       return;
     }
     if (flow.page && !flow.page.graph?.nodes?.length) {
       const errors = flow.page.diagnostics.length > 0;
-      this.head.replaceChildren(errors ? h('p', { class: 'fb-empty' }, 'No graph yet: see the problems below.') : howToBegin());
+      this.head.replaceChildren(errors ? h('p', { class: 'flow-empty' }, 'No graph yet: see the problems below.') : howToBegin());
       return;
     }
     const view = flow.view;
-    const run = view ? this.runLine(view) : h('span', { class: 'fb-muted' }, 'No run yet.');
+    const run = view ? this.runLine(view) : h('span', { class: 'flow-muted' }, 'No run yet.');
     this.head.replaceChildren(
-      h('div', { class: 'fb-Panel-title' }, h('h2', null, flow.page?.workflow ?? ''), this.button('Run', () => this.actions.run())),
-      h('div', { class: 'fb-Panel-run' }, run)
+      h('div', { class: 'flow-Panel-title' }, h('h2', null, flow.page?.workflow ?? ''), this.button('Run', () => this.actions.run())),
+      h('div', { class: 'flow-Panel-run' }, run)
     );
   }
 
   private runLine(view: View): HTMLElement {
     const { done, total } = progress(view);
-    const open = h('a', { class: 'fb-id', href: '#', click: (e: Event) => (e.preventDefault(), this.actions.open()) }, view.id);
-    return h('span', { class: 'fb-Panel-runline' }, badge(view.status), open, h('span', { class: 'fb-muted' }, `${done} of ${total} done`));
+    const open = h('a', { class: 'flow-id', href: '#', click: (e: Event) => (e.preventDefault(), this.actions.open()) }, view.id);
+    return h('span', { class: 'flow-Panel-runline' }, badge(view.status), open, h('span', { class: 'flow-muted' }, `${done} of ${total} done`));
   }
 
   private drawStatuses(): void {
@@ -137,27 +137,27 @@ export class FlowPanel extends Widget {
   }
 
   private button(label: string, act: () => void): HTMLElement {
-    return h('button', { class: 'fb-button jp-mod-styled jp-mod-accept', click: act }, label);
+    return h('button', { class: 'flow-button jp-mod-styled jp-mod-accept', click: act }, label);
   }
 
   private flow: Flow | null = null;
   private frame = 0;
-  private readonly head = h('header', { class: 'fb-Panel-head' });
-  private readonly graphNode = h('div', { class: 'fb-Panel-graph' });
+  private readonly head = h('header', { class: 'flow-Panel-head' });
+  private readonly graphNode = h('div', { class: 'flow-Panel-graph' });
   private readonly graphSection = h('section', { 'aria-label': 'Graph' }, this.graphNode);
-  private readonly problems = h('section', { class: 'fb-Problems', 'aria-label': 'Problems' });
-  private readonly details = h('section', { class: 'fb-Step', 'aria-label': 'Step' });
+  private readonly problems = h('section', { class: 'flow-Problems', 'aria-label': 'Problems' });
+  private readonly details = h('section', { class: 'flow-Step', 'aria-label': 'Step' });
   private readonly picture: GraphPicture;
 }
 
 function empty(text: string): HTMLElement {
-  return h('p', { class: 'fb-empty' }, text);
+  return h('p', { class: 'flow-empty' }, text);
 }
 
 function howToBegin(): HTMLElement {
   return h(
     'div',
-    { class: 'fb-empty' },
+    { class: 'flow-empty' },
     h('p', null, 'This notebook is no workflow yet.'),
     h('p', null, 'Write ', h('code', null, '#| step: name'), ' as the first line of a code cell. What goes in and out is found from the code.')
   );

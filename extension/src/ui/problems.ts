@@ -9,7 +9,7 @@ const GLYPHS: Record<string, [string, string]> = {
 };
 
 export function problemsList(found: Diagnostic[], go: (d: Diagnostic) => void): HTMLElement {
-  return h('ul', { class: 'fb-problem-list' }, found.map(d => h('li', null, entry(d, go))));
+  return h('ul', { class: 'flow-problem-list' }, found.map(d => h('li', null, entry(d, go))));
 }
 
 function entry(d: Diagnostic, go: (d: Diagnostic) => void): HTMLElement {
@@ -17,14 +17,14 @@ function entry(d: Diagnostic, go: (d: Diagnostic) => void): HTMLElement {
   const place = d.cell ? `cell ${d.cell_number}, line ${d.line}` : '';
   return h(
     'button',
-    { class: 'fb-problem', 'data-severity': d.severity, click: () => go(d) },
-    h('span', { class: `fb-badge fb-${family}`, 'aria-label': d.severity }, h('span', { class: 'fb-glyph' }, glyph)),
+    { class: 'flow-problem', 'data-severity': d.severity, click: () => go(d) },
+    h('span', { class: `flow-badge flow-${family}`, 'aria-label': d.severity }, h('span', { class: 'flow-glyph' }, glyph)),
     h(
       'span',
-      { class: 'fb-problem-text' },
+      { class: 'flow-problem-text' },
       h('span', null, d.message),
-      d.fix ? h('span', { class: 'fb-fix' }, d.fix) : null,
-      h('span', { class: 'fb-muted' }, [place, d.code].filter(Boolean).join(' · '))
+      d.fix ? h('span', { class: 'flow-fix' }, d.fix) : null,
+      h('span', { class: 'flow-muted' }, [place, d.code].filter(Boolean).join(' · '))
     )
   );
 }

@@ -13,9 +13,9 @@ export class RunsBrowser extends Widget {
     this.id = 'flowbook-runs';
     this.title.icon = flowIcon;
     this.title.caption = 'Runs: the workflows that ran in this project';
-    this.addClass('fb-Runs');
+    this.addClass('flow-Runs');
     this.node.append(
-      h('header', { class: 'fb-Runs-head' }, h('h2', null, 'Runs'), this.filter),
+      h('header', { class: 'flow-Runs-head' }, h('h2', null, 'Runs'), this.filter),
       this.note,
       this.list
     );
@@ -35,7 +35,7 @@ export class RunsBrowser extends Widget {
     this.note.hidden = found.length > 0;
     this.note.textContent = runs.length ? 'No run matches.' : 'No runs yet. “Run workflow” in a notebook starts one.';
     this.list.replaceChildren(...found.map(run => h('li', null, this.entry(run, runs))));
-    this.node.classList.toggle('fb-offline', this.listing?.online === false);
+    this.node.classList.toggle('flow-offline', this.listing?.online === false);
   }
 
   private entry(run: Summary, all: Summary[]): HTMLElement {
@@ -45,16 +45,16 @@ export class RunsBrowser extends Widget {
     const origin = run.origin && all.some(other => other.id === run.origin?.run) ? run.origin : null;
     return h(
       'button',
-      { class: `fb-run${origin ? ' fb-forked' : ''}`, title: run.source, click: () => this.open(run, this.listing?.home ?? '') },
-      h('span', { class: 'fb-run-line' }, badge(run.status), h('span', { class: 'fb-id' }, run.id)),
-      h('span', { class: 'fb-run-line fb-muted' }, when, run.name ? ` · ${run.name}` : ''),
-      run.origin ? h('span', { class: 'fb-run-line fb-muted' }, `⑂ from ${run.origin.run} at event ${run.origin.seq}`) : null,
-      run.error ? h('span', { class: 'fb-run-line fb-run-error' }, `${run.step ? `${run.step}: ` : ''}${run.error.type}: ${run.error.message}`) : null
+      { class: `flow-run${origin ? ' flow-forked' : ''}`, title: run.source, click: () => this.open(run, this.listing?.home ?? '') },
+      h('span', { class: 'flow-run-line' }, badge(run.status), h('span', { class: 'flow-id' }, run.id)),
+      h('span', { class: 'flow-run-line flow-muted' }, when, run.name ? ` · ${run.name}` : ''),
+      run.origin ? h('span', { class: 'flow-run-line flow-muted' }, `⑂ from ${run.origin.run} at event ${run.origin.seq}`) : null,
+      run.error ? h('span', { class: 'flow-run-line flow-run-error' }, `${run.step ? `${run.step}: ` : ''}${run.error.type}: ${run.error.message}`) : null
     );
   }
 
   private listing: Listing | null = null;
   private readonly filter = h('input', { class: 'jp-mod-styled', type: 'search', placeholder: 'Filter', 'aria-label': 'filter runs' });
-  private readonly note = h('p', { class: 'fb-empty' });
-  private readonly list = h('ul', { class: 'fb-Runs-list' });
+  private readonly note = h('p', { class: 'flow-empty' });
+  private readonly list = h('ul', { class: 'flow-Runs-list' });
 }

@@ -18,7 +18,7 @@ export class RunStrip extends Widget {
     private readonly actions: RunStripActions
   ) {
     super();
-    this.addClass('fb-RunStrip');
+    this.addClass('flow-RunStrip');
     this.node.setAttribute('role', 'status');
     this.hide();
     flow.changed.connect(this.draw, this);
@@ -42,7 +42,7 @@ export class RunStrip extends Widget {
     const open = this.flow.isOpen;
     const edited = !!this.flow.page?.module && this.flow.page.module !== view.module;
     const signals = view.waits.filter(wait => wait.kind === 'signal');
-    const elapsed = h('span', { class: 'fb-facts' });
+    const elapsed = h('span', { class: 'flow-facts' });
     const tick = () => {
       const end = view.ended ?? Date.now() / 1000;
       elapsed.textContent = open ? duration(Math.round(end - view.started)) : `${duration(end - view.started)}, ended ${clock(end)}`;
@@ -53,19 +53,19 @@ export class RunStrip extends Widget {
     }
     const parts: Child[] = [
       badge(view.status),
-      h('a', { class: 'fb-id', href: '#', title: 'Open this run', click: this.handler(() => this.actions.open()) }, view.id),
+      h('a', { class: 'flow-id', href: '#', title: 'Open this run', click: this.handler(() => this.actions.open()) }, view.id),
       bar(done, total, face(view.status).family),
-      h('span', { class: 'fb-count' }, `${done} of ${total} done`),
-      now ? h('span', { class: 'fb-now', title: now }, now) : null,
+      h('span', { class: 'flow-count' }, `${done} of ${total} done`),
+      now ? h('span', { class: 'flow-now', title: now }, now) : null,
       elapsed,
-      h('span', { class: 'fb-spacer' }),
+      h('span', { class: 'flow-spacer' }),
       this.flow.kernelGone && open
-        ? h('span', { class: 'fb-note fb-kernel' }, 'Kernel gone. The run does not need it.')
+        ? h('span', { class: 'flow-note flow-kernel' }, 'Kernel gone. The run does not need it.')
         : null,
       this.flow.sight?.online === false && !this.flow.sight.last
-        ? h('span', { class: 'fb-note' }, 'Connection lost. The run goes on; catching up soon.')
+        ? h('span', { class: 'flow-note' }, 'Connection lost. The run goes on; catching up soon.')
         : null,
-      edited && !open ? h('span', { class: 'fb-note' }, 'edited since this run') : null,
+      edited && !open ? h('span', { class: 'flow-note' }, 'edited since this run') : null,
       ...signals.map(wait => this.button(`Signal “${wait.name}”…`, () => this.actions.signal(wait.name), true)),
       edited && !open ? this.button('Fork…', () => this.actions.fork(), view.status === 'failed') : null,
       open ? this.button('Stop', () => this.actions.stop()) : null,
@@ -83,7 +83,7 @@ export class RunStrip extends Widget {
 
   private button(label: string, act: () => void, primary = false, title = ''): HTMLElement {
     const style = primary ? 'jp-mod-styled jp-mod-accept' : 'jp-mod-styled';
-    return h('button', { class: `fb-button ${style}`, title, click: this.handler(act) }, label);
+    return h('button', { class: `flow-button ${style}`, title, click: this.handler(act) }, label);
   }
 
   private handler(act: () => void): (event: Event) => void {
@@ -101,7 +101,7 @@ function bar(done: number, total: number, family: string): HTMLElement {
   const percent = total ? Math.round((100 * done) / total) : 0;
   return h(
     'span',
-    { class: 'fb-bar', role: 'progressbar', 'aria-valuenow': percent, 'aria-valuemin': 0, 'aria-valuemax': 100 },
-    h('span', { class: `fb-fill fb-${family}`, style: `width: ${percent}%` })
+    { class: 'flow-bar', role: 'progressbar', 'aria-valuenow': percent, 'aria-valuemin': 0, 'aria-valuemax': 100 },
+    h('span', { class: `flow-fill flow-${family}`, style: `width: ${percent}%` })
   );
 }

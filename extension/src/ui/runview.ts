@@ -15,7 +15,7 @@ export class RunView extends Widget {
     actions: RunActions
   ) {
     super();
-    this.addClass('fb-RunView');
+    this.addClass('flow-RunView');
     this.node.tabIndex = -1;
     const place: Place = home ? { home } : {};
     this.picture = new RunPicture(this.node, run, place, requests, connection, actions);

@@ -29,9 +29,9 @@ export function badge(status: string): HTMLElement {
   const { glyph, family } = face(status);
   return h(
     'span',
-    { class: `fb-badge fb-${family}`, 'data-status': status },
-    h('span', { class: 'fb-glyph', 'aria-hidden': 'true' }, glyph),
-    h('span', { class: 'fb-word' }, status)
+    { class: `flow-badge flow-${family}`, 'data-status': status },
+    h('span', { class: 'flow-glyph', 'aria-hidden': 'true' }, glyph),
+    h('span', { class: 'flow-word' }, status)
   );
 }
 

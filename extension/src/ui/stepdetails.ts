@@ -9,16 +9,16 @@ export function stepDetails(node: GraphNode, step: StepView | undefined, flow: F
   const parts: Child[] = [
     h(
       'div',
-      { class: 'fb-Step-title' },
+      { class: 'flow-Step-title' },
       h('h3', null, node.id),
       step ? badge(step.status) : null,
-      h('span', { class: 'fb-spacer' }),
-      node.cell_number ? h('button', { class: 'fb-button jp-mod-styled', click: go }, `Cell ${node.cell_number}`) : null,
-      fork ? h('button', { class: 'fb-button jp-mod-styled', title: 'A new run that takes what came before, and runs this again', click: fork }, 'Fork from here…') : null
+      h('span', { class: 'flow-spacer' }),
+      node.cell_number ? h('button', { class: 'flow-button jp-mod-styled', click: go }, `Cell ${node.cell_number}`) : null,
+      fork ? h('button', { class: 'flow-button jp-mod-styled', title: 'A new run that takes what came before, and runs this again', click: fork }, 'Fork from here…') : null
     ),
-    node.doc ? h('p', { class: 'fb-doc' }, node.doc) : null,
+    node.doc ? h('p', { class: 'flow-doc' }, node.doc) : null,
     wiring(node),
-    step?.reason ? h('p', { class: 'fb-muted' }, step.reason) : null,
+    step?.reason ? h('p', { class: 'flow-muted' }, step.reason) : null,
     step ? failure(step, flow) : null,
     step ? attempts(step) : null,
     step ? values(step.values) : null,
@@ -37,7 +37,7 @@ function wiring(node: GraphNode): Child {
   ];
   const known = rows.filter(([, text]) => text);
   return known.length
-    ? h('dl', { class: 'fb-facts-list' }, known.flatMap(([name, text]) => [h('dt', null, name), h('dd', null, h('code', null, text))]))
+    ? h('dl', { class: 'flow-facts-list' }, known.flatMap(([name, text]) => [h('dt', null, name), h('dd', null, h('code', null, text))]))
     : null;
 }
 
@@ -51,23 +51,23 @@ function failure(step: StepView, flow: Flow): Child {
   const link = cell && place
     ? h('a', { href: '#', click: (e: Event) => (e.preventDefault(), void flow.reveal(cell, 0, error.line ?? 0)) }, place)
     : null;
-  return h('div', { class: 'fb-error' }, h('strong', null, error.type), `: ${error.message} `, link);
+  return h('div', { class: 'flow-error' }, h('strong', null, error.type), `: ${error.message} `, link);
 }
 
 function attempts(step: StepView): Child {
   const list = step.attempts.filter(a => a.item === null || a.item === undefined);
   if (list.length < 2 && !step.items) {
     return step.started !== null
-      ? h('p', { class: 'fb-muted' }, `started ${clock(step.started)}`, step.ended !== null ? `, took ${duration(step.ended - step.started)}` : '')
+      ? h('p', { class: 'flow-muted' }, `started ${clock(step.started)}`, step.ended !== null ? `, took ${duration(step.ended - step.started)}` : '')
       : null;
   }
   if (step.items) {
     const { total, done, failed, running } = step.items;
-    return h('p', { class: 'fb-muted' }, `${done} of ${total} items done, ${running} running, ${failed} failed`);
+    return h('p', { class: 'flow-muted' }, `${done} of ${total} items done, ${running} running, ${failed} failed`);
   }
   return h(
     'ol',
-    { class: 'fb-attempts' },
+    { class: 'flow-attempts' },
     list.map(a => h('li', null, `attempt ${a.attempt}: `, a.status, a.ended !== null ? `, ${duration(a.ended - a.started)}` : ''))
   );
 }
@@ -79,9 +79,9 @@ function values(found: Record<string, Shown>): Child {
   }
   return h(
     'table',
-    { class: 'fb-values' },
+    { class: 'flow-values' },
     h('caption', null, 'Values'),
-    h('tbody', null, names.map(name => h('tr', null, h('th', { scope: 'row' }, h('code', null, name)), h('td', { class: 'fb-muted' }, found[name].type), h('td', null, h('code', null, short(found[name]))))))
+    h('tbody', null, names.map(name => h('tr', null, h('th', { scope: 'row' }, h('code', null, name)), h('td', { class: 'flow-muted' }, found[name].type), h('td', null, h('code', null, short(found[name]))))))
   );
 }
 
@@ -98,7 +98,7 @@ function output(step: StepView): Child {
   }
   return h(
     'div',
-    { class: 'fb-output' },
+    { class: 'flow-output' },
     text ? h('pre', null, text.slice(-8000)) : null,
     image ? h('img', { src: `data:image/png;base64,${image.replace(/[^A-Za-z0-9+/=]/g, '')}`, alt: 'what the step displayed' }) : null
   );
