@@ -7,8 +7,8 @@ export type Patch = [path: (string | number)[], value?: unknown][];
 export function applyPatch<T = any>(view: T, patch: any): T;
 
 export interface Drawing {
-  /** A whole view, a patch to the last one, or null for none. */
-  update(view: any): void;
+  /** A whole view, a patch to the last one, or null for none. `still`: a view of the past, in which no clock runs. */
+  update(view: any, still?: boolean): void;
   dispose(): void;
 }
 
@@ -31,8 +31,10 @@ export interface RunActions {
   /** Fork from an event the reader looks at, or from a step. */
   fork?(from: { at: number } | { step: string }): void;
   cancel?(): void | Promise<unknown>;
-  /** With a value, it is sent; without, the caller asks for one. Left without, the drawing asks for it itself. */
-  signal?(name: string, value?: unknown): void | Promise<unknown>;
+  /** Send a signal. The drawing asks for the value in a line of its own, unless there is `askSignal`. */
+  signal?(name: string, value: unknown): void | Promise<unknown>;
+  /** Ask the person for a value and send it, for those who have a dialog. Needs `signal` beside it. */
+  askSignal?(name: string): void;
   /** Show a cell; without this, places are plain text. */
   reveal?(cell: string, line: number): void;
 }
