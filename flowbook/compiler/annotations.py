@@ -59,10 +59,14 @@ class Option(msgspec.Struct, frozen=True):
 
 
 class Annotations(msgspec.Struct, frozen=True):
-    """What a cell's head says. ``lines`` is the number of annotation lines; options inside ``loop:`` are ``loop.…``."""
+    """What a cell's head says. ``lines`` is the number of annotation lines; options inside ``loop:`` are ``loop.…``.
+
+    ``ignored`` is Quarto's ``eval: false``: the cell is not part of the workflow.
+    """
 
     options: dict[str, Option]
     lines: int
+    ignored: bool = False
     diagnostics: tuple[Diagnostic, ...] = ()
 
     def text(self, key: str) -> str | None:
@@ -79,13 +83,13 @@ def read_annotations(source: str, cell: str = "", number: int = 0) -> Annotation
     """Read the leading ``#|`` lines of a cell."""
     reader = _Reader(cell, number)
     lines = 0
-    for line in source.splitlines():
+    for line in source.split("\n"):
         matched = _LINE.match(line)
         if matched is None:
             break
         lines += 1
         reader.read(matched.group(1), lines, matched.start(1))
-    return Annotations(_with_loop_timeout(reader.options), lines, tuple(reader.findings))
+    return Annotations(_with_loop_timeout(reader.options), lines, reader.ignored, tuple(reader.findings))
 
 
 class _Reader:
@@ -95,6 +99,7 @@ class _Reader:
         self.options: dict[str, Option] = {}
         self.findings: list[Diagnostic] = []
         self.in_loop = False
+        self.ignored = False
 
     def read(self, body: str, line: int, start: int) -> None:
         """One line's text; ``start`` is the column (from 0) where it begins."""
@@ -107,6 +112,7 @@ class _Reader:
                 continue
             key, value = pair.group(1), part[pair.end() :].strip()
             self._check(key, value, line, start + offset + 1)
+            self.ignored = self.ignored or (key == "eval" and value.lower() in ("false", "no", "off"))
             if key == "loop" and not value:
                 self.in_loop = True
             elif key in ("until", "every", "max") or (self.in_loop and key in _NESTED):

@@ -11,16 +11,21 @@ import msgspec
 
 from flowbook.compiler.annotations import Annotations, Option, read_annotations
 from flowbook.compiler.diagnostics import Diagnostic
-from flowbook.compiler.names import Names, Place, names
+from flowbook.compiler.names import Names, names
+from flowbook.compiler.scopes import Place
 from flowbook.core.ids import CellId
 
 Part = Literal["params", "shared", "step", "scratch"]
 
+_SET_UP = re.compile(r"%(matplotlib|config|load_ext|reload_ext|autoreload|precision)\b")
 _STEP_KEYS = ("step", "label", "map", "when", "wait", "undo", "retries", "backoff", "timeout", "needs", "concurrency")
 
 
 class PageCell(msgspec.Struct):
-    """A code cell. ``body`` is its source without the annotation lines; ``prose`` the Markdown directly above."""
+    """A code cell. ``body`` is its source without the annotation lines; ``prose`` the Markdown directly above;
+
+    ``implied`` that it is shared because of what it holds, not because somebody said so.
+    """
 
     id: CellId
     number: int
@@ -31,6 +36,7 @@ class PageCell(msgspec.Struct):
     step: str = ""
     names: Names | None = None
     prose: str = ""
+    implied: bool = False
 
     @property
     def offset(self) -> int:
@@ -42,6 +48,10 @@ class PageCell(msgspec.Struct):
         inferred = list(self.names.reads) if self.names else []
         return _merged(inferred, self.annotations.names("reads"))
 
+    def binds(self) -> set[str]:
+        """Every name that exists once the cell has run, those that stay private in a step included."""
+        return {*self.names.writes, *self.names.private} if self.names else set()
+
     def writes(self) -> list[str]:
         """Names the step gives: inferred, or as annotated."""
         inferred = list(self.names.writes) if self.names else []
@@ -49,11 +59,12 @@ class PageCell(msgspec.Struct):
 
     def at(self, place: Place | Option | None, code: str, message: str, **more: Any) -> Diagnostic:
         """A finding in this cell; ``place`` is in its body, or an option's."""
-        line, column, end = 1, 1, 1
+        line, column, end = 1, 1, len(self.source.partition("\n")[0]) + 1
         if isinstance(place, Option):
             line, column, end = place.line, place.column, place.column + max(1, len(place.text))
         elif place is not None:
-            line, column, end = place.line + self.offset, place.column, place.end_column
+            line = place.line + self.offset
+            column, end = _characters(self.body, place)
         return Diagnostic(
             code,
             message,
@@ -65,6 +76,14 @@ class PageCell(msgspec.Struct):
             end_column=end,
             **more,
         )
+
+
+def _characters(body: str, place: Place) -> tuple[int, int]:
+    """Columns of a place in characters; the syntax tree counts bytes."""
+    lines = body.split("\n")
+    row = lines[place.line - 1].encode() if place.line <= len(lines) else b""
+    column, end = (len(row[: at - 1].decode(errors="replace")) + 1 for at in (place.column, place.end_column))
+    return column, max(end, column + 1)
 
 
 def _merged(inferred: list[str], annotated: list[str]) -> list[str]:
@@ -98,8 +117,8 @@ def page(notebook: Any) -> Page:
             prose = source
             found.title = found.title or _title(source)
         elif cell.get("cell_type") == "code" and source.strip():
-            tags = cell.get("metadata", {}).get("tags", []) if isinstance(cell.get("metadata"), dict) else []
-            made = _cell(str(cell.get("id") or f"cell-{number}"), number, source, tags, prose, found.diagnostics)
+            cell_id = str(cell.get("id") or f"cell-{number}")
+            made = _cell(cell_id, number, source, _tags(cell), prose, found.diagnostics)
             found.cells.append(made)
             found.workflow = found.workflow or (made.annotations.text("workflow") or "")
             prose = ""
@@ -110,8 +129,16 @@ def page(notebook: Any) -> Page:
 def _source(cell: Any) -> str | None:
     source = cell.get("source") if isinstance(cell, dict) else None
     if isinstance(source, list) and all(isinstance(line, str) for line in source):
-        return "".join(source)
-    return source if isinstance(source, str) else None
+        source = "".join(source)
+    if not isinstance(source, str) or (not source.isprintable() and re.search("[\ud800-\udfff]", source)):
+        return None
+    return re.sub(r"\r\n?", "\n", source)
+
+
+def _tags(cell: dict[str, Any]) -> list[Any]:
+    metadata = cell.get("metadata")
+    tags = metadata.get("tags") if isinstance(metadata, dict) else None
+    return tags if isinstance(tags, list) else []
 
 
 def _title(markdown: str) -> str:
@@ -119,47 +146,78 @@ def _title(markdown: str) -> str:
     return heading.group(1).strip() if heading else ""
 
 
-def _cell(id: str, number: int, source: str, tags: Any, prose: str, findings: list[Diagnostic]) -> PageCell:
+def _cell(id: str, number: int, source: str, tags: list[Any], prose: str, findings: list[Diagnostic]) -> PageCell:
     head = read_annotations(source, id, number)
     findings += head.diagnostics
-    body = "".join(source.splitlines(keepends=True)[head.lines :])
+    body = _without_magics("\n".join(source.split("\n")[head.lines :]))
     cell = PageCell(CellId(id), number, source, body, head, "scratch", prose=prose)
-    annotated = any(key in head.options for key in _STEP_KEYS) or any(key.startswith("loop") for key in head.options)
-    if "params" in head.options or "parameters" in (tags or []):
-        cell.part = "params"
-    elif "shared" in head.options:
-        cell.part = "shared"
-    elif annotated:
-        cell.part = "step"
+    cell.part = _annotated_part(head, tags)
     try:
         cell.names = names(body)
     except (SyntaxError, ValueError) as error:
+        if cell.part == "step":
+            cell.step = _step_name(cell)
         if cell.part != "scratch":
             findings.append(_broken(cell, error))
         return cell
-    if cell.part == "scratch" and _is_shared(cell.names.tree):
+    if cell.part == "scratch" and not head.ignored and _is_shared(cell.names.tree):
         cell.part = "shared"
+        cell.implied = True
     if cell.part == "step":
         cell.step = _step_name(cell)
+        fix = "write it out in another way, or keep it in a cell without annotations"
         findings += [
-            cell.at(refused.place, "FB005", f"{refused.what}; a step cannot have it") for refused in cell.names.refused
+            cell.at(refused.place, "FB005", f"{refused.what}; a step cannot have it", fix=fix)
+            for refused in cell.names.refused
         ]
+        if not cell.names.tree.body and "wait" not in head.options:
+            option = head.options.get("step") or next(iter(head.options.values()))
+            fix = "write the step's code below its annotations"
+            findings.append(cell.at(option, "FB015", f"step '{cell.step}' has no code", fix=fix))
     return cell
 
 
+def _annotated_part(head: Annotations, tags: list[Any]) -> Part:
+    if head.ignored:
+        return "scratch"
+    if "params" in head.options or "parameters" in tags:
+        return "params"
+    if "shared" in head.options:
+        return "shared"
+    looped = any(key.startswith("loop") for key in head.options)
+    return "step" if looped or any(key in head.options for key in _STEP_KEYS) else "scratch"
+
+
+def _without_magics(body: str) -> str:
+    """The code with the magics that only set up the notebook made into comments; the lines stay where they are."""
+    return "\n".join(f"# {line}" if _SET_UP.match(line) else line for line in body.split("\n"))
+
+
 def _broken(cell: PageCell, error: SyntaxError | ValueError) -> Diagnostic:
-    line = getattr(error, "lineno", None) or 1
-    column = getattr(error, "offset", None) or 1
-    text = cell.body.splitlines()[line - 1] if line <= len(cell.body.splitlines()) else ""
-    place = Place(line, column, column + 1)
+    lines = cell.body.split("\n")
+    line = min(getattr(error, "lineno", None) or 1, len(lines))
+    column = max(1, min(getattr(error, "offset", None) or 1, len(lines[line - 1]) + 1))
+    end = getattr(error, "end_offset", None) or 0
+    same = getattr(error, "end_lineno", None) in (None, line)
+    text = lines[line - 1]
+    place = Place(line, len(text[: column - 1].encode()) + 1, len(text[: column - 1].encode()) + 2)
+    if same and end > column:
+        place = Place(line, place.column, len(text[: end - 1].encode()) + 1)
     if text.lstrip().startswith(("%", "!")):
         fix = "move magics and shell lines to a cell without annotations"
         return cell.at(place, "FB005", "IPython's magics and shell lines cannot be in a step", fix=fix)
-    return cell.at(place, "FB006", f"this is not Python: {getattr(error, 'msg', error)}")
+    message = f"this is not Python: {getattr(error, 'msg', error)}"
+    return cell.at(place, "FB006", message, fix="mend the line; a cell has to run by itself before it can be a step")
+
+
+def _named_by(cell: PageCell) -> Option | None:
+    found = (cell.annotations.options.get(key) for key in ("step", "label"))
+    return next((option for option in found if option is not None and option.text), None)
 
 
 def _step_name(cell: PageCell) -> str:
-    named = cell.annotations.text("step") or cell.annotations.text("label") or ""
+    option = _named_by(cell)
+    named = option.text if option is not None else ""
     if not named:
         made = cell.writes()
         named = made[0] if len(made) == 1 else f"cell_{cell.number}"
@@ -194,8 +252,16 @@ def _unique(found: Page) -> None:
         if cell.part != "step":
             continue
         first = seen.setdefault(cell.step, cell)
-        if first is not cell:
-            option = cell.annotations.options.get("step") or cell.annotations.options.get("label")
+        if first is cell:
+            continue
+        option = _named_by(cell)
+        if option is None:
+            stem, count = cell.step, 2
+            while f"{stem}_{count}" in seen:
+                count += 1
+            cell.step = f"{stem}_{count}"
+            seen[cell.step] = cell
+        else:
             message = f"two steps are called '{cell.step}': cell {first.number} and cell {cell.number}"
             found.diagnostics.append(
                 cell.at(option, "FB007", message, fix=f"rename this one, for example '#| step: {cell.step}_2'")

@@ -26,31 +26,59 @@ class StepFacts(msgspec.Struct, frozen=True):
     doc: str = ""
 
 
-_WAITS = ("signal", "sleep")
+class WaitFacts(msgspec.Struct, frozen=True):
+    """A cell that only waits: for ``what`` ("signal" or "sleep"), with its first argument, and the step's name."""
+
+    what: str
+    text: str
+    step: str
+    cell: str
+    number: int
 
 
-def graph(
-    workflow: ast.AsyncFunctionDef, steps: dict[str, StepFacts], parameters: list[str], params: tuple[str, int]
-) -> Graph:
-    """The graph of ``workflow``; ``steps`` by function name, ``params`` the cell of the parameters."""
-    drawing = _Drawing(steps, parameters, params)
+class Surroundings(msgspec.Struct, frozen=True):
+    """What a workflow function is read with: steps by function name, its parameters and their cell, waiting cells,
+
+    and what the module calls Flowbook's own names.
+    """
+
+    steps: dict[str, StepFacts]
+    parameters: list[str]
+    params: tuple[str, int]
+    waits: list[WaitFacts]
+    ours: dict[str, str]
+
+
+class Drawn(msgspec.Struct, frozen=True):
+    """A graph, and which cell each line of the workflow that starts a step belongs to."""
+
+    graph: Graph
+    calls: dict[int, str]
+
+
+def drawn(workflow: ast.AsyncFunctionDef, surroundings: Surroundings) -> Drawn:
+    """The graph of ``workflow``."""
+    drawing = _Drawing(surroundings)
     for statement in workflow.body:
         drawing.statement(statement)
-    return drawing.finished()
+    return Drawn(drawing.finished(), drawing.calls)
 
 
 class _Drawing:
-    def __init__(self, steps: dict[str, StepFacts], parameters: list[str], params: tuple[str, int]) -> None:
-        self.steps = steps
+    def __init__(self, around: Surroundings) -> None:
+        self.steps = around.steps
+        self.ours = around.ours
+        self.waits = list(around.waits)
+        self.calls: dict[int, str] = {}
         self.nodes: dict[str, Node] = {}
         self.edges: dict[tuple[str, str, EdgeKind], list[str]] = {}
         self.made_by: dict[str, tuple[str, ...]] = {}
         self.conditions: list[set[str]] = []
-        self.last = ""
-        if parameters:
-            writes = tuple(parameters)
-            self.nodes["params"] = Node("params", "params", cell=params[0], cell_number=params[1], writes=writes)
-            self.made_by = dict.fromkeys(parameters, ("params",))
+        if around.parameters:
+            writes = tuple(around.parameters)
+            cell, number = around.params
+            self.nodes["params"] = Node("params", "params", cell=cell, cell_number=number, writes=writes)
+            self.made_by = dict.fromkeys(around.parameters, ("params",))
 
     def finished(self) -> Graph:
         """Nodes in page order, then as they appear; edges likewise."""
@@ -66,7 +94,9 @@ class _Drawing:
         """Follow one statement of the workflow."""
         match statement:
             case ast.Assign(targets=targets, value=value):
-                self._assigned([name for target in targets for name in _stored(target)], value)
+                self._assigned(_stored(targets[0]), value)
+                for alias in (name for target in targets[1:] for name in _stored(target)):
+                    self.made_by[alias] = next((self.made_by.get(n, ()) for n in _stored(targets[0])), ())
             case ast.AnnAssign(target=target, value=ast.expr() as value):
                 self._assigned(_stored(target), value)
             case ast.AugAssign(target=target, value=value):
@@ -105,7 +135,10 @@ class _Drawing:
 
     def _assigned(self, targets: list[str], value: ast.expr, also: list[str] | None = None) -> None:
         made = self._expression(value, tuple(targets))
-        if not made:
+        if made:
+            kept = [name for call in _calls(value, "otherwise") for name in _names(call.args)]
+            made = tuple(dict.fromkeys([*made, *(node for name in kept for node in self.made_by.get(name, ()))]))
+        else:
             read = [*sorted(_loaded(value)), *(also or [])]
             made = tuple(dict.fromkeys(node for name in read for node in self.made_by.get(name, ())))
         for name in targets:
@@ -142,8 +175,11 @@ class _Drawing:
         if isinstance(root, ast.Name) and root.id in self.steps:
             return self._step_call(self.steps[root.id], links, targets)
         name = root.id if isinstance(root, ast.Name) else ""
-        if name in _WAITS or ast.unparse(call.func) == "asyncio.sleep":
-            return self._wait_call(name or "sleep", call, targets)
+        ours = self.ours.get(name, "")
+        if ours in ("signal", "sleep"):
+            return self._wait_call(ours, call, targets)
+        if isinstance(root, ast.Name) and root.id == "asyncio" and [method for method, _ in links] == ["sleep"]:
+            return self._wait_call("sleep", call, targets)
         return None
 
     def _step_call(self, facts: StepFacts, links: list[tuple[str, ast.Call]], targets: tuple[str, ...]) -> str:
@@ -182,7 +218,9 @@ class _Drawing:
                     pass
                 case _:
                     reads += _names([*call.args, *(k.value for k in call.keywords)])
-        node = self._step_node(facts, kind, tuple(dict.fromkeys(reads)), targets or tuple(facts.outputs), options)
+        self.calls.setdefault(links[0][1].lineno, facts.cell)
+        writes = tuple(facts.outputs) or targets
+        node = self._step_node(facts, kind, tuple(dict.fromkeys(reads)), writes, options)
         self._wire(node, reads, order)
         if undo is not None:
             self._undo(node, *undo)
@@ -207,11 +245,25 @@ class _Drawing:
 
     def _wait_call(self, what: str, call: ast.Call, targets: tuple[str, ...]) -> str:
         text = _first(call)
+        fact = next((wait for wait in self.waits if (wait.what, wait.text) == (what, text)), None)
         name = text if what == "signal" and text.isidentifier() else what
-        while name in self.nodes and self.nodes[name].options.get("wait") != text:
+        if fact is not None:
+            self.waits.remove(fact)
+            name = fact.step
+        while name in self.nodes and (fact is not None or self.nodes[name].options.get("wait") != text):
             name += "_"
+        self.calls.setdefault(call.lineno, fact.cell if fact else "")
         options = {"wait": text, **_constants(call)}
-        self.nodes[name] = Node(name, "wait", line=call.lineno, writes=targets, options=options)
+        writes = (text,) if fact is not None and what == "signal" else () if fact is not None else targets
+        self.nodes[name] = Node(
+            name,
+            "wait",
+            cell=fact.cell if fact else "",
+            cell_number=fact.number if fact else 0,
+            line=call.lineno,
+            writes=writes,
+            options=options,
+        )
         after = next((k.value for k in call.keywords if k.arg == "after"), None)
         self._wire(name, [], _names([after]) if after is not None else [])
         return name
@@ -230,19 +282,14 @@ class _Drawing:
     # Edges
 
     def _wire(self, node: str, reads: list[str], order: list[str]) -> None:
-        fed = False
         for name in reads:
             for source in self.made_by.get(name, ()):
                 if source != node:
                     self._edge(source, node, "data", (name,))
-                    fed = fed or source != "params"
         for name in [*order, *sorted({n for names in self.conditions for n in names})]:
             for source in self.made_by.get(name, ()):
-                if source not in (node, "params"):
-                    fed = True
-                    if (source, node, "data") not in self.edges:
-                        self._edge(source, node, "order", ())
-        self.last = node
+                if source not in (node, "params") and (source, node, "data") not in self.edges:
+                    self._edge(source, node, "order", ())
 
     def _edge(self, source: str, target: str, kind: EdgeKind, names: tuple[str, ...]) -> None:
         known = self.edges.setdefault((source, target, kind), [])
@@ -261,6 +308,11 @@ def _chain(call: ast.expr) -> tuple[ast.expr, list[tuple[str, ast.Call]]]:
             links.append(("", current))
             current = current.func
     return current, links[::-1]
+
+
+def _calls(value: ast.expr, method: str) -> list[ast.Call]:
+    """Calls of ``.method(...)`` in the outermost chain."""
+    return [call for name, call in _chain(value)[1] if name == method] if isinstance(value, ast.Call) else []
 
 
 def _stored(target: ast.expr) -> list[str]:

@@ -13,10 +13,12 @@ from typing import Any
 import msgspec
 
 from flowbook.compiler.diagnostics import Diagnostic
-from flowbook.compiler.graphs import StepFacts, graph
+from flowbook.compiler.digests import step_digest
+from flowbook.compiler.graphs import Drawn, StepFacts, Surroundings, WaitFacts, drawn
 from flowbook.core.ids import CellId, Digest
 from flowbook.core.module import Cell, LineSpan, Module, Workflow
 
+_WAIT = re.compile(r"^# (waits for signal|sleeps) (\S+)$")
 _MARKER = re.compile(r"^# %% cell (\d+)(?: (\w+))? \[id=(.+?)(?: line=(\d+))?\]$")
 
 
@@ -66,14 +68,25 @@ class _Marker(msgspec.Struct, frozen=True):
 class _Reader:
     def __init__(self, tree: ast.Module, text: str) -> None:
         self.tree = tree
-        self.lines = text.splitlines()
+        self.lines = text.split("\n")
+        self.ours = _names_of_ours(tree)
         self.markers = [
             _Marker(line, int(found[1]), found[2] or "", CellId(found[3]), int(found[4] or 1))
             for line, row in enumerate(self.lines, 1)
             if (found := _MARKER.match(row))
         ]
         self.functions = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-        self.steps = {node.name: node for node in self.functions if _decorated(node, "step") is not None}
+        self.steps = {node.name: node for node in self.functions if self._decorated(node, "step") is not None}
+
+    def _decorated(self, node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> ast.expr | None:
+        """The decorator ``@name``, ``@name(...)`` or ``@flowbook.name``, or None."""
+        for decorator in node.decorator_list:
+            called = decorator.func if isinstance(decorator, ast.Call) else decorator
+            if isinstance(called, ast.Attribute) and called.attr == name:
+                return decorator
+            if isinstance(called, ast.Name) and self.ours.get(called.id) == name:
+                return decorator
+        return None
 
     # Facts about steps
 
@@ -81,7 +94,7 @@ class _Reader:
         return next((marker for marker in reversed(self.markers) if marker.line <= line), None)
 
     def _step_name(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-        named = _keywords(_decorated(node, "step")).get("name")
+        named = _keywords(self._decorated(node, "step")).get("name")
         return str(named.value) if isinstance(named, ast.Constant) else node.name
 
     def facts(self) -> dict[str, StepFacts]:
@@ -89,7 +102,7 @@ class _Reader:
         found = {}
         for function, node in self.steps.items():
             marker = self._marker_of(node.lineno)
-            decorator = _decorated(node, "step")
+            decorator = self._decorated(node, "step")
             outputs = _keywords(decorator).get("outputs")
             found[function] = StepFacts(
                 name=self._step_name(node),
@@ -103,38 +116,47 @@ class _Reader:
             )
         return found
 
+    def waits(self) -> list[WaitFacts]:
+        """Cells that only wait: a marker with a comment that says for what."""
+        found = []
+        for marker in self.markers:
+            said = _WAIT.match(self.lines[marker.line]) if marker.line < len(self.lines) else None
+            if said is not None:
+                what = "signal" if said[1] != "sleeps" else "sleep"
+                found.append(WaitFacts(what, said[2], marker.step, marker.cell, marker.number))
+        return found
+
     # Workflows
 
     def workflows(self) -> list[Workflow]:
         """Every workflow of the module, with its graph."""
         found = []
         for node in self.functions:
-            decorator = _decorated(node, "workflow")
+            decorator = self._decorated(node, "workflow")
             if decorator is None or not isinstance(node, ast.AsyncFunctionDef):
                 continue
             named = _keywords(decorator).get("name")
-            marker = next((m for m in self.markers if m.step == "params" and m.line < node.lineno), None)
-            parameters = _parameters(node)
-            params = (marker.cell, marker.number) if marker else ("", 0)
             found.append(
                 Workflow(
                     name=str(named.value) if isinstance(named, ast.Constant) else node.name,
-                    graph=graph(node, self.facts(), [str(p["name"]) for p in parameters], params),
-                    parameters=tuple(parameters),
+                    graph=self._drawn(node).graph,
+                    parameters=tuple(_parameters(node)),
                     doc=ast.get_docstring(node) or "",
                 )
             )
         return found
 
+    def _drawn(self, node: ast.AsyncFunctionDef) -> Drawn:
+        marker = next((m for m in self.markers if m.step == "params" and m.line < node.lineno), None)
+        params = (marker.cell, marker.number) if marker else ("", 0)
+        names = [str(parameter["name"]) for parameter in _parameters(node)]
+        return drawn(node, Surroundings(self.facts(), names, params, self.waits(), self.ours))
+
     # Digests
 
     def digests(self) -> dict[str, Digest]:
         """For each step, the digest of its code and of the module-level code it uses, directly or not."""
-        definitions = _definitions(self.tree)
-        return {
-            self._step_name(node): _digest(node, {name: d for name, d in definitions.items() if name not in self.steps})
-            for node in self.steps.values()
-        }
+        return {self._step_name(node): step_digest(node, self.tree) for node in self.steps.values()}
 
     # The way back
 
@@ -174,19 +196,15 @@ class _Reader:
         return [span for span in found if span.count > 0]
 
     def _generated(self) -> list[ast.stmt]:
-        return [node for node in self.functions if node in self.steps.values() or _decorated(node, "workflow")]
+        return [node for node in self.functions if node in self.steps.values() or self._decorated(node, "workflow")]
 
     def _call_spans(self) -> list[LineSpan]:
-        """A line of the workflow that starts a step belongs to the step's cell."""
-        facts, found = self.facts(), []
+        """A line of a generated workflow that starts a step, or only waits, belongs to its cell."""
+        found: list[LineSpan] = []
         for node in self.functions:
-            if _decorated(node, "workflow") is None:
-                continue
-            for statement in node.body:
-                for inner in ast.walk(statement):
-                    if isinstance(inner, ast.Name) and inner.id in facts and facts[inner.id].cell:
-                        found.append(LineSpan(statement.lineno, 1, CellId(facts[inner.id].cell), 1))
-                        break
+            if self._decorated(node, "workflow") is not None and isinstance(node, ast.AsyncFunctionDef):
+                calls = self._drawn(node).calls.items()
+                found += [LineSpan(line, 1, CellId(cell), 1) for line, cell in calls if cell]
         return found
 
     def _body_start(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -200,24 +218,18 @@ class _Reader:
         return min(line + 1, first.lineno) if line < first.lineno else first.lineno
 
     def _body_end(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+        """The last line of the cell: before the ``return``, or with the comments that follow the last statement."""
         last = node.body[-1]
         if isinstance(last, ast.Return):
             return last.lineno - 1
-        return last.end_lineno or last.lineno
+        end = last.end_lineno or last.lineno
+        while end < len(self.lines) and self.lines[end].startswith((" ", "\t")):
+            end += 1
+        return end
 
 
 def _dedented(rows: list[str]) -> str:
     return "\n".join(row.removeprefix("    ") for row in rows)
-
-
-def _decorated(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> ast.expr | None:
-    """The decorator ``@name``, ``@name(...)`` or ``@flowbook.name``, or None."""
-    for decorator in node.decorator_list:
-        called = decorator.func if isinstance(decorator, ast.Call) else decorator
-        last = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
-        if last == name:
-            return decorator
-    return None
 
 
 def _keywords(decorator: ast.expr | None) -> dict[str, ast.expr]:
@@ -258,46 +270,14 @@ def _parameters(node: ast.AsyncFunctionDef) -> list[dict[str, object]]:
     ]
 
 
-def _definitions(tree: ast.Module) -> dict[str, ast.stmt]:
-    """What each module-level name is defined by."""
-    found: dict[str, ast.stmt] = {}
+def _names_of_ours(tree: ast.Module) -> dict[str, str]:
+    """What the module calls Flowbook's names: its imports from us, less what it binds again."""
+    found: dict[str, str] = {}
     for statement in tree.body:
-        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            found[statement.name] = statement
-        elif isinstance(statement, (ast.Import, ast.ImportFrom)):
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            ours = isinstance(statement, ast.ImportFrom) and (statement.module or "").partition(".")[0] == "flowbook"
             for alias in statement.names:
-                found[alias.asname or alias.name.partition(".")[0]] = statement
-        else:
-            for node in ast.walk(statement):
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                    found[node.id] = statement
+                found.pop(alias.asname or alias.name, None)
+                if ours:
+                    found[alias.asname or alias.name] = alias.name
     return found
-
-
-def _digest(step: ast.FunctionDef | ast.AsyncFunctionDef, definitions: dict[str, ast.stmt]) -> Digest:
-    mark = hashlib.blake2b(digest_size=12)
-    mark.update(_normalised(step).encode())
-    used: set[str] = set()
-    pending = _used(step)
-    while pending:
-        name = pending.pop()
-        if name in used or name not in definitions:
-            continue
-        used.add(name)
-        pending |= _used(definitions[name]) - used
-    for name in sorted(used):
-        mark.update(f"\0{name}\0{_normalised(definitions[name])}".encode())
-    return Digest(mark.hexdigest())
-
-
-def _used(node: ast.AST) -> set[str]:
-    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load)}
-
-
-def _normalised(node: ast.stmt) -> str:
-    """The code without positions, decorators and docstrings."""
-    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        return ast.dump(node)
-    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
-    kind = type(node).__name__
-    return f"{kind}{ast.dump(node.args)}{[ast.dump(statement) for statement in body]}"

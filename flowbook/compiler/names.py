@@ -7,28 +7,20 @@ read by the cell that defines them unless the cell binds it anywhere.
 from __future__ import annotations
 
 import ast
-import builtins
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable
 
 import msgspec
 
-_BUILTINS = frozenset(dir(builtins)) | {"__name__", "__file__", "__doc__", "__builtins__", "display"}
+from flowbook.compiler.scopes import BUILTINS, Place, free, free_of_function, place_of
+
 _MUTATORS = {
     *("append", "extend", "insert", "remove", "pop", "clear", "sort", "reverse", "update", "setdefault", "popitem"),
     *("add", "discard", "appendleft", "extendleft", "popleft", "rotate"),
     *("intersection_update", "difference_update", "symmetric_difference_update"),
 }
 
-_Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
-
-
-class Place(msgspec.Struct, frozen=True):
-    """Where a name stands: line and column from 1."""
-
-    line: int
-    column: int
-    end_column: int
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -39,66 +31,104 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Names(msgspec.Struct):
-    """What a cell does with names. ``tree`` is its syntax tree."""
+    """What a cell does with names. ``tree`` is its syntax tree.
+
+    ``may_read`` is bound on some ways through the cell only, or is a name that Python has, so an earlier definition
+    counts where there is one; ``private`` is bound for the cell alone; ``imports`` and ``definitions`` say which names
+    are modules, functions and classes; ``shows`` holds "display" where the cell uses it.
+    """
 
     tree: ast.Module
     reads: dict[str, Place] = {}
+    may_read: dict[str, Place] = {}
     writes: dict[str, Place] = {}
+    private: set[str] = set()
+    imports: set[str] = set()
+    definitions: set[str] = set()
     mutates: dict[str, Place] = {}
     refused: list[Refused] = []
+    shows: set[str] = set()
     awaits: bool = False
 
 
 def names(source: str) -> Names:
-    """Analyse a cell's code. Raises SyntaxError."""
-    tree = compile(source, "<cell>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    found = Names(tree, {}, {}, {}, [])
+    """Analyse a cell's code. Raises SyntaxError (ValueError for a null byte)."""
+    tree = _parsed(source)
+    found = Names(tree)
     walker = _Walker(found)
-    for statement in tree.body:
-        walker.visit(statement)
+    walker.block(tree.body)
     walker.finish()
     return found
 
 
-def expression_names(text: str) -> list[str]:
-    """Names an annotation's expression reads, in order of appearance. Raises SyntaxError."""
-    found: list[str] = []
-    for name, _ in _free(ast.parse(text, mode="eval").body):
-        if name not in found and name not in _BUILTINS:
-            found.append(name)
-    return found
-
-
-def place_of(node: ast.AST) -> Place:
-    """Where a node stands, ending on its first line."""
-    line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1
-    end = getattr(node, "end_col_offset", column) + 1
-    return Place(line, column, end if getattr(node, "end_lineno", line) == line else column + 1)
+def _parsed(source: str) -> ast.Module:
+    """The syntax tree. A second pass of the compiler finds what is grammatical and wrong, such as a bare ``return``."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = compile(source, "<cell>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            compile(source, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    except (RecursionError, MemoryError):
+        raise SyntaxError("it is nested too deeply", ("<cell>", 1, 1, "")) from None
+    assert isinstance(tree, ast.Module)
+    return tree
 
 
 class _Walker(ast.NodeVisitor):
-    """Visits the top level of a cell in the order it would run."""
+    """Visits the top level of a cell in the order it would run.
+
+    ``bound`` is what has been bound so far on some way, ``sure`` on every way.
+    """
 
     def __init__(self, found: Names) -> None:
         self.found = found
         self.bound: set[str] = set()
+        self.sure: set[str] = set()
         self.late: list[tuple[str, Place]] = []
 
     def finish(self) -> None:
         """What functions use is read unless the cell binds it anywhere."""
         for name, place in self.late:
-            self._read(name, place)
+            if name not in self.bound:
+                self._read(name, place)
+        for name, place in self.found.writes.items():
+            if name not in self.sure and name not in self.found.reads:
+                self.found.may_read.setdefault(name, place)
+
+    def block(self, statements: Iterable[ast.stmt]) -> None:
+        """Statements one after the other."""
+        for statement in statements:
+            self.visit(statement)
+
+    def ways(self, *ways: Iterable[ast.stmt]) -> None:
+        """Blocks of which one runs: sure is what all of them bind."""
+        before, after = set(self.sure), []
+        for statements in map(list, ways):
+            self.sure = set(before)
+            self.block(statements)
+            after += [] if _leaves(statements) else [self.sure]
+        self.sure = set.intersection(*after) if after else before
 
     def _read(self, name: str, place: Place) -> None:
-        if name not in self.bound and name not in _BUILTINS:
+        if name in self.sure:
+            return
+        if name in self.bound or name in BUILTINS:
+            self.found.may_read.setdefault(name, place)
+        else:
             self.found.reads.setdefault(name, place)
+
+    def _name(self, name: str, node: ast.AST, private: bool = False) -> None:
+        self.bound.add(name)
+        self.sure.add(name)
+        if private or name.startswith("_"):
+            self.found.private.add(name)
+        else:
+            self.found.writes.setdefault(name, place_of(node))
 
     def _bind(self, target: ast.AST, private: bool = False) -> None:
         for node in ast.walk(target):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                self.bound.add(node.id)
-                if not private and not node.id.startswith("_"):
-                    self.found.writes.setdefault(node.id, place_of(node))
+                self._name(node.id, node, private)
 
     def _store(self, target: ast.expr, private: bool = False) -> None:
         """An assignment target: names are bound, items and attributes are changes to what holds them."""
@@ -124,6 +154,13 @@ class _Walker(ast.NodeVisitor):
         if isinstance(node.ctx, ast.Load):
             self._read(node.id, place_of(node))
 
+    def visit(self, node: ast.AST) -> None:
+        """Visit a node, noting whether it calls ``display``, at whatever depth."""
+        if isinstance(node, ast.stmt) and not self.found.shows:
+            names_used = (inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
+            self.found.shows |= {"display"} & set(names_used)
+        super().visit(node)
+
     def visit_Assign(self, node: ast.Assign) -> None:
         self.visit(node.value)
         for target in node.targets:
@@ -147,15 +184,31 @@ class _Walker(ast.NodeVisitor):
 
     def visit_Delete(self, node: ast.Delete) -> None:
         for target in node.targets:
-            if not isinstance(target, ast.Name):
+            if isinstance(target, ast.Name):
+                self._read(target.id, place_of(target))
+                self.sure.discard(target.id)
+                self.found.writes.pop(target.id, None)
+                self.found.private.add(target.id)
+            else:
                 self._changed(target)
                 self.visit(target)
 
+    def visit_If(self, node: ast.If) -> None:
+        self.visit(node.test)
+        self.ways(node.body, node.orelse)
+
+    def visit_While(self, node: ast.While) -> None:
+        self.visit(node.test)
+        endless = isinstance(node.test, ast.Constant) and bool(node.test.value)
+        self.ways(node.body) if endless else self.ways(node.body, node.orelse)
+
     def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
         self.visit(node.iter)
+        before = set(self.sure)
         self._store(node.target, private=True)
-        for statement in (*node.body, *node.orelse):
-            self.visit(statement)
+        self.block(node.body)
+        self.sure = before
+        self.block(node.orelse)
 
     def visit_AsyncFor(self, node: ast.AsyncFor) -> None:
         self.found.awaits = True
@@ -166,24 +219,52 @@ class _Walker(ast.NodeVisitor):
             self.visit(item.context_expr)
             if item.optional_vars is not None:
                 self._store(item.optional_vars, private=True)
-        for statement in node.body:
-            self.visit(statement)
+        self.block(node.body)
 
     def visit_AsyncWith(self, node: ast.AsyncWith) -> None:
         self.found.awaits = True
         self.visit_With(node)
 
-    def visit_Await(self, node: ast.Await) -> None:
-        self.found.awaits = True
-        self.generic_visit(node)
+    def visit_Try(self, node: ast.Try | ast.TryStar) -> None:
+        before = set(self.sure)
+        self.block([*node.body, *node.orelse])
+        ends = [] if _leaves([*node.body, *node.orelse]) else [self.sure]
+        for handler in node.handlers:
+            self.sure = set(before)
+            self.visit(handler)
+            ends += [] if _leaves(handler.body) else [self.sure]
+        self.sure = set.intersection(*ends) if ends else before
+        self.block(node.finalbody)
+
+    visit_TryStar = visit_Try
 
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
         if node.type is not None:
             self.visit(node.type)
         if node.name:
-            self.bound.add(node.name)
-        for statement in node.body:
-            self.visit(statement)
+            self._name(node.name, node, private=True)
+        self.block(node.body)
+
+    def visit_Match(self, node: ast.Match) -> None:
+        self.visit(node.subject)
+        before, ends = set(self.sure), []
+        for case in node.cases:
+            self.sure = set(before)
+            for inner in ast.walk(case.pattern):
+                name = getattr(inner, "rest" if isinstance(inner, ast.MatchMapping) else "name", None)
+                if isinstance(name, str):
+                    self._name(name, inner)
+                elif isinstance(inner, ast.expr) and not isinstance(inner, ast.Constant):
+                    self.visit(inner)
+            if case.guard is not None:
+                self.visit(case.guard)
+            self.block(case.body)
+            ends.append(self.sure)
+        self.sure = set.intersection(before, *ends)
+
+    def visit_Await(self, node: ast.Await) -> None:
+        self.found.awaits = True
+        self.generic_visit(node)
 
     def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
         for alias in node.names:
@@ -191,9 +272,8 @@ class _Walker(ast.NodeVisitor):
                 self.found.refused.append(Refused(place_of(node), "'import *' hides which names the cell defines"))
                 continue
             name = alias.asname or alias.name.partition(".")[0]
-            self.bound.add(name)
-            if not name.startswith("_"):
-                self.found.writes.setdefault(name, place_of(node))
+            self._name(name, node)
+            self.found.imports.add(name)
 
     visit_ImportFrom = visit_Import
 
@@ -203,10 +283,9 @@ class _Walker(ast.NodeVisitor):
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         for eager in (*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)):
             self.visit(eager)
-        self.bound.add(node.name)
-        if not node.name.startswith("_"):
-            self.found.writes.setdefault(node.name, place_of(node))
-        self.late += _free_of_function(node)
+        self._name(node.name, node)
+        self.found.definitions.add(node.name)
+        self.late += free_of_function(node)
         for inner in ast.walk(node):
             if isinstance(inner, ast.Global):
                 self.visit_Global(inner)
@@ -214,20 +293,23 @@ class _Walker(ast.NodeVisitor):
     visit_AsyncFunctionDef = visit_FunctionDef
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
-        self.late += _free_of_function(node)
+        for eager in (*node.args.defaults, *filter(None, node.args.kw_defaults)):
+            self.visit(eager)
+        self.late += free_of_function(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        for name, place in _free(node):
+        for name, place in free(node):
             self._read(name, place)
-        self.bound.add(node.name)
-        if not node.name.startswith("_"):
-            self.found.writes.setdefault(node.name, place_of(node))
+        self._name(node.name, node)
+        self.found.definitions.add(node.name)
 
     def _visit_comprehension(self, node: _Comprehension) -> None:
         for inner in ast.walk(node):
             if isinstance(inner, ast.NamedExpr):
                 self._bind(inner.target)
-        for name, place in _free(node):
+            if isinstance(inner, ast.Await) or (isinstance(inner, ast.comprehension) and inner.is_async):
+                self.found.awaits = True
+        for name, place in free(node):
             self._read(name, place)
 
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _visit_comprehension
@@ -247,54 +329,6 @@ class _Walker(ast.NodeVisitor):
         self.generic_visit(node)
 
 
-def _free(node: ast.AST) -> Iterator[tuple[str, Place]]:
-    """Names that ``node`` uses from around it."""
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-        yield from _free_of_function(node)
-    elif isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
-        own = {n.id for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)}
-        for child in ast.iter_child_nodes(node):
-            yield from ((name, place) for name, place in _free(child) if name not in own)
-    elif isinstance(node, ast.ClassDef):
-        own = {n.id for s in node.body for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        own |= {s.name for s in node.body if isinstance(s, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
-        for child in ast.iter_child_nodes(node):
-            yield from ((name, place) for name, place in _free(child) if name not in own and name != node.name)
-    elif isinstance(node, ast.Name):
-        if isinstance(node.ctx, ast.Load):
-            yield node.id, place_of(node)
-    else:
-        for child in ast.iter_child_nodes(node):
-            yield from _free(child)
-
-
-def _free_of_function(node: _Function) -> list[tuple[str, Place]]:
-    body: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else list(node.body)
-    arguments = node.args
-    own = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
-    own |= {a.arg for a in (arguments.vararg, arguments.kwarg) if a is not None}
-    own |= _locals(body)
-    if not isinstance(node, ast.Lambda):
-        own.add(node.name)
-    return [(name, place) for part in body for name, place in _free(part) if name not in own]
-
-
-def _locals(body: list[ast.AST]) -> set[str]:
-    """Names bound in a function's own scope."""
-    found: set[str] = set()
-    pending = list(body)
-    while pending:
-        node = pending.pop()
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            found.add(node.name)
-            continue
-        if isinstance(node, (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
-            continue
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            found |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            found.add(node.name)
-        pending.extend(ast.iter_child_nodes(node))
-    return found
+def _leaves(block: list[ast.stmt]) -> bool:
+    """True for a block that ends by raising: nothing comes after it."""
+    return bool(block) and isinstance(block[-1], (ast.Raise, ast.Continue, ast.Break))

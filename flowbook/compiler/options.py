@@ -1,0 +1,134 @@
+"""Annotations whose values have a language of their own: waits, maps, loops, durations, back-off, expressions.
+
+Each is read for one cell, with a finding where it cannot be. Which step a name comes from is not known here.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from flowbook.compiler.annotations import Option
+from flowbook.compiler.cells import PageCell
+from flowbook.compiler.diagnostics import Diagnostic
+from flowbook.compiler.scopes import expression_names
+from flowbook.core.duration import seconds
+from flowbook.errors import UserError
+
+_UNDO_KEYS = {"step", "label", "retries", "backoff", "timeout", "loop", "reads", "writes"}
+
+
+def wait(cell: PageCell, findings: list[Diagnostic]) -> tuple[str, str]:
+    """The signal the cell waits for, or the time it sleeps; "" where there is none."""
+    option = cell.annotations.options.get("wait")
+    if option is None or not option.text:
+        return "", ""
+    text = option.text.strip()
+    if text[:1].isdigit():
+        _duration(cell, "wait", findings)
+        return "", text
+    name = text.removeprefix("signal ").strip()
+    if not name.isidentifier():
+        fix = "write a signal's name ('#| wait: approval') or a duration ('#| wait: 2h')"
+        findings.append(cell.at(option, "FB011", f"'{text}' is neither a name nor a duration", fix=fix))
+        return "", ""
+    return name, ""
+
+
+def mapped(cell: PageCell, findings: list[Diagnostic]) -> tuple[str, str]:
+    """What is mapped, an expression, and the name of an item."""
+    option = cell.annotations.options.get("map")
+    if option is None or not option.text:
+        return "", ""
+    items, _, item = (part.strip() for part in option.text.rpartition(" as "))
+    if not item.isidentifier() or _parsed(items) is None:
+        fix = "write '#| map: orders as order'"
+        findings.append(cell.at(option, "FB011", f"'{option.text}' does not say what to map", fix=fix))
+        return "", ""
+    return items, item
+
+
+def expression(cell: PageCell, key: str, findings: list[Diagnostic]) -> list[str]:
+    """Names that the expression of an option reads."""
+    option = cell.annotations.options.get(key)
+    if option is None or not option.text:
+        return []
+    if _parsed(option.text) is None:
+        fix = "write one Python expression, for example 'total > 100'"
+        findings.append(cell.at(option, "FB011", f"'{option.text}' is not an expression", fix=fix))
+        return []
+    return expression_names(option.text)
+
+
+def _parsed(text: str) -> ast.expr | None:
+    try:
+        return ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def check(cell: PageCell, findings: list[Diagnostic]) -> None:
+    """Numbers, durations, and keys that do not go together."""
+    options = cell.annotations.options
+    for key in ("timeout", "loop.every", "loop.timeout"):
+        _duration(cell, key, findings)
+    for key in ("retries", "concurrency", "loop.max"):
+        option = options.get(key)
+        least = 0 if key == "retries" else 1
+        if option is not None and option.text and not (option.text.isdecimal() and int(option.text) >= least):
+            what = f"'{option.text}' is not a number" if not option.text.isdecimal() else f"it must be at least {least}"
+            findings.append(cell.at(option, "FB011", what, fix=f"write '#| {key.rpartition('.')[2]}: 5'"))
+    option = options.get("backoff")
+    if option is not None and option.text and backoff(option.text) is None:
+        message = f"'{option.text}' is not a back-off"
+        findings.append(cell.at(option, "FB011", message, fix="write '2s', '1s..30s' or '1s..30s x2'"))
+    _check_pairs(cell, options, findings)
+
+
+def _check_pairs(cell: PageCell, options: dict[str, Option], findings: list[Diagnostic]) -> None:
+    def find(key: str, message: str, fix: str, severity: str = "error") -> None:
+        findings.append(cell.at(options[key], "FB016", message, fix=fix, severity=severity))
+
+    loop = next((key for key in options if key.startswith("loop")), "")
+    if loop and not options.get("loop.until"):
+        fix = "write '#|   until: done' below '#| loop:'"
+        findings.append(cell.at(options[loop], "FB011", "a loop needs to know when it is done", fix=fix))
+    if loop and "map" in options:
+        find("map", "one cell cannot both map and loop", "loop in a cell of its own, or poll inside the mapped code")
+    if "concurrency" in options and "map" not in options:
+        find("concurrency", "'concurrency' does nothing without 'map'", "add '#| map: ...' or take it away", "warning")
+    if "backoff" in options and options.get("retries") is None:
+        find("backoff", "'backoff' does nothing without 'retries'", "add '#| retries: 3'", "warning")
+
+
+def check_undo(cell: PageCell, findings: list[Diagnostic]) -> None:
+    """An undo step is started by a failure, so most annotations have no meaning on it."""
+    for key, option in cell.annotations.options.items():
+        if key.partition(".")[0] not in _UNDO_KEYS:
+            message = f"'{key}' has no effect on an undo step"
+            fix = "take it away; an undo may have retries, backoff, timeout and a loop"
+            findings.append(cell.at(option, "FB016", message, fix=fix))
+
+
+def _duration(cell: PageCell, key: str, findings: list[Diagnostic]) -> None:
+    option = cell.annotations.options.get(key)
+    if option is None or not option.text:
+        return
+    try:
+        seconds(option.text)
+    except UserError as error:
+        what, _, fix = str(error).partition("; ")
+        findings.append(cell.at(option, "FB011", what, fix=fix or "write for example '30s'"))
+
+
+def backoff(text: str) -> tuple[str, str, str] | None:
+    """First interval, longest, factor of ``1s..30s x2``; "" where it does not say."""
+    words = text.split()
+    factor = words[1].removeprefix("x") if len(words) == 2 and words[1].startswith("x") else ""
+    first, _, longest = (words[0] if words else "").partition("..")
+    try:
+        seconds(first)
+        seconds(longest or first)
+        float(factor or 2)
+    except (UserError, ValueError):
+        return None
+    return None if len(words) > 2 or (len(words) == 2 and not factor) else (first, longest, factor)
