@@ -100,9 +100,32 @@ def ensure_engine(home: Path, timeout: float = 20.0) -> Address:
 
 
 def _start(paths: Home, deadline: float, timeout: float) -> Address:
-    began = paths.engine_log.stat().st_size if paths.engine_log.exists() else 0
+    while True:
+        began = paths.engine_log.stat().st_size if paths.engine_log.exists() else 0
+        process = _spawn(paths)
+        while time.monotonic() < deadline:
+            found = running_engine(paths.folder)
+            if found is not None:
+                # Reaping it is nobody's business here: it outlives this process.
+                process.returncode = 0
+                return found
+            if process.poll() is not None:
+                break
+            time.sleep(0.01)
+        else:
+            process.kill()
+            process.wait()
+            raise EngineUnavailable(_why(paths.engine_log, began, f"the engine did not answer within {timeout:g} s"))
+        why = _why(paths.engine_log, began, f"the engine could not start (exit code {process.returncode})")
+        # One that is just ending still holds the folder; its successor has to wait for it.
+        if "another engine" not in why or time.monotonic() > deadline:
+            raise EngineUnavailable(why)
+        time.sleep(0.2)
+
+
+def _spawn(paths: Home) -> subprocess.Popen[bytes]:
     with paths.engine_log.open("ab") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-P", "-m", "flowbook.engine", "--home", str(paths.folder)],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -110,22 +133,6 @@ def _start(paths: Home, deadline: float, timeout: float) -> Address:
             cwd=paths.folder,
             start_new_session=True,
         )
-    while time.monotonic() < deadline:
-        found = running_engine(paths.folder)
-        if found is not None:
-            # Reaping it is nobody's business here: it outlives this process.
-            process.returncode = 0
-            return found
-        code = process.poll()
-        if code is not None:
-            found = running_engine(paths.folder)
-            if found is not None:
-                return found
-            raise EngineUnavailable(_why(paths.engine_log, began, f"the engine could not start (exit code {code})"))
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    raise EngineUnavailable(_why(paths.engine_log, began, f"the engine did not answer within {timeout:g} s"))
 
 
 def _why(log: Path, began: int, what: str) -> str:

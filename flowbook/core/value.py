@@ -68,11 +68,13 @@ def parts(value: Value, count: int) -> list[Value] | None:
     """The members of an encoded tuple of ``count``, each as a value of its own, or None."""
     if value.codec != "json" or not value.data:
         return None
-    members: list[msgspec.Raw]
-    if value.type:
-        members = msgspec.json.decode(value.data, type=dict[str, list[msgspec.Raw]]).get("$tuple", [])
-    else:
-        members = msgspec.json.decode(value.data, type=list[msgspec.Raw])
+    try:
+        if value.type:
+            members = msgspec.json.decode(value.data, type=dict[str, list[msgspec.Raw]]).get("$tuple", [])
+        else:
+            members = msgspec.json.decode(value.data, type=list[msgspec.Raw])
+    except msgspec.ValidationError:
+        return None
     if len(members) != count:
         return None
     return [Value(codec="json", data=member, size=len(member), type=value.type) for member in members]

@@ -5,18 +5,21 @@ A slow watcher gets a fresh view when it can take one, not a queue.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
 
-from flowbook.core.events import CLOSING
+from flowbook.core.events import CLOSING, Recorded
 from flowbook.core.ids import RunId
 from flowbook.engine.links import ClientLink
 from flowbook.engine.runs import LiveRun
 from flowbook.engine.views import LiveView, ViewMaker
 from flowbook.store.base import Entry
 from flowbook.wire.calls import Summary
+
+_log = logging.getLogger(__name__)
 
 PATCH_EVERY = 0.05
 RUNS_EVERY = 0.2
@@ -63,12 +66,19 @@ class Publisher:
             for entry in entries:
                 watched = self._watched.get(entry.run)
                 if watched is not None:
-                    watched.view.apply(entry.recorded)
+                    self._apply(entry.run, watched, entry.recorded)
                     watched.dirty = True
                     watched.closed = watched.closed or isinstance(entry.recorded.event, CLOSING)
                     self._changed.set()
         if self._lists:
             self._listed.set()
+
+    def _apply(self, run: RunId, watched: _Watched, recorded: Recorded) -> None:
+        """A view that cannot be made must not stop the engine: its watchers keep the last one."""
+        try:
+            watched.view.apply(recorded)
+        except Exception:
+            _log.exception("the view of run %s cannot show event %s", run, recorded.seq)
 
     async def watch(self, run: LiveRun, client: ClientLink, request: int) -> None:
         """Send the run's view now and its changes from now on."""
