@@ -1,0 +1,21 @@
+"""What a widget's browser side is made of: the drawing code, the code that feeds it, and the style sheet."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+_FOLDER = files(__package__)
+
+
+def module() -> str:
+    """One ES module: ``draw.js``, then ``glue.js``, which uses what the first defines."""
+    return _read("draw.js") + _read("glue.js")
+
+
+def style() -> str:
+    """The style sheet."""
+    return _read("draw.css")
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
