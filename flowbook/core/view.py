@@ -5,29 +5,21 @@ Only what is shown is kept; values are previews. The dict's shape is in ``docs/a
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from flowbook.core import events as e
-from flowbook.core import value as values
-from flowbook.core.failure import Failure
+from flowbook.core.duration import seconds
 from flowbook.core.graph import Graph, Node
 from flowbook.core.ids import Key
 from flowbook.core.module import Module
 from flowbook.core.patch import difference, patched
-from flowbook.core.value import Value
+from flowbook.core.stepview import StepView, error_view, value_view
+from flowbook.errors import UserError
 
-ATTEMPTS = 200
-"""Attempts listed for a step; the last ones."""
-
-OUTPUT = 64 * 1024
-"""Characters of text kept of a step's output; the last ones."""
-
-_LETTERS = {"running": "r", "retrying": "t", "done": "d", "reused": "u", "failed": "f", "cancelled": "c"}
-_OPEN = ("running", "retrying", "waiting", "queued")
+_OVER = ("done", "reused", "skipped")
 
 
 def view(history: Iterable[e.Recorded], module: Module | None) -> dict[str, Any]:
@@ -38,12 +30,25 @@ def view(history: Iterable[e.Recorded], module: Module | None) -> dict[str, Any]
     return fold.shown()
 
 
+def view_at(history: Sequence[e.Recorded], module: Module | None, at: int) -> dict[str, Any]:
+    """The view as of event ``at``."""
+    return view([recorded for recorded in history if recorded.seq <= at], module)
+
+
 class RunView:
     """A view under construction, one event at a time."""
 
     def __init__(self, module: Module | None) -> None:
         self._module = module
         self._nodes: dict[str, Node] = {}
+        self._needs: dict[str, list[str]] = {}
+        self._steps: dict[str, StepView] = {}
+        self._waits: dict[Key, dict[str, Any]] = {}
+        self._deadlines: dict[str, dict[str, Any]] = {}
+        self._late: set[Key] = set()
+        self._paths: dict[str, str] = {}
+        self._timed_out = ""
+        self._paused = False
         self._view: dict[str, Any] = {
             "id": "",
             "workflow": "",
@@ -62,10 +67,6 @@ class RunView:
             "waits": [],
             "graph": None,
         }
-        self._items: dict[str, dict[int, str]] = {}
-        self._waits: dict[Key, dict[str, Any]] = {}
-        self._paths: dict[str, str] = {}
-        self._paused = False
 
     def apply(self, recorded: e.Recorded) -> None:
         """Take in one more event."""
@@ -75,11 +76,10 @@ class RunView:
             case e.RunStarted():
                 self._start(event, recorded.time)
             case e.RunCompleted():
-                view["result"] = _value(event.value)
+                view["result"] = value_view(event.value)
                 self._end("succeeded", recorded.time)
             case e.RunFailed():
-                view["error"] = {**_error(event.failure), "step": event.step}
-                self._end("failed", recorded.time)
+                self._fail(event, recorded.time)
             case e.RunCancelled():
                 self._end("cancelled", recorded.time)
             case e.RunPaused():
@@ -87,33 +87,45 @@ class RunView:
                 view["error"] = {"type": "Paused", "message": event.reason, "step": "", "cell": None, "line": 0}
             case e.RunResumed():
                 self._paused, view["error"] = False, None
-            case e.TimerStarted() | e.SignalAwaited() | e.TimerFired() | e.TimerCancelled() | e.SignalDropped():
-                self._wait(event, recorded.time)
+            case e.TimerStarted():
+                self._timer(event, recorded.time)
+            case e.TimerFired() | e.TimerCancelled():
+                self._timer_over(event, recorded.time)
+            case e.SignalAwaited():
+                self._signal(event, recorded.time)
+            case e.SignalDropped():
+                self._signal_over(event, recorded.time)
             case e.SignalReceived():
-                self._signalled(event.name)
-            case e.MapStarted():
-                step = self._step(event.step)
-                step["items"] = {"total": event.total, "done": 0, "failed": 0, "running": 0}
-                self._items[event.step] = {}
-                step["grid"] = "-" * event.total
-                step["status"] = "done" if event.total == 0 else "running"
-                step["started"] = step["started"] or recorded.time
+                self._signalled(event, recorded.time)
             case e.CancelRequested():
                 pass
             case _:
-                self._step_event(event, recorded.time)
+                self._paths[_path(event.key)] = event.step
+                self._step(event.step).apply(event, recorded.time)
         if view["ended"] is None:
             view["status"] = self._status()
 
     def shown(self) -> dict[str, Any]:
-        """The view as it is now; later events do not change what was given."""
+        """The view as it is now; later events do not change what was given. Not to be changed by who gets it."""
         shown = dict(self._view)
-        shown["steps"] = copy.deepcopy(self._view["steps"])
+        shown["steps"] = {name: step.shown() for name, step in self._steps.items()}
         shown["waits"] = [dict(wait) for wait in self._waits.values()]
         return shown
 
+    def _step(self, name: str) -> StepView:
+        if name not in self._steps:
+            self._steps[name] = StepView(self._nodes.get(name))
+        return self._steps[name]
+
+    def _status(self) -> str:
+        if self._paused:
+            return "paused"
+        busy = any(step.status in ("running", "retrying") for step in self._steps.values())
+        return "waiting" if self._waits and not busy else "running"
+
+    # The run
+
     def _start(self, event: e.RunStarted, time: float) -> None:
-        origin = {"run": event.origin.run, "seq": event.origin.seq} if event.origin else None
         self._view |= {
             "id": event.run,
             "workflow": event.workflow,
@@ -121,225 +133,170 @@ class RunView:
             "module": event.module,
             "source": event.source,
             "started": time,
-            "origin": origin,
+            "origin": {"run": event.origin.run, "seq": event.origin.seq} if event.origin else None,
         }
         workflow = self._module.workflow(event.workflow) if self._module else None
         graph = workflow.graph if workflow else Graph()
         self._view["graph"] = msgspec.to_builtins(graph)
+        self._nodes = {node.id: node for node in graph.nodes}
+        for edge in graph.edges:
+            if edge.kind != "undo":
+                self._needs.setdefault(edge.target, []).append(edge.source)
         for node in graph.nodes:
-            self._nodes[node.id] = node
             step = self._step(node.id)
             if node.kind == "params":
-                step["status"] = "done"
-                step["values"] = {name: _value(value) for name, value in event.arguments.items()}
+                given = {name: value_view(value) for name, value in event.arguments.items()}
+                step.set("done", time, values=given)
+
+    def _fail(self, event: e.RunFailed, time: float) -> None:
+        error = {**error_view(event.failure), "step": event.step or self._blamed(event)}
+        self._view["error"] = error
+        blamed = self._steps.get(error["step"])
+        if blamed is not None and not event.step and blamed.status != "failed":
+            blamed.resumed(time)
+            blamed.set("failed", time, error=error, retry_at=None)
+        self._end("failed", time)
+
+    def _blamed(self, event: e.RunFailed) -> str:
+        """The step whose time was up, where the workflow itself raised that."""
+        if event.failure.type != "TimeoutError":
+            return ""
+        for name in self._steps:
+            if event.failure.message.startswith(f"step '{name}' "):
+                return name
+        return self._timed_out
 
     def _end(self, status: str, time: float) -> None:
         self._view["status"], self._view["ended"] = status, time
         self._waits.clear()
-        for step in self._view["steps"].values():
-            if step["status"] in _OPEN:
-                step["status"], step["ended"], step["retry_at"] = "cancelled", time, None
-                if step["items"]:
-                    step["items"]["running"] = 0
-            for attempt in step["attempts"]:
-                if attempt["status"] in _OPEN:
-                    attempt["status"], attempt["ended"] = "cancelled", time
-
-    def _status(self) -> str:
-        if self._paused:
-            return "paused"
-        busy = any(step["status"] in ("running", "retrying") for step in self._view["steps"].values())
-        return "waiting" if self._waits and not busy else "running"
-
-    # Steps
-
-    def _step(self, name: str) -> dict[str, Any]:
-        steps: dict[str, dict[str, Any]] = self._view["steps"]
-        if name not in steps:
-            steps[name] = {
-                "status": "not reached",
-                "attempt": 0,
-                "attempts": [],
-                "started": None,
-                "ended": None,
-                "retry_at": None,
-                "reason": "",
-                "items": None,
-                "grid": "",
-                "error": None,
-                "output": [],
-                "values": {},
-            }
-        return steps[name]
-
-    def _step_event(self, event: Any, time: float) -> None:
-        step = self._step(event.step)
-        self._paths[event.key.rpartition("/")[0]] = event.step
-        match event:
-            case e.StepStarted():
-                self._attempt(step, event, "running", time, None)
-                self._settle(step, event, "running", time)
-            case e.StepOutput():
-                self._show(step, event.output)
-            case e.StepCompleted():
-                self._attempt(step, event, "done", event.started or time, time)
-                step["values"] = self._values(event)
-                self._settle(step, event, "done", time)
-            case e.StepReused():
-                step["values"] = self._values(event)
-                self._settle(step, event, "reused", time)
-                step["reason"] = f"kept from {event.run}"
-            case e.StepAttemptFailed():
-                self._attempt(step, event, "lost" if event.lost else "failed", event.started or time, time)
-                step["error"], step["retry_at"] = _error(event.failure), event.retry_at
-                self._settle(step, event, "retrying", time)
-            case e.StepFailed():
-                self._attempt(step, event, "lost" if event.lost else "failed", event.started or time, time)
-                step["error"] = _error(event.failure)
-                self._settle(step, event, "failed", time)
-            case e.StepCancelled():
-                self._attempt(step, event, "cancelled", step["started"] or time, time)
-                self._settle(step, event, "cancelled", time)
-            case e.StepSkipped():
-                step["status"], step["reason"] = "skipped", event.reason
-
-    def _attempt(self, step: dict[str, Any], event: Any, status: str, started: float, ended: float | None) -> None:
-        attempts: list[dict[str, Any]] = step["attempts"]
-        for known in reversed(attempts):
-            if (known["attempt"], known["item"], known["status"]) == (event.attempt, event.item, "running"):
-                known["status"], known["ended"] = status, ended
-                break
-        else:
-            row = {"attempt": event.attempt, "item": event.item, "status": status, "started": started, "ended": ended}
-            step["attempts"] = [*attempts[-ATTEMPTS + 1 :], row]
-        step["attempt"] = event.attempt
-        step["started"] = step["started"] or started
-        self._show(step, getattr(event, "output", ()))
-
-    def _settle(self, step: dict[str, Any], event: Any, status: str, time: float) -> None:
-        """Set the step's status; for a mapped step, that of all its items together."""
-        if status != "retrying":
-            step["retry_at"] = None
-        if status in ("done", "reused"):
-            step["error"] = None
-        if event.item is not None and step["items"]:
-            self._items[event.step][event.item] = status
-            status = self._settle_items(step, event.step, event.item)
-        step["status"] = status
-        step["ended"] = None if status in _OPEN else time
-
-    def _settle_items(self, step: dict[str, Any], name: str, item: int) -> str:
-        items = self._items[name]
-        grid, counts = step["grid"], step["items"]
-        before, after = grid[item : item + 1], _LETTERS[items[item]]
-        step["grid"] = f"{grid[:item]}{after}{grid[item + 1 :]}"
-        for letter, change in ((before, -1), (after, 1)):
-            group = {"d": "done", "u": "done", "f": "failed", "r": "running", "t": "running"}.get(letter)
-            if group:
-                counts[group] += change
-        if counts["done"] == counts["total"]:
-            return "reused" if set(step["grid"]) == {"u"} else "done"
-        if counts["done"] + counts["failed"] == counts["total"]:
-            return "failed"
-        return "retrying" if "t" in step["grid"] and "r" not in step["grid"] else "running"
-
-    def _values(self, event: e.StepCompleted | e.StepReused) -> dict[str, Any]:
-        node = self._nodes.get(event.step)
-        names = node.writes if node is not None else ()
-        if event.item is not None and not names:
-            names = (event.step,)
-        if len(names) < 2:
-            return {names[0] if names else event.step: _value(event.value)}
-        members = values.parts(event.value, len(names))
-        if members is None:
-            return {", ".join(names): _value(event.value)}
-        return {name: _value(member) for name, member in zip(names, members, strict=True)}
-
-    def _show(self, step: dict[str, Any], chunks: Iterable[e.Chunk]) -> None:
-        output = [*step["output"], *(msgspec.to_builtins(chunk) for chunk in chunks)]
-        size, kept = 0, 0
-        for chunk in reversed(output):
-            size += len(chunk.get("text", ""))
-            if size > OUTPUT:
-                break
-            kept += 1
-        step["output"] = output[len(output) - max(1, kept) :] if output else []
+        for step in self._steps.values():
+            step.close(time)
 
     # Waiting
 
-    def _wait(
-        self,
-        event: e.TimerStarted | e.SignalAwaited | e.TimerFired | e.TimerCancelled | e.SignalDropped,
-        time: float,
-    ) -> None:
-        match event:
-            case e.TimerStarted():
-                step = self._paths.get(event.key.rpartition("/")[0], "")
-                looped = step in self._nodes and self._nodes[step].kind == "loop"
-                if looped:
-                    self._view["steps"][step] |= {"status": "waiting", "ended": None, "retry_at": event.due}
-                self._waits[event.key] = {
-                    "key": event.key,
-                    "kind": "timer",
-                    "name": event.label,
-                    "due": event.due,
-                    "since": time,
-                    "step": step if looped else "",
-                }
-            case e.SignalAwaited():
-                step = self._waiting_node(event.name)
-                if step:
-                    self._step(step)["status"] = "waiting"
-                self._waits[event.key] = {
-                    "key": event.key,
-                    "kind": "signal",
-                    "name": event.name,
-                    "due": None,
-                    "since": time,
-                    "step": step,
-                }
-            case e.TimerFired() | e.TimerCancelled() | e.SignalDropped():
-                ended = self._waits.pop(event.key, None)
-                if ended is not None and ended["kind"] == "signal" and ended["step"]:
-                    self._step(ended["step"])["status"] = "not reached"
-
-    def _signalled(self, name: str) -> None:
-        for key, wait in self._waits.items():
-            if wait["kind"] == "signal" and wait["name"] == name:
-                del self._waits[key]
-                if wait["step"]:
-                    step = self._step(wait["step"])
-                    step["status"], step["ended"] = "done", self._view["time"]
+    def _timer(self, event: e.TimerStarted, time: float) -> None:
+        path = _path(event.key)
+        wait = {"key": event.key, "kind": "timer", "name": event.label, "due": event.due, "since": time, "step": ""}
+        for other in self._waits.values():
+            # A timer beside a signal in the same task is that signal's deadline, not a wait of its own.
+            if other["kind"] == "signal" and other["due"] is None and _path(other["key"]) == path:
+                other["due"] = event.due
+                self._deadlines[event.key] = other
+                if other["step"]:
+                    self._step(other["step"]).set("waiting", time, retry_at=event.due)
                 return
+        name = self._paths.get(path) or self._sleeper(event, time)
+        node = self._nodes.get(name)
+        if node is not None and (
+            node.kind == "loop" or "until" in node.options or self._steps[name].status not in _OVER
+        ):
+            wait["step"] = name
+            self._paths[path] = name
+            self._step(name).waits(time, event.due)
+        self._waits[event.key] = wait
 
-    def _waiting_node(self, signal: str) -> str:
+    def _sleeper(self, event: e.TimerStarted, time: float) -> str:
+        """The node that this timer is the pause of: the first one that could start and waits for so long."""
+        if event.label in self._nodes:
+            return event.label
         for node in self._nodes.values():
-            named = str(node.options.get("wait", "")).split()
-            if named and named[-1] == signal:
+            pause = _pause(node)
+            if pause is None or abs(event.due - time - pause) > max(2.0, pause / 50):
+                continue
+            ready = all(self._step(need).status in _OVER for need in self._needs.get(node.id, ()))
+            if ready and self._step(node.id).status == "not reached":
                 return node.id
         return ""
 
+    def _timer_over(self, event: e.TimerFired | e.TimerCancelled, time: float) -> None:
+        deadline = self._deadlines.pop(event.key, None)
+        if deadline is not None and isinstance(event, e.TimerFired):
+            self._late.add(deadline["key"])
+        wait = self._waits.pop(event.key, None)
+        if wait is None or not wait["step"]:
+            return
+        step, node = self._step(wait["step"]), self._nodes[wait["step"]]
+        step.resumed(time)
+        if isinstance(event, e.TimerCancelled):
+            step.set("cancelled", time)
+        elif node.kind == "wait":
+            step.set("done", time)
+        else:
+            step.set("queued", time)
 
-def _value(value: Value) -> dict[str, Any]:
-    shown = {"type": value.type or value.codec, "preview": value.preview, "size": value.size}
-    if value.codec == "json" and value.data and len(value.data) <= values.SHOWN:
-        plain = values.shown(value)
-        return {**shown, "json": plain, "preview": value.preview or msgspec.json.encode(plain).decode()[:400]}
-    return {**shown, "preview": value.preview or f"{value.size} bytes of {value.codec}"}
+    def _signal(self, event: e.SignalAwaited, time: float) -> None:
+        name = self._waiting_node(event.name)
+        self._waits[event.key] = {
+            "key": event.key,
+            "kind": "signal",
+            "name": event.name,
+            "due": None,
+            "since": time,
+            "step": name,
+        }
+        if name:
+            self._paths[_path(event.key)] = name
+            self._step(name).waits(time, None)
+        for key, wait in list(self._waits.items()):
+            if wait["kind"] == "timer" and wait["since"] == time and _path(key) == _path(event.key):
+                self._waits[event.key]["due"] = wait["due"]
+                self._deadlines[key] = self._waits[event.key]
+                del self._waits[key]
+
+    def _signal_over(self, event: e.SignalDropped, time: float) -> None:
+        wait = self._waits.pop(event.key, None)
+        if wait is None or not wait["step"]:
+            return
+        step = self._step(wait["step"])
+        step.resumed(time)
+        if event.key in self._late:
+            # Whether that fails the run or lets the step's code run, the next event tells.
+            self._timed_out = wait["step"]
+            step.set("queued", time, reason=f"signal '{event.name}' did not come in time")
+        else:
+            step.set("cancelled", time)
+
+    def _signalled(self, event: e.SignalReceived, time: float) -> None:
+        for key, wait in self._waits.items():
+            if wait["kind"] == "signal" and wait["name"] == event.name:
+                del self._waits[key]
+                if wait["step"]:
+                    self._answered(self._step(wait["step"]), event, time)
+                return
+
+    def _answered(self, step: StepView, event: e.SignalReceived, time: float) -> None:
+        step.resumed(time)
+        if step.node is not None and step.node.kind != "wait":
+            # Its code runs next, with the signal's value.
+            step.set("queued", time)
+        else:
+            names = step.node.writes if step.node is not None else ()
+            step.set("done", time, values={name: value_view(event.value) for name in names[:1]})
+
+    def _waiting_node(self, signal: str) -> str:
+        found = ""
+        for node in self._nodes.values():
+            named = str(node.options.get("wait", "")).split()
+            if named and named[-1] == signal:
+                found = found or node.id
+                if self._step(node.id).status == "not reached":
+                    return node.id
+        return found
 
 
-def _error(failure: Failure) -> dict[str, Any]:
-    place = next((frame for frame in reversed(failure.frames) if frame.cell is not None), None)
-    place = place or (failure.frames[-1] if failure.frames else None)
-    return {
-        "type": failure.type,
-        "message": failure.message,
-        "step": "",
-        "cell": place.cell if place else None,
-        "number": place.number if place else 0,
-        "line": place.line if place else 0,
-        "text": failure.text[-8000:],
-    }
+def _path(key: str) -> str:
+    """The task that a key belongs to."""
+    return key.rpartition("/")[0]
 
 
-__all__ = ["RunView", "difference", "patched", "view"]
+def _pause(node: Node) -> float | None:
+    text = str(node.options.get("wait", ""))
+    if not text[:1].isdigit():
+        return None
+    try:
+        return seconds(text)
+    except UserError:
+        return None
+
+
+__all__ = ["RunView", "difference", "patched", "view", "view_at"]

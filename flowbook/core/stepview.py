@@ -1,0 +1,230 @@
+"""One step of a run for eyes: what its events add up to. The run as a whole is ``core.view``'s."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from flowbook.core import events as e
+from flowbook.core import value as values
+from flowbook.core.failure import Failure
+from flowbook.core.graph import Node
+from flowbook.core.value import Value
+
+ATTEMPTS = 200
+"""Attempts and pauses listed for a step; the last ones."""
+
+OUTPUT = 64 * 1024
+"""Characters of text kept of a step's output; the last ones."""
+
+DISPLAYS = 512 * 1024
+"""Characters of displays kept; the last one always is."""
+
+CHUNK = 2048
+"""Printed text is gathered in chunks of about this size, so that a busy step has few of them."""
+
+OPEN = ("running", "retrying", "waiting", "queued")
+LETTERS = {"running": "r", "retrying": "t", "done": "d", "reused": "u", "failed": "f", "cancelled": "c"}
+_COUNTED = {"d": "done", "u": "done", "f": "failed", "r": "running", "t": "running"}
+
+
+class StepView:
+    """A step's part of the view under construction."""
+
+    def __init__(self, node: Node | None) -> None:
+        self.node = node
+        self.now: dict[str, Any] = {
+            "status": "not reached",
+            "attempt": 0,
+            "attempts": [],
+            "started": None,
+            "ended": None,
+            "retry_at": None,
+            "reason": "",
+            "rounds": 0,
+            "pauses": [],
+            "items": None,
+            "grid": "",
+            "error": None,
+            "output": [],
+            "values": {},
+        }
+        self._shown: dict[str, Any] | None = None
+        self._text = 0
+        self._displays = 0
+
+    @property
+    def status(self) -> str:
+        """The step's status."""
+        return str(self.now["status"])
+
+    def shown(self) -> dict[str, Any]:
+        """The step as it is now; the same object until something about it changes."""
+        if self._shown is None:
+            self._shown = copy.deepcopy(self.now)
+        return self._shown
+
+    def set(self, status: str, time: float, **more: Any) -> None:
+        """Take a status and facts that go with it."""
+        self._shown = None
+        self.now.update(more, status=status, ended=None if status in OPEN else time)
+
+    def apply(self, event: Any, time: float) -> None:
+        """Take in an event of this step."""
+        self._shown = None
+        self.resumed(time)
+        match event:
+            case e.StepStarted():
+                self._attempt(event, "running", time, None)
+                self._settle(event, "running", time)
+            case e.StepOutput():
+                self._output(event.output)
+            case e.StepCompleted():
+                self._attempt(event, "done", event.started or time, time)
+                self.now["values"] = self._values(event)
+                self.now["rounds"] += event.item is None
+                self._settle(event, "done", time)
+            case e.StepReused():
+                self.now["values"] = self._values(event)
+                self.now["rounds"] += event.item is None
+                self._settle(event, "reused", time)
+                self.now["reason"] = f"kept from {event.run}"
+            case e.StepAttemptFailed():
+                self._attempt(event, "lost" if event.lost else "failed", event.started or time, time)
+                self.now["error"], self.now["retry_at"] = error_view(event.failure), event.retry_at
+                self._settle(event, "retrying", time)
+            case e.StepFailed():
+                self._attempt(event, "lost" if event.lost else "failed", event.started or time, time)
+                self.now["error"] = error_view(event.failure)
+                self._settle(event, "failed", time)
+            case e.StepCancelled():
+                self._attempt(event, "cancelled", self.now["started"] or time, time)
+                self._settle(event, "cancelled", time)
+            case e.StepSkipped():
+                self.set("skipped", time, reason=event.reason)
+            case e.MapStarted():
+                self._map(event.total, time)
+
+    def waits(self, time: float, due: float | None) -> None:
+        """The step waits from now on: for a time, a signal, its next round."""
+        self.set("waiting", time, retry_at=due, started=self.now["started"] or time)
+        self.now["pauses"] = [*self.now["pauses"][-ATTEMPTS + 1 :], [time, None]]
+
+    def resumed(self, time: float) -> None:
+        """It no longer waits."""
+        pauses = self.now["pauses"]
+        if pauses and pauses[-1][1] is None:
+            self._shown = None
+            pauses[-1][1] = time
+            self.now["retry_at"] = None
+
+    def close(self, time: float) -> None:
+        """The run has ended: nothing of this step goes on."""
+        self._shown = None
+        self.resumed(time)
+        if self.status in OPEN:
+            self.set("cancelled", time, retry_at=None)
+        if self.now["items"]:
+            self.now["items"]["running"] = 0
+            self.now["grid"] = self.now["grid"].replace("r", "c").replace("t", "c")
+        for attempt in self.now["attempts"]:
+            if attempt["status"] in OPEN:
+                attempt["status"], attempt["ended"] = "cancelled", time
+
+    def _map(self, total: int, time: float) -> None:
+        self.set("running" if total else "done", time, grid="-" * total, started=self.now["started"] or time)
+        self.now["items"] = {"total": total, "done": 0, "failed": 0, "running": 0}
+
+    def _attempt(self, event: Any, status: str, started: float, ended: float | None) -> None:
+        attempts: list[dict[str, Any]] = self.now["attempts"]
+        for known in reversed(attempts):
+            if (known["attempt"], known["item"], known["status"]) == (event.attempt, event.item, "running"):
+                known["status"], known["ended"] = status, ended
+                break
+        else:
+            row = {"attempt": event.attempt, "item": event.item, "status": status, "started": started, "ended": ended}
+            attempts.append(row)
+            del attempts[:-ATTEMPTS]
+        self.now["attempt"] = event.attempt
+        self.now["started"] = self.now["started"] or started
+        self._output(getattr(event, "output", ()))
+
+    def _settle(self, event: Any, status: str, time: float) -> None:
+        """Take the status; of a mapped step, that of all its items together."""
+        if status != "retrying":
+            self.now["retry_at"] = None
+        if status in ("done", "reused", "running"):
+            self.now["error"], self.now["reason"] = (None if status != "running" else self.now["error"]), ""
+        if event.item is not None and self.now["items"]:
+            status = self._settle_item(event.item, LETTERS[status])
+        self.set(status, time)
+
+    def _settle_item(self, item: int, letter: str) -> str:
+        grid, counts = self.now["grid"], self.now["items"]
+        for changed, by in ((grid[item : item + 1], -1), (letter, 1)):
+            if changed in _COUNTED:
+                counts[_COUNTED[changed]] += by
+        grid = self.now["grid"] = f"{grid[:item]}{letter}{grid[item + 1 :]}"
+        if counts["done"] == counts["total"]:
+            return "reused" if "d" not in grid else "done"
+        if counts["running"] == 0 and "-" not in grid:
+            return "failed" if counts["failed"] else "cancelled"
+        return "retrying" if "t" in grid and "r" not in grid else "running"
+
+    def _values(self, event: e.StepCompleted | e.StepReused) -> dict[str, Any]:
+        names = self.node.writes if self.node is not None else ()
+        if len(names) < 2:
+            return {names[0] if names else event.step: value_view(event.value)}
+        members = values.parts(event.value, len(names))
+        if members is None:
+            return {", ".join(names): value_view(event.value)}
+        return {name: value_view(member) for name, member in zip(names, members, strict=True)}
+
+    def _output(self, chunks: Iterable[e.Chunk]) -> None:
+        output: list[dict[str, Any]] = self.now["output"]
+        for chunk in chunks:
+            last = output[-1] if output else {}
+            if chunk.text and not chunk.data and last.get("stream") == chunk.stream and len(last["text"]) < CHUNK:
+                last["text"] += chunk.text
+            else:
+                output.append(msgspec.to_builtins(chunk))
+            self._text += len(chunk.text)
+            self._displays += _weight(chunk.data)
+        while len(output) > 1 and (self._text > OUTPUT or self._displays > DISPLAYS):
+            gone = output.pop(0)
+            self._text -= len(gone.get("text", ""))
+            self._displays -= _weight(gone.get("data", {}))
+        if output and len(output[0].get("text", "")) > OUTPUT:
+            self._text -= len(output[0]["text"]) - OUTPUT
+            output[0]["text"] = output[0]["text"][-OUTPUT:]
+
+
+def _weight(data: dict[str, Any]) -> int:
+    return sum(len(body) if isinstance(body, str) else 1000 for body in data.values())
+
+
+def value_view(value: Value) -> dict[str, Any]:
+    """A value for eyes; loads nothing."""
+    shown = {"type": value.type or value.codec, "preview": value.preview, "size": value.size}
+    if value.codec == "json" and value.data and len(value.data) <= values.SHOWN:
+        plain = values.shown(value)
+        return {**shown, "json": plain, "preview": value.preview or msgspec.json.encode(plain).decode()[:400]}
+    return {**shown, "preview": value.preview or f"{value.size} bytes of {value.codec}"}
+
+
+def error_view(failure: Failure) -> dict[str, Any]:
+    """A failure for eyes, with the innermost place in a cell."""
+    place = next((frame for frame in reversed(failure.frames) if frame.cell is not None), None)
+    place = place or (failure.frames[-1] if failure.frames else None)
+    return {
+        "type": failure.type,
+        "message": failure.message,
+        "step": "",
+        "cell": place.cell if place else None,
+        "number": place.number if place else 0,
+        "line": place.line if place else 0,
+        "text": failure.text[-8000:],
+    }
