@@ -14,8 +14,6 @@ TESTS ?= tests
 EXTENSION := $(shell find extension -type f -not -path '*/node_modules/*' -not -path '*/lib/*' -not -path '*/shared/*' \
 	-not -name '*.tsbuildinfo' 2>/dev/null) $(wildcard flowbook/widgets/draw.*) $(wildcard kernels/*/* jupyter-config/*/*)
 
-export PATH := $(CURDIR)/$(BIN):$(PATH)
-
 .PHONY: help run lab test check format bench setup clean
 
 help: ## list what can be made
@@ -74,7 +72,7 @@ clean: ## remove what was installed and built (not the .flowbook state folders)
 # The second install copies the built extension to where JupyterLab looks for it.
 .make/extension: $(EXTENSION) .make/node
 	@echo "setting up: the JupyterLab extension"
-	@cd extension && npm run --silent build
+	@cd extension && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent build
 	@$(PIP) install --no-deps -e .
 	@touch $@
 

@@ -83,11 +83,11 @@ def _step(step: dict[str, Any]) -> dict[str, Any]:
 
 
 def _open(summary: Summary) -> str:
-    lines = [""]
+    lines, program = [""], terminal.program()
     for wait in summary["waits"]:
         if wait["kind"] == "signal":
-            lines.append(f"waits for signal '{wait['name']}':  flowbook signal {summary['id']} {wait['name']} true")
-    lines.append(f"event {summary['seq']} is the last so far; follow it with  flowbook watch {summary['id']}")
+            lines.append(f"waits for signal '{wait['name']}':  {program} signal {summary['id']} {wait['name']} true")
+    lines.append(f"event {summary['seq']} is the last so far; follow it with  {program} watch {summary['id']}")
     return "\n".join(lines)
 
 

@@ -97,7 +97,8 @@ def _detach(run: str, connection: Connection, options: Namespace) -> int:
 
 
 def _later(run: str) -> str:
-    return f"follow it   flowbook watch {run}\nstop it     flowbook cancel {run}"
+    program = terminal.program()
+    return f"follow it   {program} watch {run}\nstop it     {program} cancel {run}"
 
 
 def _draw(run: str, connection: Connection) -> None:
@@ -187,20 +188,20 @@ def ending(summary: Summary, connection: Connection) -> str:
 
 
 def _next(summary: Summary) -> list[str]:
-    run = summary["id"]
-    lab = "make lab" if Path("Makefile").is_file() and "\nlab:" in Path("Makefile").read_text() else "flowbook lab"
+    run, program = summary["id"], terminal.program()
+    lab = "make lab" if Path("Makefile").is_file() and "\nlab:" in Path("Makefile").read_text() else f"{program} lab"
     if summary["status"] == "failed":
         step = f" --step {summary['step']}" if summary["step"] else f" --at {summary['seq']}"
         todo = [
-            (f"flowbook at {run} {summary['seq']}", "where it stood, with its variables"),
-            (f"flowbook fork {run}{step}", "after mending the code: reuse what was done, run the rest"),
+            (f"{program} at {run} {summary['seq']}", "where it stood, with its variables"),
+            (f"{program} fork {run}{step}", "after mending the code: reuse what was done, run the rest"),
         ]
     elif summary["status"] == "paused":
-        todo = [(f"flowbook resume {run}", "go on"), (f"flowbook cancel {run}", "stop it")]
+        todo = [(f"{program} resume {run}", "go on"), (f"{program} cancel {run}", "stop it")]
     else:
         todo = [
-            (f"flowbook show {run}", "the steps again"),
-            (f"flowbook at {run} {max(1, summary['seq'] // 2)}", "half-way"),
+            (f"{program} show {run}", "the steps again"),
+            (f"{program} at {run} {max(1, summary['seq'] // 2)}", "half-way"),
         ]
         todo.append((lab, "the same in JupyterLab: live graph, history, time travel"))
     width = max(len(command) for command, _ in todo)

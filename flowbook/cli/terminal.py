@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
@@ -24,6 +25,14 @@ def size() -> tuple[int, int]:
     """Columns and lines."""
     found = shutil.get_terminal_size((100, 30))
     return found.columns, found.lines
+
+
+def program() -> str:
+    """How this command is called here: ``flowbook`` where the shell finds it, else its path."""
+    called = sys.argv[0]
+    if shutil.which("flowbook") or Path(called).name != "flowbook":
+        return "flowbook"
+    return os.path.relpath(called)
 
 
 def now() -> float:
