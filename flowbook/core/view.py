@@ -187,9 +187,7 @@ class RunView:
                 return
         name = self._paths.get(path) or self._sleeper(event, time)
         node = self._nodes.get(name)
-        if node is not None and (
-            node.kind == "loop" or "until" in node.options or self._steps[name].status not in _OVER
-        ):
+        if node is not None and (_repeats(node) or self._step(name).status not in _OVER):
             wait["step"] = name
             self._paths[path] = name
             self._step(name).waits(time, event.due)
@@ -287,6 +285,10 @@ class RunView:
 def _path(key: str) -> str:
     """The task that a key belongs to."""
     return key.rpartition("/")[0]
+
+
+def _repeats(node: Node) -> bool:
+    return node.kind == "loop" or "until" in node.options or "loop" in node.options
 
 
 def _pause(node: Node) -> float | None:
