@@ -1160,13 +1160,13 @@ class RunDrawing {
         null,
         h('th', { scope: 'row' }, h('button', { type: 'button', class: 'fb-link', click: () => this.choose(node.id) }, node.id)),
         h('td', null, step ? statusBadge(step.status) : 'not reached'),
-        h('td', null, step ? said(node, step, now) : ''),
+        h('td', null, step ? said(node, step, now).slice(step.status.length).replace(/^ · /, '') : ''),
         h('td', { class: 'fb-number' }, step ? spent(step, now) : ''),
         h('td', { class: 'fb-muted' }, (node.reads ?? []).join(', ')),
         h('td', { class: 'fb-muted' }, (node.writes ?? []).join(', '))
       );
     });
-    const head = h('tr', null, ['step', 'status', 'in words', 'time', 'reads', 'writes'].map(word => h('th', { scope: 'col' }, word)));
+    const head = h('tr', null, ['step', 'status', 'details', 'time', 'reads', 'writes'].map(word => h('th', { scope: 'col' }, word)));
     this.panes.Table.replaceChildren(h('table', { class: 'fb-table' }, h('thead', null, head), h('tbody', null, rows)));
   }
 
