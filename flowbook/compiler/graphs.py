@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from flowbook.compiler import chains
 from flowbook.core.graph import Edge, EdgeKind, Graph, Node, NodeKind
 
 
@@ -74,6 +75,8 @@ class _Drawing:
         self.edges: dict[tuple[str, str, EdgeKind], list[str]] = {}
         self.made_by: dict[str, tuple[str, ...]] = {}
         self.conditions: list[set[str]] = []
+        self.last = ""
+        self.waited = ""
         if around.parameters:
             writes = tuple(around.parameters)
             cell, number = around.params
@@ -93,24 +96,29 @@ class _Drawing:
     def statement(self, statement: ast.stmt) -> None:
         """Follow one statement of the workflow."""
         match statement:
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=value) if chains.gathered(value, len(targets)):
+                for target, part in zip(targets, chains.gathered(value, len(targets)), strict=True):
+                    self._assigned(chains.stored(target), part)
             case ast.Assign(targets=targets, value=value):
-                self._assigned(_stored(targets[0]), value)
-                for alias in (name for target in targets[1:] for name in _stored(target)):
-                    self.made_by[alias] = next((self.made_by.get(n, ()) for n in _stored(targets[0])), ())
+                self._assigned(chains.stored(targets[0]), value)
+                for alias in (name for target in targets[1:] for name in chains.stored(target)):
+                    self.made_by[alias] = next((self.made_by.get(n, ()) for n in chains.stored(targets[0])), ())
             case ast.AnnAssign(target=target, value=ast.expr() as value):
-                self._assigned(_stored(target), value)
+                self._assigned(chains.stored(target), value)
             case ast.AugAssign(target=target, value=value):
-                self._assigned(_stored(target), value, also=_stored(target))
+                self._assigned(chains.stored(target), value, also=chains.stored(target))
             case ast.If(test=test) | ast.While(test=test):
-                self._within(_loaded(test), [*statement.body, *statement.orelse], test)
+                self._within(chains.loaded(test), [*statement.body, *statement.orelse], test)
             case ast.For(target=target, iter=items) | ast.AsyncFor(target=target, iter=items):
-                self._assigned(_stored(target), items)
-                self._within(_loaded(items), [*statement.body, *statement.orelse], None)
+                self._assigned(chains.stored(target), items)
+                self._within(chains.loaded(items), [*statement.body, *statement.orelse], None)
             case ast.With(items=items) | ast.AsyncWith(items=items):
                 for item in items:
                     self._expression(item.context_expr, ())
                 self._block(statement.body)
-            case ast.Try():
+            case ast.Match(subject=subject, cases=cases):
+                self._within(chains.loaded(subject), [inner for case in cases for inner in case.body], subject)
+            case ast.Try() | ast.TryStar():
                 self._block([*statement.body, *statement.orelse])
                 for handler in statement.handlers:
                     self._block(handler.body)
@@ -136,10 +144,10 @@ class _Drawing:
     def _assigned(self, targets: list[str], value: ast.expr, also: list[str] | None = None) -> None:
         made = self._expression(value, tuple(targets))
         if made:
-            kept = [name for call in _calls(value, "otherwise") for name in _names(call.args)]
+            kept = [name for call in chains.calls(value, "otherwise") for name in chains.names(call.args)]
             made = tuple(dict.fromkeys([*made, *(node for name in kept for node in self.made_by.get(name, ()))]))
         else:
-            read = [*sorted(_loaded(value)), *(also or [])]
+            read = [*sorted(chains.loaded(value)), *(also or [])]
             made = tuple(dict.fromkeys(node for name in read for node in self.made_by.get(name, ())))
         for name in targets:
             if made:
@@ -156,22 +164,36 @@ class _Drawing:
         single = self._call(inner, targets)
         if single is not None:
             return (single,)
+        mapped = self._comprehended(value)
         called = {id(part) for c in ast.walk(value) if isinstance(c, ast.Call) for part in ast.walk(c.func)}
         for node in ast.walk(value):
             drawn = None
             if isinstance(node, ast.Call) and node is not inner:
                 drawn = self._call(node, ())
+                if drawn is not None and id(node) in mapped and self.nodes[drawn].kind == "step":
+                    self.nodes[drawn] = msgspec.structs.replace(self.nodes[drawn], kind="map")
             elif isinstance(node, ast.Name) and node.id in self.steps and id(node) not in called:
                 drawn = self._step_node(self.steps[node.id], "step", (), (), {})
             if drawn is not None and drawn not in made:
                 made.append(drawn)
         return tuple(made)
 
+    def _comprehended(self, value: ast.expr) -> set[int]:
+        """Give the variables of comprehensions their makers; the calls that run once for each item."""
+        found: set[int] = set()
+        for node in ast.walk(value):
+            for part in getattr(node, "generators", []):
+                makers = (maker for name in sorted(chains.loaded(part.iter)) for maker in self.made_by.get(name, ()))
+                self.made_by.update(dict.fromkeys(chains.stored(part.target), tuple(dict.fromkeys(makers))))
+            if isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp)):
+                found |= {id(inner) for inner in ast.walk(node.elt) if isinstance(inner, ast.Call)}
+        return found
+
     def _call(self, call: ast.expr, targets: tuple[str, ...]) -> str | None:
         """Draw ``step(...)``, ``step.when(...).start(...)``, ``signal(...)`` or ``sleep(...)``."""
         if not isinstance(call, ast.Call):
             return None
-        root, links = _chain(call)
+        root, links = chains.chain(call)
         if isinstance(root, ast.Name) and root.id in self.steps:
             return self._step_call(self.steps[root.id], links, targets)
         name = root.id if isinstance(root, ast.Name) else ""
@@ -191,20 +213,20 @@ class _Drawing:
         for method, call in links:
             match method:
                 case "when":
-                    options["when"] = _lambda_text(call)
-                    reads += _names(call.args[1:])
+                    options["when"] = chains.lambda_text(call)
+                    reads += chains.names(call.args[1:])
                 case "after":
-                    order += _names(call.args)
+                    order += chains.names(call.args)
                 case "until":
                     kind = "loop"
-                    options |= {"until": _lambda_text(call), **_constants(call)}
+                    options["loop"] = {"until": chains.lambda_text(call), **chains.constants(call)}
                 case "delay":
-                    kind, options["wait"] = "wait", _first(call)
+                    kind, options["wait"] = "wait", chains.first(call)
                 case "on_signal" | "unless_signal":
-                    kind, options["wait"] = "wait", _first(call)
-                    options |= _constants(call)
+                    kind, options["wait"] = "wait", chains.first(call)
+                    options |= chains.constants(call)
                 case "undo":
-                    root, inner = _chain(call.args[0])
+                    root, inner = chains.chain(call.args[0])
                     if isinstance(root, ast.Name) and root.id in self.steps:
                         undo = (self.steps[root.id], call, inner)
                         options["undo"] = undo[0].name
@@ -212,16 +234,19 @@ class _Drawing:
                     kind = "map"
                     item = facts.parameters[0] if facts.parameters else "item"
                     options["map"] = f"{ast.unparse(call.args[0])} as {item}" if call.args else item
-                    options |= _constants(call)
-                    reads += _names([*call.args, *(k.value for k in call.keywords)])
+                    options |= chains.constants(call)
+                    reads += chains.names([*call.args, *(k.value for k in call.keywords)])
                 case "otherwise":
                     pass
                 case _:
-                    reads += _names([*call.args, *(k.value for k in call.keywords)])
+                    reads += chains.names([*call.args, *(k.value for k in call.keywords)])
         self.calls.setdefault(links[0][1].lineno, facts.cell)
         writes = tuple(facts.outputs) or targets
         node = self._step_node(facts, kind, tuple(dict.fromkeys(reads)), writes, options)
         self._wire(node, reads, order)
+        if self.waited and links[-1][0] == "" and not self.conditions:
+            self._follow(self.waited, node)
+        self.last = node
         if undo is not None:
             self._undo(node, *undo)
         return node
@@ -244,7 +269,7 @@ class _Drawing:
         return facts.name
 
     def _wait_call(self, what: str, call: ast.Call, targets: tuple[str, ...]) -> str:
-        text = _first(call)
+        text = chains.first(call)
         fact = next((wait for wait in self.waits if (wait.what, wait.text) == (what, text)), None)
         name = text if what == "signal" and text.isidentifier() else what
         if fact is not None:
@@ -253,7 +278,7 @@ class _Drawing:
         while name in self.nodes and (fact is not None or self.nodes[name].options.get("wait") != text):
             name += "_"
         self.calls.setdefault(call.lineno, fact.cell if fact else "")
-        options = {"wait": text, **_constants(call)}
+        options = {"wait": text, **chains.constants(call)}
         writes = (text,) if fact is not None and what == "signal" else () if fact is not None else targets
         self.nodes[name] = Node(
             name,
@@ -265,21 +290,29 @@ class _Drawing:
             options=options,
         )
         after = next((k.value for k in call.keywords if k.arg == "after"), None)
-        self._wire(name, [], _names([after]) if after is not None else [])
+        self._wire(name, [], chains.names([after]) if after is not None else [])
+        if chains.chain(call)[1][-1][0] != "start" and not self.conditions:
+            self._follow(self.waited or self.last, name)
+            self.waited = name
         return name
 
     def _undo(self, node: str, facts: StepFacts, call: ast.Call, links: list[tuple[str, ast.Call]]) -> None:
         options = dict(facts.options)
         for method, link in links:
             if method == "until":
-                options |= {"until": _lambda_text(link), **_constants(link)}
+                options["loop"] = {"until": chains.lambda_text(link), **chains.constants(link)}
         self._step_node(facts, "undo", tuple(facts.parameters), tuple(facts.outputs), options)
         self._edge(node, facts.name, "undo", ())
-        for name in _names([k.value for k in call.keywords]):
+        for name in chains.names([k.value for k in call.keywords]):
             for source in self.made_by.get(name, ()):
                 self._edge(source, facts.name, "undo", (name,))
 
     # Edges
+
+    def _follow(self, before: str, after: str) -> None:
+        """In code that awaits one thing after the other, what stands behind a wait comes after it."""
+        if before and before != after and (before, after, "data") not in self.edges:
+            self._edge(before, after, "order", ())
 
     def _wire(self, node: str, reads: list[str], order: list[str]) -> None:
         for name in reads:
@@ -294,54 +327,3 @@ class _Drawing:
     def _edge(self, source: str, target: str, kind: EdgeKind, names: tuple[str, ...]) -> None:
         known = self.edges.setdefault((source, target, kind), [])
         known += [name for name in names if name not in known]
-
-
-def _chain(call: ast.expr) -> tuple[ast.expr, list[tuple[str, ast.Call]]]:
-    """``a.b(x).c(y)`` as its root and its links, in order; a plain call ``a(x)`` has the link ``""``."""
-    links: list[tuple[str, ast.Call]] = []
-    current = call
-    while isinstance(current, ast.Call):
-        if isinstance(current.func, ast.Attribute):
-            links.append((current.func.attr, current))
-            current = current.func.value
-        else:
-            links.append(("", current))
-            current = current.func
-    return current, links[::-1]
-
-
-def _calls(value: ast.expr, method: str) -> list[ast.Call]:
-    """Calls of ``.method(...)`` in the outermost chain."""
-    return [call for name, call in _chain(value)[1] if name == method] if isinstance(value, ast.Call) else []
-
-
-def _stored(target: ast.expr) -> list[str]:
-    return [node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
-
-
-def _loaded(value: ast.expr) -> set[str]:
-    return {node.id for node in ast.walk(value) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-
-
-def _names(values: list[Any]) -> list[str]:
-    """Variables among arguments, in order."""
-    found: list[str] = []
-    for value in values:
-        for node in ast.walk(value):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id not in found:
-                found.append(node.id)
-    return found
-
-
-def _lambda_text(call: ast.Call) -> str:
-    first = call.args[0] if call.args else None
-    return ast.unparse(first.body) if isinstance(first, ast.Lambda) else ast.unparse(first) if first else ""
-
-
-def _first(call: ast.Call) -> str:
-    first = call.args[0] if call.args else None
-    return str(first.value) if isinstance(first, ast.Constant) else ast.unparse(first) if first else ""
-
-
-def _constants(call: ast.Call) -> dict[str, Any]:
-    return {k.arg: k.value.value for k in call.keywords if k.arg and isinstance(k.value, ast.Constant)}

@@ -15,11 +15,17 @@ import msgspec
 from flowbook.compiler.diagnostics import Diagnostic
 from flowbook.compiler.digests import step_digest
 from flowbook.compiler.graphs import Drawn, StepFacts, Surroundings, WaitFacts, drawn
+from flowbook.compiler.names import parsed
+from flowbook.core.duration import spoken
 from flowbook.core.ids import CellId, Digest
 from flowbook.core.module import Cell, LineSpan, Module, Workflow
 
+_MEND = "mend the line, then check again"
 _WAIT = re.compile(r"^# (waits for signal|sleeps) (\S+)$")
 _MARKER = re.compile(r"^# %% cell (\d+)(?: (\w+))? \[id=(.+?)(?: line=(\d+))?\]$")
+
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Compiled(msgspec.Struct, frozen=True):
@@ -32,11 +38,13 @@ class Compiled(msgspec.Struct, frozen=True):
 def compile_module(text: str, name: str, origin: str = "", folder: str = "") -> Compiled:
     """Analyse a module. ``name`` is what it is called, ``folder`` what its own imports are found in."""
     try:
-        tree = ast.parse(text)
+        tree = parsed(text)
     except (SyntaxError, ValueError) as error:
         line, column = getattr(error, "lineno", 1) or 1, getattr(error, "offset", 1) or 1
         message = f"this is not Python: {getattr(error, 'msg', error)}"
-        return Compiled(None, (Diagnostic("FB006", message, line=line, column=column, end_column=column + 1),))
+        return Compiled(
+            None, (Diagnostic("FB006", message, line=line, column=column, end_column=column + 1, fix=_MEND),)
+        )
     reader = _Reader(tree, text)
     workflows = reader.workflows()
     if not workflows:
@@ -76,9 +84,11 @@ class _Reader:
             if (found := _MARKER.match(row))
         ]
         self.functions = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        self.wrapped = self._wrapped()
         self.steps = {node.name: node for node in self.functions if self._decorated(node, "step") is not None}
+        self.steps |= {made: node for (made, kind), (node, _) in self.wrapped.items() if kind == "step"}
 
-    def _decorated(self, node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> ast.expr | None:
+    def _decorated(self, node: _Function, name: str) -> ast.expr | None:
         """The decorator ``@name``, ``@name(...)`` or ``@flowbook.name``, or None."""
         for decorator in node.decorator_list:
             called = decorator.func if isinstance(decorator, ast.Call) else decorator
@@ -86,14 +96,31 @@ class _Reader:
                 return decorator
             if isinstance(called, ast.Name) and self.ours.get(called.id) == name:
                 return decorator
-        return None
+        return next((call for (_, kind), (of, call) in self.wrapped.items() if of is node and kind == name), None)
+
+    def _wrapped(self) -> dict[tuple[str, str], tuple[_Function, ast.expr]]:
+        """``name = step(function)`` and ``name = step(retry=...)(function)``, the same for workflows."""
+        by_name = {node.name: node for node in self.functions}
+        found: dict[tuple[str, str], tuple[_Function, ast.expr]] = {}
+        for statement in self.tree.body:
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=made)], value=ast.Call(func=func, args=[ast.Name(id=name)])):
+                    called = func.func if isinstance(func, ast.Call) else func
+                    kind = (
+                        called.attr if isinstance(called, ast.Attribute) else self.ours.get(getattr(called, "id", ""))
+                    )
+                    if name in by_name and kind in ("step", "workflow"):
+                        found[made, kind] = (by_name[name], func if isinstance(func, ast.Call) else statement.value)
+                case _:
+                    pass
+        return found
 
     # Facts about steps
 
     def _marker_of(self, line: int) -> _Marker | None:
         return next((marker for marker in reversed(self.markers) if marker.line <= line), None)
 
-    def _step_name(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    def _step_name(self, node: _Function) -> str:
         named = _keywords(self._decorated(node, "step")).get("name")
         return str(named.value) if isinstance(named, ast.Constant) else node.name
 
@@ -207,7 +234,7 @@ class _Reader:
                 found += [LineSpan(line, 1, CellId(cell), 1) for line, cell in calls if cell]
         return found
 
-    def _body_start(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    def _body_start(self, node: _Function) -> int:
         """The line after the signature and the docstring."""
         first = node.body[0]
         if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
@@ -217,7 +244,7 @@ class _Reader:
             line += 1
         return min(line + 1, first.lineno) if line < first.lineno else first.lineno
 
-    def _body_end(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    def _body_end(self, node: _Function) -> int:
         """The last line of the cell: before the ``return``, or with the comments that follow the last statement."""
         last = node.body[-1]
         if isinstance(last, ast.Return):
@@ -248,10 +275,26 @@ def _step_options(decorator: ast.expr | None) -> dict[str, Any]:
     attempts = _keywords(retry).get("maximum_attempts")
     if isinstance(attempts, ast.Constant) and isinstance(attempts.value, int):
         options["retries"] = attempts.value - 1
+    backoff = _backoff(_keywords(retry))
+    if backoff:
+        options["backoff"] = backoff
     limit = keywords.get("timeout")
     if isinstance(limit, ast.Constant):
         options["timeout"] = str(limit.value)
     return options
+
+
+def _backoff(keywords: dict[str, ast.expr]) -> str:
+    """``1s..30s x2`` of a RetryPolicy that says more than how many attempts."""
+    keys = ("initial_interval", "maximum_interval", "backoff_coefficient")
+    first, longest, factor = (
+        value.value if isinstance(value, ast.Constant) and isinstance(value.value, (int, float)) else None
+        for value in (keywords.get(key) for key in keys)
+    )
+    if first is None:
+        return ""
+    text = spoken(first) if longest is None else f"{spoken(first)}..{spoken(longest)}"
+    return text if factor in (None, 1) else f"{text} x{factor:g}"
 
 
 def _parameters(node: ast.AsyncFunctionDef) -> list[dict[str, object]]:

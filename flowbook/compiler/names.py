@@ -53,7 +53,7 @@ class Names(msgspec.Struct):
 
 def names(source: str) -> Names:
     """Analyse a cell's code. Raises SyntaxError (ValueError for a null byte)."""
-    tree = _parsed(source)
+    tree = parsed(source, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     found = Names(tree)
     walker = _Walker(found)
     walker.block(tree.body)
@@ -61,13 +61,16 @@ def names(source: str) -> Names:
     return found
 
 
-def _parsed(source: str) -> ast.Module:
-    """The syntax tree. A second pass of the compiler finds what is grammatical and wrong, such as a bare ``return``."""
+def parsed(source: str, flags: int = 0) -> ast.Module:
+    """The syntax tree. A second pass of the compiler finds what is grammatical and wrong, such as a bare ``return``.
+
+    Raises SyntaxError (ValueError for a null byte).
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = compile(source, "<cell>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-            compile(source, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            tree = compile(source, "<cell>", "exec", ast.PyCF_ONLY_AST | flags, dont_inherit=True)
+            compile(source, "<cell>", "exec", flags, dont_inherit=True)
     except (RecursionError, MemoryError):
         raise SyntaxError("it is nested too deeply", ("<cell>", 1, 1, "")) from None
     assert isinstance(tree, ast.Module)
