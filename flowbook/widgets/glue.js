@@ -3,6 +3,8 @@
 // A run is followed through the Jupyter server where there is one, so a busy or dead kernel changes nothing;
 // else through the kernel; else what is stored with the widget is shown.
 
+const HOPELESS = ['UnknownRun', 'UserError'];
+
 function jupyterServer() {
   try {
     const config = JSON.parse(document.getElementById('jupyter-config-data').textContent);
@@ -51,12 +53,10 @@ class ServerLink {
       socket.onmessage = ({ data }) => {
         const message = JSON.parse(data);
         pause = 400;
-        if (message.error) {
-          socket.close();
-          return;
-        }
-        over ||= Boolean(message.last);
-        tell(message);
+        over ||= Boolean(message.last) || HOPELESS.includes(message.error?.type);
+        if (message.error) tell({ away: true });
+        else tell(message);
+        if (message.error) socket.close();
         if (over) socket.close();
       };
       socket.onclose = () => {

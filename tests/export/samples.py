@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -135,10 +136,7 @@ def hostile() -> tuple[Graph, dict[str, Any]]:
         Node(f"{HOSTILE}{kind}", kind, reads=(HOSTILE,), writes=(HOSTILE,), options={"map": HOSTILE}, doc=HOSTILE)
         for kind in ("params", "step", "map", "loop", "wait", "undo")
     )
-    edges = tuple(
-        Edge(a.id, b.id, (HOSTILE,), "undo" if b.kind == "undo" else "data")
-        for a, b in zip(nodes, nodes[1:], strict=False)
-    )
+    edges = tuple(Edge(a.id, b.id, (HOSTILE,), "undo" if b.kind == "undo" else "data") for a, b in pairwise(nodes))
     graph = Graph(nodes, edges)
     shown = {"type": HOSTILE, "preview": HOSTILE, "size": 3}
     failed = step(

@@ -41,8 +41,8 @@ def test_boxes_do_not_overlap_lie_inside_and_needs_point_down(engine: str, graph
     assert set(where.boxes) == {node.id for node in graph.nodes}
     assert overlaps(where) == []
     for box in where.boxes.values():
-        assert 0 <= box.x - box.width / 2 and box.x + box.width / 2 <= where.width
-        assert 0 <= box.y - box.height / 2 and box.y + box.height / 2 <= where.height
+        assert box.x - box.width / 2 >= 0 and box.x + box.width / 2 <= where.width
+        assert box.y - box.height / 2 >= 0 and box.y + box.height / 2 <= where.height
     for edge in graph.edges:
         assert where.boxes[edge.source].y < where.boxes[edge.target].y
         assert where.paths[f"{edge.source}->{edge.target}"].startswith("M")

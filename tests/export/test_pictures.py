@@ -101,22 +101,6 @@ def test_a_timeline_survives_attempts_without_length_and_equal_times() -> None:
     assert "done · 0 ms" in texts(timeline.render(run))
 
 
-def test_the_line_of_a_run_says_what_it_waits_for_and_what_went_wrong() -> None:
-    assert page.line(view()) == (
-        "provision_vm-3f2a91bc running · 3 of 9 steps done · 2 h · waits for signal 'approval'"
-    )
-    failed = view(status="failed", error={"type": "ValueError", "message": "no\nroom", "step": "archive"}, waits=[])
-    assert page.line(failed).endswith("ValueError: no")
-
-
-def test_the_fragment_has_the_same_as_tables() -> None:
-    html = page.fragment(view())
-    for name in view()["steps"]:
-        assert name == "params" or f">{name}</td>" in html
-    assert "name = &#39;vm-1&#39;" in html
-    assert "fork of <code>provision_vm-11aa22bb</code> at event 7" in html
-
-
 def test_mermaid_draws_undos_dashed_and_waits_as_hexagons() -> None:
     lines = mermaid.render(GRAPH).splitlines()
     assert lines[0] == "flowchart TB"
