@@ -133,11 +133,8 @@ class _Work:
             return signalled[0]
         done = self._register_undo(args, kwargs)
         if self.call.repeat is not None:
-            result = await self._repeated(self.call.repeat, args, kwargs)
-        else:
-            result = await self._run(args, kwargs)
-        done["outputs"] = self._outputs(result)
-        return result
+            return await self._repeated(self.call.repeat, args, kwargs, done)
+        return await self._run(args, kwargs, done)
 
     async def each(self, items: Any, args: tuple[Any, ...], kwargs: dict[str, Any], concurrency: int | None) -> Any:
         (items, *rest), kwargs, reason = await self._inputs((items, *args), kwargs)
@@ -155,11 +152,9 @@ class _Work:
             done = self._register_undo((element, *rest_args), kwargs)
             item_key = Key(f"{key}#{index}")
             async with room:
-                result = await execution.step(
-                    self.step, (element, *rest_args), kwargs, item_key, item=index, site=self.site
-                )
-            done["outputs"] = self._outputs(result)
-            return result
+                inputs = (element, *rest_args)
+                call = execution.step(self.step, inputs, kwargs, item_key, item=index, site=self.site)
+                return await self._settled(call, done)
 
         tasks = [execution.loop.create_task(one(index, element)) for index, element in enumerate(elements)]
         return self._collected(await _all_done(tasks))
@@ -169,10 +164,29 @@ class _Work:
             return results
         return tuple([result[index] for result in results] for index in range(len(self.step.outputs)))
 
-    async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        execution = self.execution
-        key = execution.key(self.step.name)
-        return await execution.step(self.step, args, kwargs, key, site=self.site)
+    async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], done: dict[str, Any]) -> Any:
+        key = self.execution.key(self.step.name)
+        return await self._settled(self.execution.step(self.step, args, kwargs, key, site=self.site), done)
+
+    async def _settled(self, call: Coroutine[Any, Any, Any], done: dict[str, Any]) -> Any:
+        """The step's result, its outputs put into ``done`` for the undo.
+
+        What has an undo is not given up half-way: only what has ended can be taken back.
+        """
+        if self.call.compensation is None:
+            return await call
+        doing = self.execution.loop.create_task(call)
+        cancelled: asyncio.CancelledError | None = None
+        while not doing.done():
+            try:
+                await asyncio.wait([doing])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if not _failed(doing):
+            done["outputs"] = self._outputs(doing.result())
+        if cancelled is not None:
+            raise cancelled
+        return doing.result()
 
     async def _inputs(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -215,12 +229,14 @@ class _Work:
             return None, args
         return (None, (value, *args)) if runs else ((value,), args)
 
-    async def _repeated(self, repeat: _Repeat, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def _repeated(
+        self, repeat: _Repeat, args: tuple[Any, ...], kwargs: dict[str, Any], done: dict[str, Any]
+    ) -> Any:
         inputs = {**dict(zip(self.step.parameters, args, strict=False)), **kwargs}
         deadline = None if repeat.timeout is None else self.execution.time() + repeat.timeout
         rounds = 0
         while True:
-            result = await self._run((), inputs) if inputs or not args else await self._run(args, kwargs)
+            result = await self._run((), inputs, done)
             rounds += 1
             outputs = self._outputs(result) or dict.fromkeys(repeat.names[:1], result)
             known = {**inputs, **outputs}
@@ -254,6 +270,10 @@ class _Work:
 
         self.execution.undos.append(take_back)
         return done
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.cancelled() or task.exception() is not None
 
 
 async def _all_done(tasks: list[asyncio.Task[Any]]) -> list[Any]:

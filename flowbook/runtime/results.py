@@ -64,6 +64,8 @@ async def _unwind(execution: Execution) -> None:
 
 
 async def _undo_all(execution: Execution) -> None:
+    if execution.handles:
+        await asyncio.wait(execution.handles)
     while execution.undos:
         try:
             await execution.undos.pop()()

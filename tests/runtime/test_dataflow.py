@@ -222,3 +222,24 @@ def test_forks_reuse_by_identity_and_content(evict: bool) -> None:
     reused = [r.event for r in fork.history if isinstance(r.event, e.StepReused)]
     assert [event.step for event in reused] == ["split", "double", "double", "double"]
     assert {event.run for event in reused} == {"first"}
+
+
+def test_what_was_begun_is_finished_before_it_is_undone(evict: bool) -> None:
+    seen: list[str] = []
+
+    @step(outputs=("vm",))
+    def create() -> str:
+        seen.append("created")
+        return "vm-1"
+
+    @step
+    def delete(vm: str | None) -> None:
+        seen.append(f"deleted {vm}")
+
+    async def work() -> dict[str, Any]:
+        return await results(vm=create.undo(delete).start())
+
+    driver = Driver(work, evict=evict)
+    driver.mailbox.append(e.CancelRequested())
+    assert isinstance(driver.run(), e.RunCancelled)
+    assert seen == ["created", "deleted vm-1"]
