@@ -32,6 +32,7 @@ export const runviews: JupyterFrontEndPlugin<void> = {
           widget.title.label = run;
           widget.title.icon = flowIcon;
           widget.title.closable = true;
+          widget.toolbar.hide();
           void tracker.add(widget);
         }
         if (!widget.isAttached) {

@@ -67,7 +67,7 @@ function happening(view: View): string {
     const more = active.length > 1 ? ` and ${active.length - 1} more` : '';
     return `${name}${items}${attempt}${again}${more}`;
   }
-  const wait = view.waits[0];
+  const wait = view.waits.find(one => one.kind === 'signal') ?? view.waits[0];
   if (wait) {
     return wait.kind === 'signal' ? `waits for the signal “${wait.name}”` : 'waits for a time to come';
   }
