@@ -149,11 +149,11 @@ def _title(markdown: str) -> str:
 def _cell(id: str, number: int, source: str, tags: list[Any], prose: str, findings: list[Diagnostic]) -> PageCell:
     head = read_annotations(source, id, number)
     findings += head.diagnostics
-    body = _without_magics("\n".join(source.split("\n")[head.lines :]))
+    body = "\n".join(source.split("\n")[head.lines :])
     cell = PageCell(CellId(id), number, source, body, head, "scratch", prose=prose)
     cell.part = _annotated_part(head, tags)
     try:
-        cell.names = names(body)
+        cell.names = _names(cell)
     except (SyntaxError, ValueError) as error:
         if cell.part == "step":
             cell.step = _step_name(cell)
@@ -188,8 +188,20 @@ def _annotated_part(head: Annotations, tags: list[Any]) -> Part:
     return "step" if looped or any(key in head.options for key in _STEP_KEYS) else "scratch"
 
 
+def _names(cell: PageCell) -> Names:
+    """What the cell's code does with names; magics that only set up the notebook are made comments where they stand."""
+    try:
+        return names(cell.body)
+    except SyntaxError:
+        body = _without_magics(cell.body)
+        if body == cell.body:
+            raise
+        found = names(body)
+        cell.body = body
+        return found
+
+
 def _without_magics(body: str) -> str:
-    """The code with the magics that only set up the notebook made into comments; the lines stay where they are."""
     return "\n".join(f"# {line}" if _SET_UP.match(line) else line for line in body.split("\n"))
 
 
@@ -222,7 +234,9 @@ def _step_name(cell: PageCell) -> str:
         made = cell.writes()
         named = made[0] if len(made) == 1 else f"cell_{cell.number}"
     name = re.sub(r"\W+", "_", named.strip()).strip("_") or f"cell_{cell.number}"
-    return f"{name}_" if keyword.iskeyword(name) or name[0].isdigit() else name
+    if name[0].isdigit():
+        return f"step_{name}"
+    return f"{name}_" if keyword.iskeyword(name) or name == "params" else name
 
 
 def _is_shared(tree: ast.Module) -> bool:

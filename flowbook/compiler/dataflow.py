@@ -270,7 +270,9 @@ class _Resolver:
         plan = Plan(cell, outputs=cell.writes())
         options.check(cell, self.findings)
         options.check_undo(cell, self.findings)
-        plan.inputs = self._read(cell, [])
+        own = {name for do in self.plans if do.undo == cell.step for name in do.inputs if name not in do.known}
+        read = [name for name in cell.reads() if name in own]
+        plan.inputs = [*read, *self._read(cell, read)]
         self._until(plan)
         plan.outputs = self._outputs(plan)
         return plan

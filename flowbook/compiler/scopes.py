@@ -44,8 +44,11 @@ def free(node: ast.AST) -> Iterator[tuple[str, Place]]:
         yield from free_of_function(node)
     elif isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
         own = {n.id for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)}
-        for child in ast.iter_child_nodes(node):
-            yield from ((name, place) for name, place in free(child) if name not in own)
+        outermost = node.generators[0].iter
+        yield from free(outermost)
+        for inner in _parts(node):
+            if inner is not outermost:
+                yield from ((name, place) for name, place in free(inner) if name not in own)
     elif isinstance(node, ast.ClassDef):
         own = {n.id for s in node.body for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
         own |= {s.name for s in node.body if isinstance(s, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
@@ -57,6 +60,11 @@ def free(node: ast.AST) -> Iterator[tuple[str, Place]]:
     else:
         for child in ast.iter_child_nodes(node):
             yield from free(child)
+
+
+def _parts(node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> list[ast.expr]:
+    results = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+    return [*(part for g in node.generators for part in (g.iter, *g.ifs)), *results]
 
 
 def free_of_function(node: _Function) -> list[tuple[str, Place]]:
