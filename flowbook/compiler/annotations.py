@@ -66,6 +66,9 @@ class Option(msgspec.Struct, frozen=True):
     column: int
 
 
+_NOTHING = Option("", "", 0, 0)
+
+
 class Annotations(msgspec.Struct, frozen=True):
     """What a cell's head says. ``lines`` is the number of annotation lines; options inside ``loop:`` are ``loop.…``.
 
@@ -135,7 +138,7 @@ class _Reader:
     def finish(self) -> None:
         """Keys that were given no value, on their line or below it."""
         for key, (line, column) in self.valueless.items():
-            if key not in self.options:
+            if not self.options.get(key, _NOTHING).text:
                 self._find("FB002", f"'{key}' needs a value", f"write '#| {key}: value'", line, column, key)
 
     def late(self, lines: list[str], first: int) -> None:
@@ -161,6 +164,8 @@ class _Reader:
             self._between_braces(key, value, line, value_column)
         elif not value and key not in _BARE:
             self.valueless[key] = (line, column)
+            if self.parent != key:
+                self.options.setdefault(key, Option(key, "", line, value_column))
         elif key not in _BARE or value.lower() not in ("false", "no", "off"):
             kept = f"loop.{key}" if key in ("until", "every", "max") else key
             self._keep(kept, value, line, column, value_column)
@@ -200,11 +205,10 @@ class _Reader:
             self._child(key, text.strip(), line, start + piece.start() + len(text) - len(text.lstrip()))
         if key == "loop":
             self.options.setdefault("loop", Option("loop", "", line, column))
-        elif "workflow" not in self.options:
-            self.valueless["workflow"] = (line, column)
 
     def _child(self, parent: str, text: str, line: int, column: int) -> None:
         """``key: value`` below a key."""
+        self.valueless.pop(parent, None)
         pair = _PAIR.match(text)
         key, value = (pair.group(1), text[pair.end() :].strip()) if pair else (text.split()[0] if text else "", "")
         allowed = _NESTED[parent]
