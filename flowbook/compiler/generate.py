@@ -9,6 +9,7 @@ import ast
 import builtins
 import keyword
 import re
+from collections import Counter
 
 from flowbook.compiler import bodies
 from flowbook.compiler.cells import Page, PageCell
@@ -59,10 +60,12 @@ class _Writer:
         self.taken |= {name for cell in flow.shared for name in cell.binds()} | {name for name, _, _ in flow.parameters}
         self.done: dict[str, str] = {}
         self.functions: dict[str, str] = {}
-        globals_ = self.taken | set(dir(builtins)) | set(_OURS)
+        self.versions = Counter([n for plan in flow.steps for n in plan.outputs] + [n for n, _, _ in flow.parameters])
+        fixed = set(dir(builtins)) | set(_OURS) | {name for cell in flow.shared for name in cell.binds()}
         for plan in plans:
-            self.functions[plan.name] = _free_name(plan.name, "step", globals_ | set(self.functions.values()))
-        self.function_name = _free_name(name, "workflow", globals_ | set(self.functions.values()))
+            taken = self.taken | fixed | set(self.functions.values())
+            self.functions[plan.name] = _free_name(plan.name, "step", taken)
+        self.function_name = _free_name(name, "workflow", fixed | set(self.functions.values()))
 
     def uses(self, name: str) -> str:
         """A name of Flowbook's, imported under another where the page has its own."""
@@ -183,7 +186,10 @@ class _Writer:
                     targets[index] = _free_name(f"new_{name}", "", self.taken)
                     later.append(f"{name} = {targets[index]}.otherwise({name})")
         target = ", ".join(targets)
-        if any(plan.name in other.needs for other in self.flow.steps):
+        once = next((name for name in plan.outputs if self.versions[name] == 1 and not plan.previous), "")
+        if once:
+            self.done[plan.name] = once
+        elif any(plan.name in other.needs for other in self.flow.steps):
             handle = _free_name(f"{plan.name}_done", "", self.taken | set(self.functions.values()))
             self.done[plan.name] = handle
             target = f"{target} = {handle}" if target else handle
