@@ -53,6 +53,7 @@ class StepView:
             "values": {},
         }
         self._shown: dict[str, Any] | None = None
+        self._going: dict[tuple[int, int | None], dict[str, Any]] = {}
         self._text = 0
         self._displays = 0
 
@@ -111,7 +112,9 @@ class StepView:
     def waits(self, time: float, due: float | None) -> None:
         """The step waits from now on: for a time, a signal, its next round."""
         self.set("waiting", time, retry_at=due, started=self.now["started"] or time)
-        self.now["pauses"] = [*self.now["pauses"][-ATTEMPTS + 1 :], [time, None]]
+        pauses = self.now["pauses"]
+        if not pauses or pauses[-1][1] is not None:
+            self.now["pauses"] = [*pauses[-ATTEMPTS + 1 :], [time, None]]
 
     def resumed(self, time: float) -> None:
         """It no longer waits."""
@@ -139,15 +142,15 @@ class StepView:
         self.now["items"] = {"total": total, "done": 0, "failed": 0, "running": 0}
 
     def _attempt(self, event: Any, status: str, started: float, ended: float | None) -> None:
-        attempts: list[dict[str, Any]] = self.now["attempts"]
-        for known in reversed(attempts):
-            if (known["attempt"], known["item"], known["status"]) == (event.attempt, event.item, "running"):
-                known["status"], known["ended"] = status, ended
-                break
-        else:
-            row = {"attempt": event.attempt, "item": event.item, "status": status, "started": started, "ended": ended}
-            attempts.append(row)
-            del attempts[:-ATTEMPTS]
+        mark = event.attempt, event.item
+        row = self._going.pop(mark, None)
+        if row is None or status == "running":
+            row = {"attempt": event.attempt, "item": event.item, "started": started}
+            self.now["attempts"].append(row)
+            del self.now["attempts"][:-ATTEMPTS]
+        row["status"], row["ended"] = status, ended
+        if status == "running":
+            self._going[mark] = row
         self.now["attempt"] = event.attempt
         self.now["started"] = self.now["started"] or started
         self._output(getattr(event, "output", ()))

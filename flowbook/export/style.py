@@ -67,7 +67,8 @@ def _colours(scheme: str) -> str:
         "line": ("--jp-border-color1", "#4a4a4e" if dark else "#c9ccd1"),
     }
     rest = " ".join(f"--fb-{name}: var({variable}, {colour});" for name, (variable, colour) in jupyter.items())
-    return f"{families} {rest} --fb-on: {'#111' if dark else '#fff'}; --fb-shade: {0.42 if dark else 0.13};"
+    on, shade = ("#111", 0.42) if dark else ("#fff", 0.13)
+    return f"color-scheme: {scheme}; {families} {rest} --fb-on: {on}; --fb-shade: {shade};"
 
 
 _RULES = """\

@@ -865,10 +865,25 @@ const valuesTable = (caption, values) =>
     )
   );
 
+/** One chunk of output. HTML of a step gets a frame of its own in which no script runs and nothing is fetched. */
+function outputElement({ stream, text, data }, name) {
+  if (!data || !Object.keys(data).length) return h('pre', { class: `fb-output fb-${stream}` }, String(text ?? '').slice(-8000));
+  const alt = `what ${name} displayed`;
+  const image = ['image/png', 'image/jpeg'].find(type => typeof data[type] === 'string');
+  if (image) return h('img', { src: `data:${image};base64,${data[image].replace(/[^A-Za-z0-9+/=]/g, '')}`, alt });
+  if (typeof data['image/svg+xml'] === 'string') return h('img', { src: `data:image/svg+xml,${encodeURIComponent(data['image/svg+xml'])}`, alt });
+  const html = data['text/html'];
+  if (typeof html === 'string') return h('iframe', { class: 'fb-html', sandbox: '', srcdoc: FRAME_HEAD + html, title: alt });
+  return h('pre', { class: 'fb-output' }, String(data['text/plain'] ?? '').slice(-8000));
+}
+
 // --- a whole run
 
 const TABS = ['Graph', 'Timeline', 'Events', 'Table'];
 const ROWS = 300;
+const OUTPUTS = 60;
+const POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:";
+const FRAME_HEAD = `<meta http-equiv="Content-Security-Policy" content="${POLICY}"><meta charset="utf-8"><style>body{font:13px system-ui,sans-serif;background:#fff;color:#111}table{border-collapse:collapse}td,th{padding:2px 8px}</style>`;
 
 export function createRunView(element, source, given = null) {
   return new RunDrawing(element, source, given);
@@ -913,7 +928,9 @@ class RunDrawing {
     this.tabs.addEventListener('keydown', event => this.turn(event));
     this.panes = Object.fromEntries(TABS.map(name => [name, h('div', { class: 'fb-pane', role: 'tabpanel', 'aria-label': name, hidden: name !== 'Graph' })]));
     this.moment = h('section', { class: 'fb-moment', hidden: true, 'aria-label': 'Stack and values' });
-    this.details = h('section', { class: 'fb-details', hidden: true, 'aria-label': 'Step' });
+    this.facts = h('div');
+    this.printed = h('div', { class: 'fb-outputs' });
+    this.details = h('section', { class: 'fb-details', hidden: true, 'aria-label': 'Step' }, this.facts, this.printed);
     this.region = h('div', { class: 'fb-spoken', role: 'status', 'aria-live': 'polite' });
     this.root = h('div', { class: 'fb-picture fb-run' }, this.head, this.ask, this.trouble, this.scrub, this.band, this.tabs, Object.values(this.panes), this.details, this.moment, this.region);
     element.append(this.root);
@@ -1102,7 +1119,7 @@ class RunDrawing {
     if (this.at !== null) {
       const back = isOpen(this.live) ? 'Back to live' : 'Back to the end';
       this.band.replaceChildren(
-        h('span', null, `Viewing event ${this.at} — nothing runs.`),
+        h('span', null, `Viewing event ${this.at} of ${this.live.seq} — nothing runs.`),
         h('button', { type: 'button', class: 'fb-button fb-small', click: () => this.look(null) }, back)
       );
     }
@@ -1175,12 +1192,11 @@ class RunDrawing {
     const node = this.shown?.graph?.nodes?.find(n => n.id === this.chosen) ?? { id: this.chosen };
     this.details.hidden = !this.chosen || !step;
     if (this.details.hidden) return;
-    const text = step.output.map(chunk => chunk.text ?? String(chunk.data?.['text/plain'] ?? '')).join('');
-    const image = step.output.map(chunk => chunk.data?.['image/png']).filter(data => typeof data === 'string').pop();
     const fork = this.source.actions?.fork && !isOpen(this.live);
     const attempts = step.attempts.filter(a => !some(a.item)).slice(-12);
     const close = h('button', { type: 'button', class: 'fb-button fb-small', title: 'Close', 'aria-label': 'Close', click: () => this.choose(this.chosen) }, '✕');
-    this.details.replaceChildren(
+    this.drawOutput(step, node.id);
+    this.facts.replaceChildren(
       h(
         'div',
         { class: 'fb-head' },
@@ -1195,10 +1211,15 @@ class RunDrawing {
       ...(step.reason ? [h('p', null, step.reason)] : []),
       ...(step.error ? [h('div', { class: 'fb-trouble' }, h('strong', null, step.error.type), ` ${step.error.message}`, ...this.place(step.error))] : []),
       ...(attempts.length > 1 ? [h('ol', { class: 'fb-attempts' }, attempts.map(a => h('li', null, attemptWords(a, this.shown.time))))] : []),
-      ...(Object.keys(step.values).length ? [valuesTable('Values', step.values)] : []),
-      ...(text ? [h('pre', { class: 'fb-output' }, text.slice(-8000))] : []),
-      ...(image ? [h('img', { src: `data:image/png;base64,${image.replace(/[^A-Za-z0-9+/=]/g, '')}`, alt: `what ${node.id} displayed` })] : [])
+      ...(Object.keys(step.values).length ? [valuesTable('Values', step.values)] : [])
     );
+  }
+
+  /** What a step printed and displayed, in its order. Touched only when it changed: a frame moved is loaded again. */
+  drawOutput(step, name) {
+    if (this.outputOf === step.output) return;
+    this.outputOf = step.output;
+    this.printed.replaceChildren(...step.output.slice(-OUTPUTS).map(chunk => outputElement(chunk, name)));
   }
 
   drawMoment(moment) {
