@@ -144,7 +144,7 @@ class Log:
         for name in shown_names(view):
             step = view["steps"].get(name, {"status": "not reached"})
             mark = (step["status"], step.get("attempt") or 1)
-            if step["status"] == "not reached" or self._told.get(name) == mark:
+            if step["status"] in ("not reached", "queued") or self._told.get(name) == mark:
                 continue
             if name in loops and self._is_round(name, step["status"], view["status"]):
                 continue
