@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio.to_thread
 import msgspec
+from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
@@ -26,6 +28,12 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
     (errors.StoreError, 503),
     (errors.ProtocolError, 502),
 )
+
+# What Jupyter's authorizer is asked, where a server is shared: may this user look, may this user act?
+RESOURCE = "flowbook"
+Method = Callable[..., Awaitable[None]]
+looks: Callable[[Method], Method] = authorized("read", RESOURCE)
+acts: Callable[[Method], Method] = authorized("execute", RESOURCE)
 
 
 def described(error: BaseException) -> dict[str, Any]:
@@ -67,7 +75,7 @@ class FlowbookHandler(APIHandler):
     def at(self) -> int | None:
         """The event number asked for, or None."""
         text = self.get_query_argument("at", "")
-        if text and not text.isdigit():
+        if text and not (text.isascii() and text.isdigit()):
             raise errors.UserError(f"'at' must be the number of an event, not '{text}'")
         return int(text) if text else None
 
@@ -100,6 +108,7 @@ class CompileHandler(FlowbookHandler):
     """POST: the notebook as it stands in the editor, compiled."""
 
     @web.authenticated
+    @looks
     async def post(self) -> None:
         """``{path, content}`` -> graph, diagnostics, parameters, source."""
         body = self.body()
@@ -114,6 +123,7 @@ class RunsHandler(FlowbookHandler):
     """GET: the project's runs. POST: start one."""
 
     @web.authenticated
+    @looks
     async def get(self) -> None:
         """Summaries, newest first; looking starts no engine where none ever worked."""
         project = self.project()
@@ -124,6 +134,7 @@ class RunsHandler(FlowbookHandler):
         self.answer({"runs": runs, "home": str(project.home), "file": str(project.file or "")})
 
     @web.authenticated
+    @acts
     async def post(self) -> None:
         """``{path, content, arguments | texts, id?, name?}`` -> summary."""
         body = self.body()
@@ -136,6 +147,7 @@ class RunHandler(FlowbookHandler):
     """GET: one run's summary."""
 
     @web.authenticated
+    @looks
     async def get(self, run: str) -> None:
         """The summary."""
         project = self.project()
@@ -146,6 +158,7 @@ class ViewHandler(FlowbookHandler):
     """GET: one run's view."""
 
     @web.authenticated
+    @looks
     async def get(self, run: str) -> None:
         """As of event ``at``, or now."""
         self.answer(await (await self.project().client()).view(run, self.at()))
@@ -155,6 +168,7 @@ class HistoryHandler(FlowbookHandler):
     """GET: one run's events."""
 
     @web.authenticated
+    @looks
     async def get(self, run: str) -> None:
         """All of them, in order."""
         self.answer(await (await self.project().client()).history(run))
@@ -164,6 +178,7 @@ class MomentHandler(FlowbookHandler):
     """GET: frames and values as of one event."""
 
     @web.authenticated
+    @looks
     async def get(self, run: str) -> None:
         """``at`` is needed."""
         at = self.at()
@@ -176,6 +191,7 @@ class SignalHandler(FlowbookHandler):
     """POST: send a signal."""
 
     @web.authenticated
+    @acts
     async def post(self, run: str) -> None:
         """``{name, value, id?}`` -> summary."""
         body = self.body()
@@ -191,6 +207,7 @@ class CancelHandler(FlowbookHandler):
     """POST: stop a run."""
 
     @web.authenticated
+    @acts
     async def post(self, run: str) -> None:
         """``{reason?}`` -> outcome."""
         body = self.body()
@@ -202,6 +219,7 @@ class ForkHandler(FlowbookHandler):
     """POST: plan a fork, or start it."""
 
     @web.authenticated
+    @acts
     async def post(self, run: str) -> None:
         """``{at | step, content?, plan}`` -> the plan, or the new run's summary."""
         body = self.body()
@@ -218,6 +236,7 @@ class ExportHandler(FlowbookHandler):
     """POST: the notebook's workflow as a Python module."""
 
     @web.authenticated
+    @looks
     async def post(self) -> None:
         """``{path, content}`` -> ``{source, name}``. Nothing is written; the browser saves it where it belongs."""
         body = self.body()
@@ -232,6 +251,7 @@ class StatusHandler(FlowbookHandler):
     """GET: the engine about itself."""
 
     @web.authenticated
+    @looks
     async def get(self) -> None:
         """``{"begun": false}`` where no engine has worked yet."""
         project = self.project()

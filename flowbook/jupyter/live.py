@@ -16,11 +16,12 @@ import anyio
 import msgspec
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
+from jupyter_server.utils import ensure_async
 from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from flowbook.errors import FlowbookError, UserError
-from flowbook.jupyter.handlers import described
+from flowbook.jupyter.handlers import RESOURCE, described
 from flowbook.jupyter.projects import Project, Projects
 
 ALL = "*"
@@ -38,14 +39,13 @@ class LiveHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
         """The handshake, for an authenticated user alone."""
-        self._refuse_strangers()
+        await self._refuse_strangers()
         await super().get(*args, **kwargs)
 
-    def _refuse_strangers(self) -> None:
+    async def _refuse_strangers(self) -> None:
         user = self.current_user
-        if user is None:
-            raise web.HTTPError(403)
-        if not self.authorizer.is_authorized(self, user, "execute", "flowbook"):
+        # An authorizer may answer at once or with an awaitable, which would count as a yes if it were not awaited.
+        if user is None or not await ensure_async(self.authorizer.is_authorized(self, user, "read", RESOURCE)):
             raise web.HTTPError(403)
 
     async def on_message(self, message: str | bytes) -> None:

@@ -77,11 +77,13 @@ class Projects:
         """The project of a notebook, by its path as JupyterLab says it. Raises UserError for one outside the root."""
         # A drive's name, as the collaboration extension puts it in front.
         inner = path.split(":", 1)[1] if ":" in path.split("/", 1)[0] else path
-        full = (self.root / inner.lstrip("/")).resolve()
-        if not full.is_relative_to(self.root):
+        # Links inside the folder may lead elsewhere, as they may in Jupyter's file browser; ".." may not.
+        plain = Path(os.path.normpath(self.root / inner.lstrip("/")))
+        if not plain.is_relative_to(self.root) or "\0" in path:
             raise UserError(f"'{path}' is outside the folder that this server shows ({self.root})")
+        full = plain.resolve()
         folder = full.parent
-        while not folder.is_dir() and folder != self.root:
+        while not folder.is_dir() and folder != folder.parent:
             folder = folder.parent
         return self._project(find_home(folder), full)
 

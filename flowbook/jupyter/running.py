@@ -60,7 +60,9 @@ async def planned(project: Project, run: str, body: Mapping[str, Any]) -> tuple[
     parent = await client.module(started.module)
     new = await anyio.to_thread.run_sync(_code, project, body.get("content"), parent)
     at, step = body.get("at"), body.get("step")
-    made = plan(history, parent, new, at=int(at) if at is not None else None, step=str(step) if step else None)
+    if at is not None and type(at) is not int:
+        raise UserError(f"'at' must be the number of an event, not {at!r}")
+    made = plan(history, parent, new, at=at, step=str(step) if step else None)
     return made, new, started
 
 

@@ -1,0 +1,93 @@
+"""What a page that watches sees when the engine is killed under it, and where links and odd paths lead."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.jupyter.asking import ask, notebook
+from tests.jupyter.servers import Server
+from tests.jupyter.test_runs import connected, heard, started
+
+pytestmark = [pytest.mark.slow, pytest.mark.crash]
+
+WAITS = notebook("#| step: begin\nfirst = 1", "#| step: ask\n#| wait: approval\nanswer = approval")
+SMALL = notebook("#| step: one\nx = 1")
+
+
+def applied(view: Any, patch: list[list[Any]]) -> Any:
+    """The view with a patch, as the page applies it."""
+    view = json.loads(json.dumps(view))
+    for path, *rest in patch:
+        inner = view
+        for key in path[:-1]:
+            inner = inner[key]
+        if rest:
+            inner[path[-1]] = rest[0]
+        else:
+            del inner[path[-1]]
+    return view
+
+
+def test_a_killed_engine_comes_back_under_the_same_watch(server: Server) -> None:
+    run = started(server, WAITS)
+
+    async def follow() -> list[dict[str, Any]]:
+        socket = await connected(server)
+        await socket.write_message(json.dumps({"watch": run, "path": "a.ipynb"}))
+        await heard(socket, lambda m: "waiting" in json.dumps(m))
+        status = await asyncio.to_thread(ask, server, "GET", "status?path=a.ipynb")
+        os.kill(status[1]["pid"], signal.SIGKILL)
+        answer = {"path": "a.ipynb", "name": "approval", "value": "yes", "id": "once"}
+        sent = await asyncio.to_thread(ask, server, "POST", f"runs/{run}/signal", answer)
+        assert sent[0] == 200, sent
+        rest = await heard(socket, lambda m: m.get("last") or "error" in m)
+        socket.close()
+        return rest
+
+    messages = asyncio.run(follow())
+    assert not any("error" in message for message in messages)
+    view: Any = None
+    for message in messages:
+        if "view" in message:
+            view = message["view"]
+        elif "patch" in message:
+            assert view is not None, "after a loss the whole view comes first, else patches would meet an old one"
+            view = applied(view, message["patch"])
+    assert view["status"] == "succeeded"
+    assert view["steps"]["ask"]["values"]["answer"]["json"] == "yes"
+
+
+def test_a_linked_folder_is_part_of_the_files(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "pyproject.toml").write_text("")
+    (server.root / "linked").symlink_to(tmp_path / "elsewhere")
+    status, page = ask(server, "POST", "compile", {"path": "linked/a.ipynb", "content": SMALL})
+    assert (status, page["file"]) == (200, str(tmp_path / "elsewhere" / "a.ipynb"))
+    assert page["home"] == str(tmp_path / "elsewhere" / ".flowbook")
+
+
+@pytest.mark.parametrize(
+    ("method", "route", "body", "words"),
+    [
+        ("POST", "compile", {"path": "a\0.ipynb", "content": SMALL}, "outside the folder"),
+        ("POST", "compile", {"path": "linked/../../x.ipynb", "content": SMALL}, "outside the folder"),
+        ("GET", "runs/x/view?path=a.ipynb&at=%C2%B2", None, "'at' must be the number of an event"),
+    ],
+)
+def test_odd_requests_are_mistakes_not_failures(server: Server, method: str, route: str, body: Any, words: str) -> None:
+    status, answer = ask(server, method, route, body)
+    assert (status, words in answer["error"]["message"]) == (400, True), answer
+
+
+@pytest.mark.parametrize("at", ["x", [1], 2.5, True])
+def test_a_fork_wants_the_number_of_an_event(server: Server, at: Any) -> None:
+    run = started(server, SMALL, id="forked")
+    status, answer = ask(server, "POST", f"runs/{run}/fork", {"path": "a.ipynb", "at": at, "plan": True})
+    assert (status, answer["error"]["type"]) == (400, "UserError")
