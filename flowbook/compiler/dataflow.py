@@ -96,6 +96,7 @@ class _Resolver:
             self.globals.update(expression_names(annotation) if annotation else ())
         targets = self._undo_targets()
         self.written = {n for cell in self.steps if cell.step not in targets for n in cell.writes()} | set(self.latest)
+        self.last_read = {name: cell.number for cell in self.steps for name in _all_reads(cell)}
         for cell in self.steps:
             if cell.step not in targets:
                 self.plans.append(self._plan(cell))
@@ -213,17 +214,31 @@ class _Resolver:
                 self.findings.append(cell.at(option, "FB011", message, fix=fix))
 
     def _outputs(self, plan: Plan) -> list[str]:
-        """Imports and unread functions stay in the step; a stand-in for a signal gives what the signal would."""
+        """Imports stay in the step, and what nobody reads of functions and of names that may be unset;
+
+        a stand-in for a signal gives what the signal would.
+        """
         cell = plan.cell
         if plan.empty:
             return [plan.signal] if plan.signal else []
         if plan.binds_signal:
             return [plan.signal]
-        imports, definitions = (cell.names.imports, cell.names.definitions) if cell.names else (set(), set())
-        later = {n for c in self.steps if c.number > cell.number and c.names for n in (*c.reads(), *c.names.may_read)}
+        names = cell.names
+        if names is None:
+            return cell.writes()
         asked = cell.annotations.names("writes")
-        kept = [name for name in cell.writes() if name not in imports or name in asked]
-        return [name for name in kept if name not in definitions or name in later or name in asked]
+        unset = names.unsure - set(plan.inputs)
+        found = []
+        for name in cell.writes():
+            read = self.last_read.get(name, 0) > cell.number
+            if name in asked or (name not in names.imports and (read or name not in names.definitions | unset)):
+                found.append(name)
+            if read and name in unset:
+                message = f"'{name}' is not set on every way through this cell; where it is not, the step fails"
+                fix = f"set it first, for example '{name} = None' on top of the cell"
+                place = names.writes.get(name)
+                self.findings.append(cell.at(place, "FB031", message, fix=fix, severity="warning"))
+        return found
 
     def _take(self, plan: Plan, names: list[str]) -> None:
         for name in (*names, *plan.condition):
@@ -355,3 +370,10 @@ class _Resolver:
                 message = f"this changes '{name}', which belongs to '{version.owner}'; the change stays in this step"
                 fix = f"bind it anew, for example '{name} = ...', so that later steps see it"
                 self.findings.append(cell.at(place, "FB030", message, severity="warning", fix=fix))
+
+
+def _all_reads(cell: PageCell) -> list[str]:
+    """Every name that the cell or its annotations might take from above."""
+    expressions = [options.items(cell), *(cell.annotations.text(key) or "" for key in ("when", "loop.until"))]
+    names = [name for text in expressions if options.parsed(text) is not None for name in expression_names(text)]
+    return [*names, *cell.reads(), *(cell.names.may_read if cell.names else ())]

@@ -34,14 +34,16 @@ class Names(msgspec.Struct):
     """What a cell does with names. ``tree`` is its syntax tree.
 
     ``may_read`` is bound on some ways through the cell only, or is a name that Python has, so an earlier definition
-    counts where there is one; ``private`` is bound for the cell alone; ``imports`` and ``definitions`` say which names
-    are modules, functions and classes; ``shows`` holds "display" where the cell uses it.
+    counts where there is one; ``unsure`` are the writes that some way through the cell leaves out; ``private`` is bound
+    for the cell alone; ``imports`` and ``definitions`` say which names are modules, functions and classes; ``shows``
+    holds "display" where the cell uses it.
     """
 
     tree: ast.Module
     reads: dict[str, Place] = {}
     may_read: dict[str, Place] = {}
     writes: dict[str, Place] = {}
+    unsure: set[str] = set()
     private: set[str] = set()
     imports: set[str] = set()
     definitions: set[str] = set()
@@ -87,6 +89,7 @@ class _Walker(ast.NodeVisitor):
         self.found = found
         self.bound: set[str] = set()
         self.sure: set[str] = set()
+        self.breaks: list[list[set[str]]] = []
         self.late: list[tuple[str, Place]] = []
 
     def finish(self) -> None:
@@ -94,8 +97,9 @@ class _Walker(ast.NodeVisitor):
         for name, place in self.late:
             if name not in self.bound:
                 self._read(name, place)
+        self.found.unsure = set(self.found.writes) - self.sure
         for name, place in self.found.writes.items():
-            if name not in self.sure and name not in self.found.reads:
+            if name in self.found.unsure and name not in self.found.reads:
                 self.found.may_read.setdefault(name, place)
 
     def block(self, statements: Iterable[ast.stmt]) -> None:
@@ -202,16 +206,31 @@ class _Walker(ast.NodeVisitor):
 
     def visit_While(self, node: ast.While) -> None:
         self.visit(node.test)
-        endless = isinstance(node.test, ast.Constant) and bool(node.test.value)
-        self.ways(node.body) if endless else self.ways(node.body, node.orelse)
+        self._loop(node, endless=isinstance(node.test, ast.Constant) and bool(node.test.value))
 
     def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
         self.visit(node.iter)
         before = set(self.sure)
         self._store(node.target, private=True)
+        self._loop(node, before)
+
+    def _loop(
+        self, node: ast.For | ast.AsyncFor | ast.While, before: set[str] | None = None, endless: bool = False
+    ) -> None:
+        """The body may not run at all; a loop without an end is left where it breaks."""
+        before = set(self.sure) if before is None else before
+        self.breaks.append([])
         self.block(node.body)
-        self.sure = before
-        self.block(node.orelse)
+        ends = self.breaks.pop()
+        if not endless:
+            self.sure = before
+            self.block(node.orelse)
+            ends.append(self.sure)
+        self.sure = set.intersection(*ends) if ends else self.sure
+
+    def visit_Break(self, node: ast.Break) -> None:
+        if self.breaks:
+            self.breaks[-1].append(set(self.sure))
 
     def visit_AsyncFor(self, node: ast.AsyncFor) -> None:
         self.found.awaits = True
@@ -262,8 +281,9 @@ class _Walker(ast.NodeVisitor):
             if case.guard is not None:
                 self.visit(case.guard)
             self.block(case.body)
-            ends.append(self.sure)
-        self.sure = set.intersection(before, *ends)
+            ends += [] if _leaves(case.body) else [self.sure]
+        ends += [] if _catches_all(node.cases[-1]) else [before]
+        self.sure = set.intersection(*ends) if ends else before
 
     def visit_Await(self, node: ast.Await) -> None:
         self.found.awaits = True
@@ -332,6 +352,10 @@ class _Walker(ast.NodeVisitor):
         self.generic_visit(node)
 
 
+def _catches_all(case: ast.match_case) -> bool:
+    return isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None and case.guard is None
+
+
 def _leaves(block: list[ast.stmt]) -> bool:
-    """True for a block that ends by raising: nothing comes after it."""
+    """True for a block that ends by going elsewhere: what follows it is not reached from there."""
     return bool(block) and isinstance(block[-1], (ast.Raise, ast.Continue, ast.Break))

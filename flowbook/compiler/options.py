@@ -40,7 +40,7 @@ def mapped(cell: PageCell, findings: list[Diagnostic]) -> tuple[str, str]:
     if option is None or not option.text:
         return "", ""
     items, _, item = (part.strip() for part in option.text.rpartition(" as "))
-    if not item.isidentifier() or _parsed(items) is None:
+    if not item.isidentifier() or parsed(items) is None:
         fix = "write '#| map: orders as order'"
         findings.append(cell.at(option, "FB011", f"'{option.text}' does not say what to map", fix=fix))
         return "", ""
@@ -52,14 +52,20 @@ def expression(cell: PageCell, key: str, findings: list[Diagnostic]) -> list[str
     option = cell.annotations.options.get(key)
     if option is None or not option.text:
         return []
-    if _parsed(option.text) is None:
+    if parsed(option.text) is None:
         fix = "write one Python expression, for example 'total > 100'"
         findings.append(cell.at(option, "FB011", f"'{option.text}' is not an expression", fix=fix))
         return []
     return expression_names(option.text)
 
 
-def _parsed(text: str) -> ast.expr | None:
+def items(cell: PageCell) -> str:
+    """What a map is over, as written."""
+    return (cell.annotations.text("map") or "").rpartition(" as ")[0].strip()
+
+
+def parsed(text: str) -> ast.expr | None:
+    """The expression, or None where it is not one."""
     try:
         return ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
