@@ -54,3 +54,20 @@ def run_workflow(page: Page) -> None:
     if accept.count():
         accept.click()
     page.wait_for_selector(".flow-RunStrip:not(.lm-mod-hidden)")
+
+
+def shut_kernel_down(page: Page) -> None:
+    """Kernel, Shut Down Kernel."""
+    page.locator(".lm-MenuBar-item", has_text="Kernel").click()
+    page.locator(".lm-Menu-itemLabel:text-is('Shut Down Kernel')").click()
+
+
+def run_first_cell(page: Page) -> None:
+    """Run the first cell in the kernel; JupyterLab drops the request while it still connects, so ask again."""
+    prompt = page.locator(".jp-Cell .jp-InputPrompt").first
+    for _ in range(10):
+        page.locator(".jp-Cell .cm-content").first.click()
+        page.keyboard.press("Control+Enter")
+        page.wait_for_timeout(1000)
+        if prompt.inner_text() != "[ ]:":
+            return

@@ -7,7 +7,16 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.driving import cell_strip, open_notebook, open_panel, put, run_workflow, strip
+from tests.browser.driving import (
+    cell_strip,
+    open_notebook,
+    open_panel,
+    put,
+    run_first_cell,
+    run_workflow,
+    shut_kernel_down,
+    strip,
+)
 from tests.jupyter.asking import notebook
 from tests.jupyter.servers import REPOSITORY, Server
 
@@ -47,8 +56,7 @@ def test_a_run_is_followed_while_the_kernel_is_gone(page: Page, lab: Server) -> 
     expect(cell_strip(page, "load")).to_be_visible()
     run_workflow(page)
     expect(strip(page)).to_contain_text(re.compile(r"price \d of 8"))
-    page.locator(".lm-MenuBar-item", has_text="Kernel").click()
-    page.locator(".lm-Menu-item", has_text="Shut Down Kernel").click()
+    shut_kernel_down(page)
     expect(strip(page)).to_contain_text("Kernel gone. The run does not need it.")
     expect(cell_strip(page, "price").locator(".flow-badge")).to_contain_text("running")
     expect(strip(page)).to_contain_text("succeeded", timeout=60_000)
@@ -149,3 +157,18 @@ def test_the_run_view_goes_back_in_time(page: Page, lab: Server) -> None:
     expect(view).to_contain_text("not reached")
     page.keyboard.press("End")
     expect(view).not_to_contain_text("not reached")
+
+
+def test_a_run_below_a_cell_lives_without_the_kernel(page: Page, lab: Server) -> None:
+    put(lab, "shown.ipynb", SLOW)
+    put(lab, "shows.ipynb", notebook("from flowbook import run\nrun('shown.ipynb')"))
+    open_notebook(page, lab, "shows.ipynb")
+    run_first_cell(page)
+    output = page.locator(".flow-Output")
+    expect(output).to_contain_text("of 3 done")
+    shut_kernel_down(page)
+    expect(output).to_contain_text(re.compile(r"price \d of 8"))
+    expect(output).to_contain_text("succeeded", timeout=60_000)
+    expect(output.locator("svg")).to_contain_text("price")
+    output.locator("a").click()
+    expect(page.locator(".flow-RunView")).to_contain_text("succeeded")

@@ -7,6 +7,7 @@ import { Flows, IFlows } from './engine';
 import { CommandIds } from './ids';
 
 const RUN = 'application/vnd.flowbook.run+json';
+const RANK = -20;
 const GRAPH = 'application/vnd.flowbook.graph+json';
 
 export const outputs: JupyterFrontEndPlugin<void> = {
@@ -16,8 +17,9 @@ export const outputs: JupyterFrontEndPlugin<void> = {
   requires: [IFlows, IRenderMimeRegistry],
   activate: (app: JupyterFrontEnd, flows: Flows, registry: IRenderMimeRegistry): void => {
     const open = (run: string, home: string) => void app.commands.execute(CommandIds.openRun, { run, home });
-    // Before HTML and SVG, which the same outputs carry for places without this extension.
-    registry.addFactory({ safe: true, mimeTypes: [RUN], createRenderer: () => new RunOutput(RUN, flows.connection, open) }, 30);
-    registry.addFactory({ safe: true, mimeTypes: [GRAPH], createRenderer: () => new GraphOutput(GRAPH, flows.connection) }, 30);
+    // The same outputs carry HTML, and a widget (rank -10), for places without this extension. Both need more: this
+    // one needs no kernel.
+    registry.addFactory({ safe: true, mimeTypes: [RUN], createRenderer: () => new RunOutput(RUN, flows.connection, open) }, RANK);
+    registry.addFactory({ safe: true, mimeTypes: [GRAPH], createRenderer: () => new GraphOutput(GRAPH, flows.connection) }, RANK);
   }
 };
