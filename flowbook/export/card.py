@@ -55,6 +55,8 @@ def spent(step: Mapping[str, Any], now: float) -> str:
     """How long the step took or has been going on; "" where it has not begun."""
     if step.get("started") is None or step["status"] == "reused":
         return ""
+    if step.get("ended") is None and now - step["started"] < 0.01:
+        return ""
     end = step["ended"] if step.get("ended") is not None else now
     return duration(end - step["started"])
 

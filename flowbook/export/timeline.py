@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from flowbook.export.card import badge, glyph_of
+from flowbook.export.card import badge, glyph_of, spent
 from flowbook.export.clockface import Scale
 from flowbook.export.style import CSS, face
 from flowbook.export.text import clock, duration, escaped, fitted, number
@@ -17,6 +17,7 @@ from flowbook.export.text import clock, duration, escaped, fitted, number
 ROW = 30
 TOP = 30
 LABELS = 164
+WORDS = 180
 LANES = 5
 LETTER = 5.9
 
@@ -40,7 +41,7 @@ def render(view: Mapping[str, Any], width: int = 820, css: bool = True) -> str:
     if not names:
         return "".join([*parts, f'<text class="fb-note" x="12" y="{TOP}">No step has begun.</text></svg>'])
     nodes = {node["id"]: node for node in (view.get("graph") or {}).get("nodes") or ()}
-    scale = Scale(_busy(view, names, now), LABELS, width - LABELS - 16)
+    scale = Scale(_busy(view, names, now), LABELS, width - LABELS - WORDS)
     parts += _axis(scale, height, width)
     for index, name in enumerate(names):
         glyph = glyph_of(nodes.get(name, {}), view["steps"][name])
@@ -126,7 +127,7 @@ def _row(name: str, step: Mapping[str, Any], glyph: str, scale: Scale, top: int,
         f'<g class="fb-row" data-step="{escaped(name)}">',
         f'<line class="fb-rowline" x1="8" x2="{width - 8}" y1="{top + ROW}" y2="{top + ROW}"/>',
         f'<g transform="translate(20 {number(middle)}) scale(0.72)">{badge(step["status"], glyph)}</g>',
-        f'<text class="fb-name" x="36" y="{number(middle + 4)}">{escaped(fitted(name, LABELS - 44, 7.6))}</text>',
+        f'<text class="fb-name" x="36" y="{number(middle + 4)}">{escaped(fitted(name, LABELS - 44, 8))}</text>',
     ]
     for start, end in pauses(step, now):
         left, right = scale.x(start), scale.x(end)
@@ -181,13 +182,13 @@ def _row_words(step: Mapping[str, Any], now: float) -> str:
     words = [step["status"]]
     if step["items"]:
         words.append(f"{step['items']['done']} of {step['items']['total']}")
+    elif step.get("rounds", 0) > 1:
+        words.append(f"{step['rounds']} rounds")
     elif step["attempt"] > 1:
         words.append(f"attempt {step['attempt']}")
-    if step.get("rounds", 0) > 1:
-        words.append(f"{step['rounds']} rounds")
-    if step["started"] is not None and step["status"] not in ("reused", "skipped"):
-        words.append(duration((now if step["ended"] is None else step["ended"]) - step["started"]))
-    return " · ".join(words)
+    if step["status"] != "skipped":
+        words.append(spent(step, now))
+    return " · ".join(word for word in words if word)
 
 
 def _beside(step: Mapping[str, Any], scale: Scale, middle: float, now: float, width: int) -> str:

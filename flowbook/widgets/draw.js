@@ -126,6 +126,7 @@ function label(node, step, now) {
 
 function spent(step, now) {
   if (!some(step.started) || step.status === 'reused') return '';
+  if (!some(step.ended) && now - step.started < 0.01) return '';
   return duration((some(step.ended) ? step.ended : now) - step.started);
 }
 
@@ -406,6 +407,7 @@ function piecesOf(busy, left, width) {
 const ROW = 30;
 const TOP = 30;
 const LABELS = 164;
+const WORDS = 180;
 const LANES = 5;
 const LETTER = 5.9;
 
@@ -419,7 +421,7 @@ export function timelineSVG(view, width = 820, time = view.time) {
     `viewBox="0 0 ${width} ${height}" role="group" aria-label="${title}"><title>${title}</title>${ground}`;
   if (!names.length) return `${svg}<text class="fb-note" x="12" y="${TOP}">No step has begun.</text></svg>`;
   const nodes = new Map((view.graph?.nodes ?? []).map(node => [node.id, node]));
-  const scale = scaleOf(busyTimes(view, names, now), LABELS, width - LABELS - 16);
+  const scale = scaleOf(busyTimes(view, names, now), LABELS, width - LABELS - WORDS);
   svg += axis(scale, height, width);
   names.forEach((name, index) => {
     const glyph = glyphOf(nodes.get(name) ?? {}, view.steps[name]);
@@ -496,7 +498,7 @@ function row(name, step, glyph, scale, top, now, width) {
     `<g class="fb-row" data-step="${escaped(name)}">` +
     `<line class="fb-rowline" x1="8" x2="${width - 8}" y1="${top + ROW}" y2="${top + ROW}"/>` +
     `<g transform="translate(20 ${number(middle)}) scale(0.72)">${badge(step.status, glyph)}</g>` +
-    `<text class="fb-name" x="36" y="${number(middle + 4)}">${escaped(fitted(name, LABELS - 44, 7.6))}</text>`;
+    `<text class="fb-name" x="36" y="${number(middle + 4)}">${escaped(fitted(name, LABELS - 44, 8))}</text>`;
   for (const [start, end] of pausesOf(step, now)) {
     const [first, last] = [scale.x(start), scale.x(end)];
     if (last - first >= 1) {
@@ -550,12 +552,10 @@ function attemptWords(attempt, now) {
 function rowWords(step, now) {
   const words = [step.status];
   if (step.items) words.push(`${step.items.done} of ${step.items.total}`);
+  else if ((step.rounds ?? 0) > 1) words.push(`${step.rounds} rounds`);
   else if (step.attempt > 1) words.push(`attempt ${step.attempt}`);
-  if ((step.rounds ?? 0) > 1) words.push(`${step.rounds} rounds`);
-  if (some(step.started) && step.status !== 'reused' && step.status !== 'skipped') {
-    words.push(duration((some(step.ended) ? step.ended : now) - step.started));
-  }
-  return words.join(' · ');
+  if (step.status !== 'skipped') words.push(spent(step, now));
+  return words.filter(Boolean).join(' · ');
 }
 
 function beside(step, scale, middle, now, width) {
