@@ -1,0 +1,65 @@
+"""The widgets in a real JupyterLab: they follow a run by themselves, and go on when the kernel is gone."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import browser, lab, page
+from tests.browser.driving import open_notebook, put
+from tests.jupyter.asking import notebook
+from tests.jupyter.servers import Server
+
+__all__ = ["browser", "lab", "page"]
+pytestmark = pytest.mark.browser
+
+WORK = notebook(
+    "#| params\nregion = 'eu'",
+    "#| step: load\norders = [3, 1, 2]",
+    "#| step: approve\n#| wait: approval\napproved = approval\nprint('approved', approved)",
+    "#| step: total\ntotal = sum(orders)",
+)
+# The extension's own renderers would come first; this leaves them nothing but the widget.
+WIDGET = "display({kind: bundle[kind] for kind in bundle if 'widget-view' in kind}, raw=True)"
+LOOK = notebook(
+    "from flowbook import flow\nwork = flow('work.ipynb')\nrun = work.run()",
+    f"bundle = run._repr_mimebundle_()\n{WIDGET}",
+    f"bundle = work.graph()._repr_mimebundle_()\n{WIDGET}",
+    "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
+)
+
+
+def run_cell(page: Page, index: int) -> None:
+    """Until it has begun: a page that has just opened swallows the first request now and then."""
+    cell = page.locator(".jp-NotebookPanel .jp-Cell").nth(index)
+    while cell.locator(".jp-InputPrompt").inner_text().strip() == "[ ]:":
+        cell.locator(".cm-content").click()
+        page.keyboard.press("Control+Enter")
+        page.wait_for_timeout(1000)
+
+
+def test_widgets_follow_a_run_and_act_on_it_without_a_kernel(lab: Server, page: Page) -> None:
+    put(lab, "work.ipynb", WORK)
+    put(lab, "look.ipynb", LOOK)
+    open_notebook(page, lab, "look.ipynb")
+    for index in range(3):
+        run_cell(page, index)
+    run = page.locator(".jp-OutputArea .fb-run")
+    expect(run.locator(".fb-head .fb-status").first).to_have_attribute("data-status", "waiting")
+    graph = page.locator(".jp-OutputArea .fb-graph").last
+    expect(graph.locator("[data-step=load]")).to_have_attribute("aria-label", re.compile("load, done"))
+    run_cell(page, 3)
+    run.get_by_role("button", name="Signal").click()
+    run.locator(".fb-ask input").fill('{"by": "me"}')
+    run.get_by_role("button", name="Send").click()
+    expect(run.locator(".fb-head .fb-status").first).to_have_attribute("data-status", "succeeded")
+    if os.environ.get("FLOWBOOK_PICTURES"):
+        page.screenshot(path=f"{os.environ['FLOWBOOK_PICTURES']}/lab.png")
+    run.locator("input[type=range]").focus()
+    page.keyboard.press("Home")
+    expect(run.locator(".fb-band")).to_contain_text("Viewing event 1")
+    page.keyboard.press("l")
+    expect(run.locator(".fb-band")).to_be_hidden()
