@@ -86,7 +86,7 @@ class Execution:
         first = shown[0].event
         assert isinstance(first, e.RunStarted)
         if reuse and first.origin is not None:
-            self._reuse = Reuse(reuse, first.origin.run, shown)
+            self._reuse = Reuse(reuse, first.origin, shown)
         for recorded in shown:
             self._advance(recorded)
         if not self.closed and not self._expected.closed:

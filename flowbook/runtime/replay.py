@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from flowbook.core import events as e
-from flowbook.core.ids import Digest, Key, RunId
+from flowbook.core.ids import Digest, Key
 from flowbook.errors import HistoryMismatch
 
 
@@ -85,10 +85,14 @@ def mismatch(reason: str, key: Key, *, recorded: str, asked: str) -> HistoryMism
 
 
 class Reuse:
-    """Results of the run this one was forked from, taken in the order they had there."""
+    """Results of the run this one was forked from, taken in the order they had there.
 
-    def __init__(self, recorded: Iterable[e.Recorded], origin: RunId, history: Iterable[e.Recorded]) -> None:
-        self.origin = origin
+    What the fork is to run again is left out, and so is what its own history has taken already.
+    """
+
+    def __init__(self, recorded: Iterable[e.Recorded], origin: e.Origin, history: Iterable[e.Recorded]) -> None:
+        self.origin = origin.run
+        self._rerun = frozenset(origin.rerun)
         own = [mine.event for mine in history]
         self._steps_taken = {event.seq for event in own if isinstance(event, e.StepReused)}
         self._signals_taken = {event.id for event in own if isinstance(event, e.SignalReceived)}
@@ -104,6 +108,8 @@ class Reuse:
     def _learn(self, entry: e.Recorded) -> None:
         event, index = entry.event, len(self._entries)
         if entry.seq in self._steps_taken or self._signal_id(entry) in self._signals_taken:
+            return
+        if getattr(event, "step", "") in self._rerun:
             return
         match event:
             case e.StepCompleted() | e.StepReused():

@@ -215,8 +215,8 @@ def test_forks_reuse_by_identity_and_content(evict: bool) -> None:
     first = Driver(work, False, evict=evict)
     first.send("go", 1)
     assert first.run() == {"out": 9, "asked": 1}
-    kept = [r for r in first.history if getattr(r.event, "step", "") != "total"]
-    fork = Driver(work, False, evict=evict, reuse=kept, origin=e.Origin(RunId("first"), Seq(99)))
+    origin = e.Origin(RunId("first"), Seq(99), ("total",))
+    fork = Driver(work, False, evict=evict, reuse=first.history, origin=origin)
     assert fork.run() == {"out": 9, "asked": 1}
     assert fork.executed == ["total"]
     reused = [r.event for r in fork.history if isinstance(r.event, e.StepReused)]
