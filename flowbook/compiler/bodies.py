@@ -83,6 +83,8 @@ def _wrapped(lines: list[str], value: ast.expr, display: str) -> list[str]:
 def _inside_strings(source: str) -> set[int]:
     """Lines that begin inside a string, where indentation would change its value."""
     inside: set[int] = set()
+    if not any(mark in source for mark in ('"""', "'''", "\\\n")):
+        return inside
     opened: list[int] = []
     for token in tokenize.generate_tokens(io.StringIO(source + "\n").readline):
         kind = tokenize.tok_name[token.type]

@@ -21,7 +21,7 @@ class Plan(msgspec.Struct):
 
     ``inputs`` are the parameters of its function, in order; ``condition`` what its ``when`` reads; ``previous`` the
     written names that had a definition before, where the step may be skipped; ``given`` what its undo is
-    told besides; ``known`` who defines each name at this point of the page.
+    told besides; ``known`` who defines each name at this point of the page, where there is an undo.
     """
 
     cell: PageCell
@@ -135,15 +135,16 @@ class _Resolver:
         plan.outputs = self._outputs(plan)
         self._mutations(cell, plan.inputs)
         self._take(plan, [name for name in plan.inputs if name not in first])
-        plan.known = {name: version.owner for name, version in self.latest.items()}
+        if plan.undo:
+            plan.known = {name: version.owner for name, version in self.latest.items()}
         self._bind(plan)
         return plan
 
     def _read(self, cell: PageCell, own: list[str]) -> list[str]:
         """The names the cell reads that come from steps above or are parameters."""
         found = []
-        known = {*self.latest, *self.shared}
-        maybe = [name for name in (cell.names.may_read if cell.names else ()) if name in known]
+        may_read = cell.names.may_read if cell.names else ()
+        maybe = [name for name in may_read if name in self.latest or name in self.shared]
         for name in dict.fromkeys([*cell.reads(), *maybe]):
             if name in own:
                 continue
@@ -249,7 +250,7 @@ class _Resolver:
 
     def _bind(self, plan: Plan) -> None:
         cell = plan.cell
-        read = [*plan.inputs, *plan.condition, *expression_names(plan.items or "0")]
+        read = [*plan.inputs, *plan.condition, *(expression_names(plan.items) if plan.items else ())]
         skippable = "when" in cell.annotations.options
         skippable = skippable or any(self.latest[name].skippable for name in read if name in self.latest)
         for name in plan.outputs:
@@ -375,5 +376,6 @@ class _Resolver:
 def _all_reads(cell: PageCell) -> list[str]:
     """Every name that the cell or its annotations might take from above."""
     expressions = [options.items(cell), *(cell.annotations.text(key) or "" for key in ("when", "loop.until"))]
-    names = [name for text in expressions if options.parsed(text) is not None for name in expression_names(text)]
+    written = [text for text in expressions if text and options.parsed(text) is not None]
+    names = [name for text in written for name in expression_names(text)]
     return [*names, *cell.reads(), *(cell.names.may_read if cell.names else ())]

@@ -10,21 +10,37 @@ from flowbook.core.ids import Digest
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def step_digest(step: _Function, module: ast.Module) -> Digest:
-    """Digest of a step's code and of the module-level code it uses, directly or not."""
-    definitions = _definitions(module)
-    mark = hashlib.blake2b(_normalised(step).encode(), digest_size=12)
-    used: set[str] = set()
-    pending = _used(step)
-    while pending:
-        name = pending.pop()
-        if name not in used and name in definitions:
-            used.add(name)
-            pending |= {other for statement in definitions[name] for other in _used(statement)} - used
-    for name in sorted(used):
-        text = " ".join(_normalised(statement, name) for statement in definitions[name])
-        mark.update(f"\0{name}\0{text}".encode())
-    return Digest(mark.hexdigest())
+class Digests:
+    """Digests of the steps of one module; what several of them use is looked at once."""
+
+    def __init__(self, module: ast.Module) -> None:
+        self._definitions = _definitions(module)
+        self._uses: dict[str, set[str]] = {}
+        self._texts: dict[str, str] = {}
+
+    def of(self, step: _Function) -> Digest:
+        """Digest of a step's code and of the module-level code it uses, directly or not."""
+        mark = hashlib.blake2b(_normalised(step).encode(), digest_size=12)
+        used: set[str] = set()
+        pending = _used(step)
+        while pending:
+            name = pending.pop()
+            if name not in used and name in self._definitions:
+                used.add(name)
+                pending |= self._used_by(name) - used
+        for name in sorted(used):
+            mark.update(f"\0{name}\0{self._text(name)}".encode())
+        return Digest(mark.hexdigest())
+
+    def _used_by(self, name: str) -> set[str]:
+        if name not in self._uses:
+            self._uses[name] = {other for statement in self._definitions[name] for other in _used(statement)}
+        return self._uses[name]
+
+    def _text(self, name: str) -> str:
+        if name not in self._texts:
+            self._texts[name] = " ".join(_normalised(statement, name) for statement in self._definitions[name])
+        return self._texts[name]
 
 
 def _definitions(tree: ast.Module) -> dict[str, list[ast.stmt]]:

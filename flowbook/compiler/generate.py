@@ -62,9 +62,11 @@ class _Writer:
         self.functions: dict[str, str] = {}
         self.versions = Counter([n for plan in flow.steps for n in plan.outputs] + [n for n, _, _ in flow.parameters])
         fixed = set(dir(builtins)) | set(_OURS) | {name for cell in flow.shared for name in cell.binds()}
+        taken = self.taken | fixed
         for plan in plans:
-            taken = self.taken | fixed | set(self.functions.values())
             self.functions[plan.name] = _free_name(plan.name, "step", taken)
+            taken.add(self.functions[plan.name])
+        self.needed = {name for plan in flow.steps for name in plan.needs}
         self.function_name = _free_name(name, "workflow", fixed | set(self.functions.values()))
 
     def uses(self, name: str) -> str:
@@ -189,7 +191,7 @@ class _Writer:
         once = next((name for name in plan.outputs if self.versions[name] == 1 and not plan.previous), "")
         if once:
             self.done[plan.name] = once
-        elif any(plan.name in other.needs for other in self.flow.steps):
+        elif plan.name in self.needed:
             handle = _free_name(f"{plan.name}_done", "", self.taken | set(self.functions.values()))
             self.done[plan.name] = handle
             target = f"{target} = {handle}" if target else handle

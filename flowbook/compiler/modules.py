@@ -8,12 +8,15 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
+from bisect import bisect_right
+from functools import cached_property
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
 
 from flowbook.compiler.diagnostics import Diagnostic
-from flowbook.compiler.digests import step_digest
+from flowbook.compiler.digests import Digests
 from flowbook.compiler.graphs import Drawn, StepFacts, Surroundings, WaitFacts, drawn
 from flowbook.compiler.names import parsed
 from flowbook.core.duration import spoken
@@ -118,12 +121,14 @@ class _Reader:
     # Facts about steps
 
     def _marker_of(self, line: int) -> _Marker | None:
-        return next((marker for marker in reversed(self.markers) if marker.line <= line), None)
+        index = bisect_right(self.markers, line, key=lambda marker: marker.line)
+        return self.markers[index - 1] if index else None
 
     def _step_name(self, node: _Function) -> str:
         named = _keywords(self._decorated(node, "step")).get("name")
         return str(named.value) if isinstance(named, ast.Constant) else node.name
 
+    @cached_property
     def facts(self) -> dict[str, StepFacts]:
         """What the graph needs to know of each step, by its function's name."""
         found = {}
@@ -155,18 +160,24 @@ class _Reader:
 
     # Workflows
 
+    @cached_property
+    def _workflows(self) -> list[ast.AsyncFunctionDef]:
+        coroutines = [node for node in self.functions if isinstance(node, ast.AsyncFunctionDef)]
+        return [node for node in coroutines if self._decorated(node, "workflow") is not None]
+
+    @cached_property
+    def _drawings(self) -> dict[str, Drawn]:
+        return {node.name: self._drawn(node) for node in self._workflows}
+
     def workflows(self) -> list[Workflow]:
         """Every workflow of the module, with its graph."""
         found = []
-        for node in self.functions:
-            decorator = self._decorated(node, "workflow")
-            if decorator is None or not isinstance(node, ast.AsyncFunctionDef):
-                continue
-            named = _keywords(decorator).get("name")
+        for node in self._workflows:
+            named = _keywords(self._decorated(node, "workflow")).get("name")
             found.append(
                 Workflow(
                     name=str(named.value) if isinstance(named, ast.Constant) else node.name,
-                    graph=self._drawn(node).graph,
+                    graph=self._drawings[node.name].graph,
                     parameters=tuple(_parameters(node)),
                     doc=ast.get_docstring(node) or "",
                 )
@@ -177,20 +188,21 @@ class _Reader:
         marker = next((m for m in self.markers if m.step == "params" and m.line < node.lineno), None)
         params = (marker.cell, marker.number) if marker else ("", 0)
         names = [str(parameter["name"]) for parameter in _parameters(node)]
-        return drawn(node, Surroundings(self.facts(), names, params, self.waits(), self.ours))
+        return drawn(node, Surroundings(self.facts, names, params, self.waits(), self.ours))
 
     # Digests
 
     def digests(self) -> dict[str, Digest]:
         """For each step, the digest of its code and of the module-level code it uses, directly or not."""
-        return {self._step_name(node): step_digest(node, self.tree) for node in self.steps.values()}
+        digests = Digests(self.tree)
+        return {self._step_name(node): digests.of(node) for node in self.steps.values()}
 
     # The way back
 
     def cells(self) -> list[Cell]:
         """The cells named by markers, with the code that came from them."""
         bodies: dict[CellId, list[str]] = {}
-        for span in self._body_spans():
+        for span in self._body_spans:
             rows = self.lines[span.line - 1 : span.line - 1 + span.count]
             bodies.setdefault(span.cell, []).extend(rows)
         seen: dict[CellId, Cell] = {}
@@ -202,37 +214,34 @@ class _Reader:
 
     def spans(self) -> list[LineSpan]:
         """Which module lines are which lines of which cell."""
-        return self._body_spans() + self._call_spans()
+        return self._body_spans + self._call_spans()
 
+    @cached_property
     def _body_spans(self) -> list[LineSpan]:
         found = []
-        for index, marker in enumerate(self.markers):
-            end = self.markers[index + 1].line - 1 if index + 1 < len(self.markers) else len(self.lines)
+        generated = sorted({node.lineno: node for node in (*self.steps.values(), *self._workflows)}.items())
+        lines = [line for line, _ in generated]
+        for marker, following in zip_longest(self.markers, self.markers[1:]):
+            end = following.line - 1 if following is not None else len(self.lines)
             if marker.step == "params":
                 continue
+            index = bisect_right(lines, marker.line)
             if not marker.step:
-                end = min([end, *(node.lineno - 1 for node in self._generated() if node.lineno > marker.line)])
+                end = min(end, lines[index] - 1) if index < len(lines) else end
                 while end > marker.line and not self.lines[end - 1].strip():
                     end -= 1
                 found.append(LineSpan(marker.line + 1, end - marker.line, marker.cell, marker.cell_line))
                 continue
-            node = next((n for n in self.steps.values() if marker.line < n.lineno <= end), None)
-            if node is not None:
+            node = generated[index][1] if index < len(lines) and lines[index] <= end else None
+            if node is not None and self._decorated(node, "step") is not None:
                 first, last = self._body_start(node), self._body_end(node)
                 found.append(LineSpan(first, last - first + 1, marker.cell, marker.cell_line))
         return [span for span in found if span.count > 0]
 
-    def _generated(self) -> list[ast.stmt]:
-        return [node for node in self.functions if node in self.steps.values() or self._decorated(node, "workflow")]
-
     def _call_spans(self) -> list[LineSpan]:
         """A line of a generated workflow that starts a step, or only waits, belongs to its cell."""
-        found: list[LineSpan] = []
-        for node in self.functions:
-            if self._decorated(node, "workflow") is not None and isinstance(node, ast.AsyncFunctionDef):
-                calls = self._drawn(node).calls.items()
-                found += [LineSpan(line, 1, CellId(cell), 1) for line, cell in calls if cell]
-        return found
+        calls = [call for drawing in self._drawings.values() for call in drawing.calls.items()]
+        return [LineSpan(line, 1, CellId(cell), 1) for line, cell in calls if cell]
 
     def _body_start(self, node: _Function) -> int:
         """The line after the signature and the docstring."""
