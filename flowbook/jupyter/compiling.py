@@ -5,6 +5,7 @@ The compiler and the layout load on first use: a server's start should not wait 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +39,18 @@ def page(content: Any, file: Path) -> dict[str, Any]:
     return {
         "workflow": workflow.name if workflow is not None else "",
         "graph": msgspec.to_builtins(graph) if graph is not None else None,
-        "diagnostics": [msgspec.to_builtins(d) for d in result.diagnostics],
+        "diagnostics": findings(result.diagnostics),
         "parameters": [dict(p) for p in workflow.parameters] if workflow is not None else [],
         "steps": dict(found.steps) if found is not None else {},
         "source": found.source if found is not None else "",
         "module": found.digest if found is not None else "",
         "file": str(file),
     }
+
+
+def findings(diagnostics: Iterable[Any]) -> list[dict[str, Any]]:
+    """Diagnostics with every field, defaults too: the browser knows no defaults."""
+    return [{**msgspec.structs.asdict(d), "edits": msgspec.to_builtins(d.edits)} for d in diagnostics]
 
 
 def runnable(content: Any, file: Path) -> tuple[Module, Workflow]:

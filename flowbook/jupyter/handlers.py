@@ -40,7 +40,7 @@ def described(error: BaseException) -> dict[str, Any]:
     """An error as the browser gets it."""
     found: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
     if isinstance(error, errors.CompileError):
-        found["diagnostics"] = [msgspec.to_builtins(d) for d in error.diagnostics]
+        found["diagnostics"] = compiling.findings(error.diagnostics)
     return found
 
 

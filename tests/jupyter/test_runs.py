@@ -40,10 +40,11 @@ def test_the_live_notebook_is_compiled_with_positions(server: Server) -> None:
 
 def test_a_notebook_that_does_not_compile_says_where(server: Server) -> None:
     status, page = ask(server, "POST", "compile", {"path": "a.ipynb", "content": BROKEN})
-    assert (status, page["diagnostics"][0]["cell"]) == (200, "c1")
+    found = page["diagnostics"][0]
+    assert (status, found["cell"], found["severity"], found["line"]) == (200, "c1", "error", 2)
     status, answer = ask(server, "POST", "runs", {"path": "a.ipynb", "content": BROKEN})
     assert (status, answer["error"]["type"]) == (422, "CompileError")
-    assert answer["error"]["diagnostics"][0]["cell_number"] == 1
+    assert answer["error"]["diagnostics"][0] == found
     assert "Cell 1, line" in answer["error"]["message"]
 
 
