@@ -120,10 +120,19 @@ def page(notebook: Any) -> Page:
             cell_id = str(cell.get("id") or f"cell-{number}")
             made = _cell(cell_id, number, source, _tags(cell), prose, found.diagnostics)
             found.cells.append(made)
-            found.workflow = found.workflow or (made.annotations.text("workflow") or "")
+            _name_workflow(found, made)
             prose = ""
     _unique(found)
     return found
+
+
+def _name_workflow(found: Page, cell: PageCell) -> None:
+    option = cell.annotations.options.get("workflow")
+    if option is not None and found.workflow and option.text != found.workflow:
+        message = f"the workflow is called '{found.workflow}' further up"
+        found.diagnostics.append(cell.at(option, "FB016", message, fix="a notebook is one workflow: keep one name"))
+    elif option is not None:
+        found.workflow = option.text
 
 
 def _source(cell: Any) -> str | None:
@@ -152,6 +161,7 @@ def _cell(id: str, number: int, source: str, tags: list[Any], prose: str, findin
     body = "\n".join(source.split("\n")[head.lines :])
     cell = PageCell(CellId(id), number, source, body, head, "scratch", prose=prose)
     cell.part = _annotated_part(head, tags)
+    findings += _two_parts(cell)
     try:
         cell.names = _names(cell)
     except (SyntaxError, ValueError) as error:
@@ -186,6 +196,16 @@ def _annotated_part(head: Annotations, tags: list[Any]) -> Part:
         return "shared"
     looped = any(key.startswith("loop") for key in head.options)
     return "step" if looped or any(key in head.options for key in _STEP_KEYS) else "scratch"
+
+
+def _two_parts(cell: PageCell) -> list[Diagnostic]:
+    """A cell that is to be a step and something else."""
+    other = next((key for key in _STEP_KEYS if key in cell.annotations.options), None)
+    if other is None or cell.part not in ("params", "shared"):
+        return []
+    message = f"a cell cannot be {'a step' if other in ('step', 'label') else f'under {other!r}'} and {cell.part!r} too"
+    option = cell.annotations.options[other]
+    return [cell.at(option, "FB016", message, fix=f"take '{other}' or '{cell.part}' away")]
 
 
 def _names(cell: PageCell) -> Names:
@@ -248,6 +268,10 @@ def _is_definition(statement: ast.stmt) -> bool:
         return True
     if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
         return is_literal(statement.value)
+    if isinstance(statement, ast.Try):
+        handled = [inner for handler in statement.handlers for inner in handler.body]
+        inside = [*statement.body, *handled, *statement.orelse, *statement.finalbody]
+        return all(isinstance(inner, ast.Pass) or _is_definition(inner) for inner in inside)
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 

@@ -93,7 +93,7 @@ class _Resolver:
         params, given = parameters(self.page, self.findings)
         for name, annotation, _ in given:
             self.latest[name] = _Version("params")
-            self.globals.update(expression_names(annotation) if annotation else ())
+            self._annotation(params, annotation)
         targets = self._undo_targets()
         self.written = {n for cell in self.steps if cell.step not in targets for n in cell.writes()} | set(self.latest)
         self.last_read = {name: cell.number for cell in self.steps for name in _all_reads(cell)}
@@ -110,6 +110,16 @@ class _Resolver:
             self.findings.append(Diagnostic("FB008", "this notebook has no step", fix=fix))
         findings = sorted(self.findings, key=lambda found: (found.cell_number, found.line, found.column))
         return Flow(params, given, shared, self.plans, undos, self._results(), findings)
+
+    def _annotation(self, params: PageCell | None, annotation: str) -> None:
+        """A parameter's type is evaluated when the module is loaded, so its names must be shared code."""
+        for name in expression_names(annotation) if annotation and params is not None else ():
+            if name in self.shared:
+                self.globals.add(name)
+            elif params is not None and name not in BUILTINS:
+                place = params.names.reads.get(name) if params.names else None
+                fix = "import it in a cell of its own, or leave the type out"
+                self.findings.append(params.at(place, "FB010", f"no shared cell defines the type '{name}'", fix=fix))
 
     def _results(self) -> list[str]:
         """What no later step reads."""
@@ -229,6 +239,10 @@ class _Resolver:
             return cell.writes()
         asked = cell.annotations.names("writes")
         unset = names.unsure - set(plan.inputs)
+        for name in asked:
+            if name not in cell.binds():
+                message, fix = f"the cell does not set '{name}', so it cannot give it", "name what the cell assigns"
+                self.findings.append(cell.at(cell.annotations.options["writes"], "FB011", message, fix=fix))
         found = []
         for name in cell.writes():
             read = self.last_read.get(name, 0) > cell.number

@@ -11,7 +11,6 @@ import re
 from bisect import bisect_right
 from functools import cached_property
 from itertools import zip_longest
-from typing import Any
 
 import msgspec
 
@@ -19,7 +18,7 @@ from flowbook.compiler.diagnostics import Diagnostic
 from flowbook.compiler.digests import Digests
 from flowbook.compiler.graphs import Drawn, StepFacts, Surroundings, WaitFacts, drawn
 from flowbook.compiler.names import parsed
-from flowbook.core.duration import spoken
+from flowbook.compiler.signatures import keywords, parameters, step_options
 from flowbook.core.ids import CellId, Digest
 from flowbook.core.module import Cell, LineSpan, Module, Workflow
 
@@ -49,10 +48,12 @@ def compile_module(text: str, name: str, origin: str = "", folder: str = "") -> 
             None, (Diagnostic("FB006", message, line=line, column=column, end_column=column + 1, fix=_MEND),)
         )
     reader = _Reader(tree, text)
-    workflows = reader.workflows()
-    if not workflows:
+    workflows, findings = reader.workflows(), reader.findings()
+    if not workflows and not findings:
         fix = "decorate an async function with @workflow (from flowbook import workflow)"
-        return Compiled(None, (Diagnostic("FB014", "this module defines no workflow", fix=fix),))
+        findings = [Diagnostic("FB014", "this module defines no workflow", fix=fix)]
+    if findings:
+        return Compiled(None, tuple(findings))
     digest = Digest(hashlib.blake2b(f"{name}\n{text}".encode(), digest_size=16).hexdigest())
     module = Module(
         digest=digest,
@@ -118,6 +119,27 @@ class _Reader:
                     pass
         return found
 
+    # What is wrong
+
+    def findings(self) -> list[Diagnostic]:
+        """Workflows that cannot run, and names that stand for two things."""
+        found = []
+        for node in self.functions:
+            if isinstance(node, ast.FunctionDef) and self._decorated(node, "workflow") is not None:
+                message, fix = f"workflow '{node.name}' is not async", f"write 'async def {node.name}(...)'"
+                found.append(_at(node, "FB014", message, fix))
+        for what, named in (
+            ("steps", [(self._step_name(node), node) for node in self.steps.values()]),
+            ("workflows", [(self._workflow_name(node), node) for node in self._workflows]),
+        ):
+            seen: dict[str, int] = {}
+            for name, node in named:
+                first = seen.setdefault(name, node.lineno)
+                if first != node.lineno:
+                    message = f"two {what} are called '{name}': in line {first} and in line {node.lineno}"
+                    found.append(_at(node, "FB007", message, "give one of them another name"))
+        return found
+
     # Facts about steps
 
     def _marker_of(self, line: int) -> _Marker | None:
@@ -125,7 +147,7 @@ class _Reader:
         return self.markers[index - 1] if index else None
 
     def _step_name(self, node: _Function) -> str:
-        named = _keywords(self._decorated(node, "step")).get("name")
+        named = keywords(self._decorated(node, "step")).get("name")
         return str(named.value) if isinstance(named, ast.Constant) else node.name
 
     @cached_property
@@ -135,7 +157,7 @@ class _Reader:
         for function, node in self.steps.items():
             marker = self._marker_of(node.lineno)
             decorator = self._decorated(node, "step")
-            outputs = _keywords(decorator).get("outputs")
+            outputs = keywords(decorator).get("outputs")
             found[function] = StepFacts(
                 name=self._step_name(node),
                 line=self._body_start(node),
@@ -143,7 +165,7 @@ class _Reader:
                 number=marker.number if marker else 0,
                 parameters=[a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)],
                 outputs=[str(e.value) for e in getattr(outputs, "elts", []) if isinstance(e, ast.Constant)],
-                options=_step_options(decorator),
+                options=step_options(decorator),
                 doc=" ".join((ast.get_docstring(node) or "").split()),
             )
         return found
@@ -160,6 +182,10 @@ class _Reader:
 
     # Workflows
 
+    def _workflow_name(self, node: _Function) -> str:
+        named = keywords(self._decorated(node, "workflow")).get("name")
+        return str(named.value) if isinstance(named, ast.Constant) else node.name
+
     @cached_property
     def _workflows(self) -> list[ast.AsyncFunctionDef]:
         coroutines = [node for node in self.functions if isinstance(node, ast.AsyncFunctionDef)]
@@ -173,12 +199,11 @@ class _Reader:
         """Every workflow of the module, with its graph."""
         found = []
         for node in self._workflows:
-            named = _keywords(self._decorated(node, "workflow")).get("name")
             found.append(
                 Workflow(
-                    name=str(named.value) if isinstance(named, ast.Constant) else node.name,
+                    name=self._workflow_name(node),
                     graph=self._drawings[node.name].graph,
-                    parameters=tuple(_parameters(node)),
+                    parameters=tuple(parameters(node)),
                     doc=ast.get_docstring(node) or "",
                 )
             )
@@ -187,7 +212,7 @@ class _Reader:
     def _drawn(self, node: ast.AsyncFunctionDef) -> Drawn:
         marker = next((m for m in self.markers if m.step == "params" and m.line < node.lineno), None)
         params = (marker.cell, marker.number) if marker else ("", 0)
-        names = [str(parameter["name"]) for parameter in _parameters(node)]
+        names = [str(parameter["name"]) for parameter in parameters(node)]
         return drawn(node, Surroundings(self.facts, names, params, self.waits(), self.ours))
 
     # Digests
@@ -264,62 +289,13 @@ class _Reader:
         return end
 
 
+def _at(node: _Function, code: str, message: str, fix: str) -> Diagnostic:
+    column = node.col_offset + 1
+    return Diagnostic(code, message, line=node.lineno, column=column, end_column=column + len("def"), fix=fix)
+
+
 def _dedented(rows: list[str]) -> str:
     return "\n".join(row.removeprefix("    ") for row in rows)
-
-
-def _keywords(decorator: ast.expr | None) -> dict[str, ast.expr]:
-    if not isinstance(decorator, ast.Call):
-        return {}
-    return {keyword.arg: keyword.value for keyword in decorator.keywords if keyword.arg}
-
-
-def _step_options(decorator: ast.expr | None) -> dict[str, Any]:
-    """Retries and time-out of a step, as the annotations would say them."""
-    keywords = _keywords(decorator)
-    options: dict[str, Any] = {}
-    retry = keywords.get("retry")
-    if isinstance(retry, ast.Constant) and isinstance(retry.value, int):
-        options["retries"] = retry.value - 1
-    attempts = _keywords(retry).get("maximum_attempts")
-    if isinstance(attempts, ast.Constant) and isinstance(attempts.value, int):
-        options["retries"] = attempts.value - 1
-    backoff = _backoff(_keywords(retry))
-    if backoff:
-        options["backoff"] = backoff
-    limit = keywords.get("timeout")
-    if isinstance(limit, ast.Constant):
-        options["timeout"] = str(limit.value)
-    return options
-
-
-def _backoff(keywords: dict[str, ast.expr]) -> str:
-    """``1s..30s x2`` of a RetryPolicy that says more than how many attempts."""
-    keys = ("initial_interval", "maximum_interval", "backoff_coefficient")
-    first, longest, factor = (
-        value.value if isinstance(value, ast.Constant) and isinstance(value.value, (int, float)) else None
-        for value in (keywords.get(key) for key in keys)
-    )
-    if first is None:
-        return ""
-    text = spoken(first) if longest is None else f"{spoken(first)}..{spoken(longest)}"
-    return text if factor in (None, 1) else f"{text} x{factor:g}"
-
-
-def _parameters(node: ast.AsyncFunctionDef) -> list[dict[str, object]]:
-    """``{name, annotation, default}``: the latter two as source text, ``default`` None where one must be given."""
-    arguments = [*node.args.posonlyargs, *node.args.args]
-    defaults: list[ast.expr | None] = [None] * (len(arguments) - len(node.args.defaults))
-    pairs = [*zip(arguments, [*defaults, *node.args.defaults], strict=True)]
-    pairs += [*zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]
-    return [
-        {
-            "name": argument.arg,
-            "annotation": ast.unparse(argument.annotation) if argument.annotation is not None else "",
-            "default": ast.unparse(default) if default is not None else None,
-        }
-        for argument, default in pairs
-    ]
 
 
 def _names_of_ours(tree: ast.Module) -> dict[str, str]:

@@ -135,3 +135,26 @@ async def w(): return await a()
 
     one, two = steps("table['x'] = 1"), steps("table['x'] = 2")
     assert one["a"] != two["a"] and one["b"] == two["b"]
+
+
+def test_what_is_wrong_with_a_module_is_said() -> None:
+    text = """
+from flowbook import step, workflow
+
+@step
+def load(): ...
+
+@step(name="load")
+def load_again(): ...
+
+@workflow
+def late(): ...
+
+@workflow
+async def early():
+    return await load()
+"""
+    found = compile_module(text, "orders")
+    assert found.module is None
+    assert [(d.code, d.line) for d in found.diagnostics] == [("FB014", 11), ("FB007", 8)]
+    assert all(d.fix for d in found.diagnostics)
