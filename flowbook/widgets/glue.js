@@ -42,7 +42,6 @@ class ServerLink {
   follow(run, tell) {
     const url = new URL('flowbook/ws', this.server.base);
     url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-    if (this.server.token) url.searchParams.set('token', this.server.token);
     let pause = 400;
     let socket = null;
     let timer = 0;

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import browser, lab, page
 from tests.browser.driving import open_notebook, put
@@ -48,24 +47,47 @@ def ask_for(page: Page, index: int) -> None:
 
 
 def test_widgets_follow_a_run_and_act_on_it_without_a_kernel(lab: Server, page: Page) -> None:
-    put(lab, "work.ipynb", WORK)
-    put(lab, "look.ipynb", LOOK)
-    open_notebook(page, lab, "look.ipynb")
-    for index in range(3):
-        run_cell(page, index)
-    run = page.locator(".jp-OutputArea .fb-run")
-    expect(run.locator(".fb-head .fb-status").first).to_have_attribute("data-status", "waiting")
+    run = shown(lab, page)
     graph = page.locator(".jp-OutputArea .fb-graph").last
     expect(graph.locator("[data-step=load]")).to_have_attribute("aria-label", re.compile("load, done"))
     ask_for(page, 3)
-    run.get_by_role("button", name="Signal").click()
-    run.locator(".fb-ask input").fill('{"by": "me"}')
-    run.get_by_role("button", name="Send").click()
-    expect(run.locator(".fb-head .fb-status").first).to_have_attribute("data-status", "succeeded")
-    if os.environ.get("FLOWBOOK_PICTURES"):
-        page.screenshot(path=f"{os.environ['FLOWBOOK_PICTURES']}/lab.png")
+    approve(run)
     run.locator("input[type=range]").focus()
     page.keyboard.press("Home")
     expect(run.locator(".fb-band")).to_contain_text("Viewing event 1")
     page.keyboard.press("l")
     expect(run.locator(".fb-band")).to_be_hidden()
+
+
+def test_where_the_page_tells_of_no_server_the_kernel_answers(lab: Server, page: Page) -> None:
+    run = shown(lab, page, before="document.getElementById('jupyter-config-data').remove()")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    approve(run)
+    run.get_by_role("tab", name="Events").click()
+    expect(run.locator(".fb-list")).to_contain_text("signal came")
+    assert not [url for url in asked if "flowbook/api/runs" in url and "signal" in url]
+
+
+def shown(lab: Server, page: Page, before: str = "0") -> Locator:
+    """The widget of a run that waits for its approval."""
+    put(lab, "work.ipynb", WORK)
+    put(lab, "look.ipynb", LOOK)
+    open_notebook(page, lab, "look.ipynb")
+    page.evaluate(before)
+    for index in range(3):
+        run_cell(page, index)
+    run = page.locator(".jp-OutputArea .fb-run")
+    expect(status(run)).to_have_attribute("data-status", "waiting")
+    return run
+
+
+def approve(run: Locator) -> None:
+    run.get_by_role("button", name="Signal").click()
+    run.locator(".fb-ask input").fill('{"by": "me"}')
+    run.get_by_role("button", name="Send").click()
+    expect(status(run)).to_have_attribute("data-status", "succeeded")
+
+
+def status(run: Locator) -> Locator:
+    return run.locator(".fb-head .fb-status").first
