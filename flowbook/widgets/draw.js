@@ -623,10 +623,13 @@ function statusBadge(status) {
 const isOpen = view => view && !some(view.ended);
 const present = (view, frozen) => (isOpen(view) && !frozen && view.status !== 'paused' ? Math.max(view.time, Date.now() / 1000) : view?.time ?? 0);
 
+// Inside a notebook, JupyterLab takes keys before any element sees them, unless an element keeps its own.
+const OWN_KEYS = { 'data-lm-suppress-shortcuts': 'true' };
+
 // --- the live graph
 
 export function createGraph(element, given, options = {}) {
-  const frame = h('div', { class: 'fb-picture fb-scroll' });
+  const frame = h('div', { class: 'fb-picture fb-scroll', ...OWN_KEYS });
   element.append(frame);
   let graph = null;
   let view = null;
@@ -909,7 +912,7 @@ class RunDrawing {
 
   build(element) {
     this.head = h('header', { class: 'fb-head' });
-    this.ask = h('div', { class: 'fb-ask' });
+    this.ask = h('div', { class: 'fb-ask', ...OWN_KEYS });
     this.trouble = h('div', { class: 'fb-trouble', hidden: true });
     this.band = h('div', { class: 'fb-band', hidden: true });
     this.range = h('input', { type: 'range', min: 1, max: 1, value: 1, 'aria-label': 'Event', input: () => this.look(Number(this.range.value)) });
@@ -917,14 +920,14 @@ class RunDrawing {
     const step = (title, glyph, by) => h('button', { type: 'button', class: 'fb-button fb-small', title, 'aria-label': title, click: by }, glyph);
     this.scrub = h(
       'div',
-      { class: 'fb-scrub' },
+      { class: 'fb-scrub', ...OWN_KEYS },
       step('Event before (←)', '‹', () => this.move(-1)),
       this.range,
       step('Next event (→)', '›', () => this.move(1)),
       this.where
     );
     this.scrub.addEventListener('keydown', event => this.key(event));
-    this.tabs = h('div', { class: 'fb-tabs', role: 'tablist' }, TABS.map(name => h('button', { type: 'button', role: 'tab', class: 'fb-tab', 'data-tab': name, click: () => this.open(name) }, name)));
+    this.tabs = h('div', { class: 'fb-tabs', role: 'tablist', ...OWN_KEYS }, TABS.map(name => h('button', { type: 'button', role: 'tab', class: 'fb-tab', 'data-tab': name, click: () => this.open(name) }, name)));
     this.tabs.addEventListener('keydown', event => this.turn(event));
     this.panes = Object.fromEntries(TABS.map(name => [name, h('div', { class: 'fb-pane', role: 'tabpanel', 'aria-label': name, hidden: name !== 'Graph' })]));
     this.moment = h('section', { class: 'fb-moment', hidden: true, 'aria-label': 'Stack and values' });
@@ -1291,7 +1294,12 @@ class RunDrawing {
   speak(view) {
     const words = heading(view.graph ?? {}, view);
     const now = Date.now();
-    if (this.at !== null || words === this.region.textContent || (now - this.said < 3000 && view.status !== 'failed')) return;
+    clearTimeout(this.later);
+    if (this.at !== null || words === this.region.textContent) return;
+    if (now - this.said < 3000 && view.status !== 'failed') {
+      this.later = setTimeout(() => this.shown && this.speak(this.shown), 3000 - (now - this.said));
+      return;
+    }
     this.said = now;
     this.region.textContent = words;
   }
@@ -1299,6 +1307,7 @@ class RunDrawing {
   dispose() {
     clearInterval(this.ticking);
     clearTimeout(this.frame);
+    clearTimeout(this.later);
     this.graph.dispose();
     this.timeline.dispose();
     this.root.remove();
