@@ -99,6 +99,8 @@ class _Drawing:
             case ast.Assign(targets=[ast.Tuple(elts=targets)], value=value) if chains.gathered(value, len(targets)):
                 for target, part in zip(targets, chains.gathered(value, len(targets)), strict=True):
                     self._assigned(chains.stored(target), part)
+            case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=name))], value=value):
+                self._collected(name, value, self._expression(value, ()))
             case ast.Assign(targets=targets, value=value):
                 self._assigned(chains.stored(targets[0]), value)
                 for alias in (name for target in targets[1:] for name in chains.stored(target)):
@@ -125,6 +127,8 @@ class _Drawing:
                 self._block(statement.finalbody)
             case ast.FunctionDef(body=body) | ast.AsyncFunctionDef(body=body):
                 self._block(body)
+            case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name))) as call):
+                self._collected(name, call, self._expression(call, ()))
             case ast.Expr(value=value) | ast.Return(value=ast.expr() as value):
                 self._expression(value, ())
             case _:
@@ -154,6 +158,13 @@ class _Drawing:
                 self.made_by[name] = made
             else:
                 self.made_by.pop(name, None)
+
+    def _collected(self, name: str, value: ast.expr, made: tuple[str, ...]) -> None:
+        """``name.append(value)`` and ``name[key] = value``: what the value came from is in ``name`` from here on."""
+        if name in self.steps or name in self.ours:
+            return
+        makers = (maker for part in sorted(chains.loaded(value)) for maker in self.made_by.get(part, ()))
+        self.made_by[name] = tuple(dict.fromkeys([*self.made_by.get(name, ()), *made, *makers]))
 
     # Expressions
 
@@ -311,7 +322,10 @@ class _Drawing:
 
     def _follow(self, before: str, after: str) -> None:
         """In code that awaits one thing after the other, what stands behind a wait comes after it."""
-        if before and before != after and (before, after, "data") not in self.edges:
+        drawn = list(self.nodes)
+        if not before or drawn.index(before) >= drawn.index(after):
+            return
+        if (before, after, "data") not in self.edges:
             self._edge(before, after, "order", ())
 
     def _wire(self, node: str, reads: list[str], order: list[str]) -> None:

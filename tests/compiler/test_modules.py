@@ -158,3 +158,29 @@ async def early():
     assert found.module is None
     assert [(d.code, d.line) for d in found.diagnostics] == [("FB014", 11), ("FB007", 8)]
     assert all(d.fix for d in found.diagnostics)
+
+
+def test_what_is_collected_leads_on_and_nothing_leads_back() -> None:
+    text = """
+from flowbook import sleep, step, workflow
+
+@step
+def fetch(page): ...
+
+@step
+def merge(pages): ...
+
+@workflow
+async def crawl(pages: int = 3):
+    found, by_page = [], {}
+    for page in range(pages):
+        found.append(await fetch(page))
+        by_page[page] = await fetch(page)
+    await sleep("1h")
+    await fetch(0)
+    return await merge(found), await merge(by_page)
+"""
+    (workflow,) = compiled(text).workflows
+    edges = {(edge.source, edge.target, edge.kind) for edge in workflow.graph.edges}
+    assert ("fetch", "merge", "data") in edges
+    assert ("sleep", "fetch", "order") not in edges
