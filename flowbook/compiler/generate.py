@@ -104,14 +104,14 @@ class _Writer:
             return f"{_marker(cell, plan.name)}\n# {waits}"
         lines = [_marker(cell, plan.name), self._decorator(plan)]
         define = "async def" if cell.names and cell.names.awaits else "def"
-        lines.append(f"{define} {self.functions[plan.name]}({', '.join(plan.inputs)}):")
+        lines += _folded(f"{define} {self.functions[plan.name]}(", plan.inputs, "):")
         lines += bodies.docstring(cell)
         body, displays = bodies.body(cell, "flowbook_display" if "display" in self.taken else "display")
         if displays:
             self.uses("display")
         lines += body
         if plan.outputs:
-            lines.append(f"    return {', '.join(plan.outputs)}")
+            lines += _folded("    return ", plan.outputs)
         return "\n".join(lines)
 
     def _decorator(self, plan: Plan) -> str:
@@ -126,8 +126,9 @@ class _Writer:
         if limit and not plan.signal:
             options.append(f'timeout="{limit}"')
         if len(plan.outputs) > 1 or (plan.outputs and _loops(plan)) or self._undone(plan):
-            names = ", ".join(f'"{name}"' for name in plan.outputs) + ("," if len(plan.outputs) == 1 else "")
-            options.append(f"outputs=({names})")
+            names = [f'"{name}"' for name in plan.outputs]
+            lone = "," if len(names) == 1 else ""
+            options.append("\n    ".join(_folded("outputs=(", names, f"{lone})", _WIDTH - 4)))
         step = self.uses("step")
         line = f"@{step}({', '.join(options)})" if options else f"@{step}"
         return line if len(line) <= _WIDTH else f"@{step}(\n" + "".join(f"    {option},\n" for option in options) + ")"
@@ -168,12 +169,11 @@ class _Writer:
         if self.page.title:
             lines.append(f'    """{bodies.quotable(self.page.title.rstrip("."))}."""')
         for plan in self.flow.steps:
-            lines += [f"    {line}" for line in self._calls(plan)]
+            for line in self._calls(plan):
+                lines += _folded_call(f"    {line}")
         given = [f"{name}={name}" for name in self.flow.results]
-        line = f"    return await {self.uses('results')}({', '.join(given)})"
-        if len(line) > _WIDTH:
-            line = "\n".join([f"{line.partition('(')[0]}(", *(f"        {pair}," for pair in given), "    )"])
-        return "\n".join([*lines, line]) + "\n"
+        lines += _folded(f"    return await {self.uses('results')}(", given, ")")
+        return "\n".join(lines) + "\n"
 
     def _calls(self, plan: Plan) -> list[str]:
         """The line that starts a step, and those that keep earlier values where it may be skipped."""
@@ -255,6 +255,26 @@ class _Writer:
 
     def _after(self, plan: Plan) -> str:
         return ", ".join(self.done[name] for name in plan.needs if name in self.done)
+
+
+def _folded(opening: str, parts: list[str], closing: str = "", width: int = _WIDTH) -> list[str]:
+    """``opening``, the parts and ``closing`` on one line, or one part a line where that would be too long."""
+    line = f"{opening}{', '.join(parts)}{closing}"
+    if len(line) <= width:
+        return [line]
+    margin = " " * (len(opening) - len(opening.lstrip()))
+    brackets = ("", "") if opening.endswith("(") else ("(", ")")
+    end = closing.removeprefix(",") if closing else brackets[1]
+    return [f"{opening}{brackets[0]}", *(f"{margin}    {part}," for part in parts), f"{margin}{end}"]
+
+
+def _folded_call(line: str) -> list[str]:
+    """A line that starts a step; the arguments of its last call one a line where it would be too long."""
+    before, _, arguments = line.rpartition("(")
+    plain = arguments.endswith(")") and not set("()[]{}'\"") & set(arguments[:-1])
+    if len(line) <= _WIDTH or not plain or len(arguments) < _WIDTH // 2:
+        return [line]
+    return _folded(f"{before}(", arguments[:-1].split(", "), ")")
 
 
 def _free_name(name: str, kind: str, taken: set[str]) -> str:
