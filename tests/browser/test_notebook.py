@@ -94,6 +94,19 @@ def test_typing_changes_the_strips_and_lists_problems(page: Page, lab: Server) -
     expect(page.locator(".jp-Cell.jp-mod-active")).to_contain_text("broken")
 
 
+def test_a_finding_is_marked_in_its_cell_and_fixed_by_a_button(page: Page, lab: Server) -> None:
+    put(lab, "marks.ipynb", notebook("#| step: load\n#| retires: 3\nrows = [1]", "#| step: add\ntotal = sum(rows)"))
+    open_notebook(page, lab, "marks.ipynb")
+    expect(page.locator(".flow-mark-error")).to_have_text("retires")
+    problem = open_panel(page).locator(".flow-problem")
+    expect(problem).to_contain_text("did you mean 'retries'?")
+    expect(problem.locator(".flow-badge")).to_have_attribute("aria-label", "error")
+    page.get_by_role("button", name="Fix it").click()
+    expect(page.locator(".jp-Cell", has_text="rows = [1]").first).to_contain_text("#| retries: 3")
+    expect(page.locator(".flow-mark")).to_have_count(0)
+    expect(open_panel(page)).to_contain_text("No problems")
+
+
 def test_a_failure_says_where_and_is_forked_with_a_plan(page: Page, lab: Server) -> None:
     put(lab, "fails.ipynb", FAILS)
     open_notebook(page, lab, "fails.ipynb")

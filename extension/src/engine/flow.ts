@@ -9,7 +9,8 @@ import { Signal } from '@lumino/signaling';
 
 import type { Connection, Sight } from './connection';
 import { EngineError, type Fork, type Requests } from './requests';
-import { OPEN, type ForkPlan, type GraphNode, type Page, type Place, type Summary, type View } from './shapes';
+import { edited } from '../notebook/findings';
+import { OPEN, type Diagnostic, type ForkPlan, type GraphNode, type Page, type Place, type Summary, type View } from './shapes';
 
 const TYPING_PAUSE = 350;
 const GONE = new Set(['dead', 'terminating']);
@@ -67,6 +68,21 @@ export class Flow implements IDisposable {
   nodeOf(cellId: string, index: number): GraphNode | null {
     const nodes = this.page?.graph?.nodes ?? [];
     return nodes.find(n => n.cell === cellId) ?? nodes.find(n => !!n.cell && n.cell === `cell-${index + 1}`) ?? null;
+  }
+
+  /** What the compiler found in one cell. */
+  findingsOf(cellId: string, index: number): Diagnostic[] {
+    return (this.page?.diagnostics ?? []).filter(d => (d.cell ? d.cell === cellId : d.cell_number === index + 1));
+  }
+
+  /** Take the fix that the compiler offers, as an edit that can be undone. */
+  fix(found: Diagnostic): void {
+    for (const cell of this.panel.content.widgets) {
+      const edits = found.edits.filter(edit => edit.cell === cell.model.id);
+      if (edits.length) {
+        cell.model.sharedModel.setSource(edited(cell.model.sharedModel.source, edits));
+      }
+    }
   }
 
   /** Take a step into view: its cell in the notebook, its details in the panel. */

@@ -106,6 +106,16 @@ export interface Diagnostic {
   end_column: number;
   message: string;
   fix: string;
+  edits: Edit[];
+}
+
+/** Replace columns `column` to `end_column` of a cell's line by `text`. */
+export interface Edit {
+  cell: string;
+  line: number;
+  column: number;
+  end_column: number;
+  text: string;
 }
 
 export interface Parameter {

@@ -122,7 +122,7 @@ export class FlowPanel extends Widget {
     const title = found.length ? count(found.length, 'problem') : 'No problems';
     this.problems.replaceChildren(
       h('h3', null, title),
-      problemsList(found, d => void this.flow?.reveal(d.cell, d.cell_number, d.line))
+      problemsList(found, d => void this.flow?.reveal(d.cell, d.cell_number, d.line), d => this.flow?.fix(d))
     );
   }
 

@@ -8,8 +8,12 @@ const GLYPHS: Record<string, [string, string]> = {
   info: ['i', 'running']
 };
 
-export function problemsList(found: Diagnostic[], go: (d: Diagnostic) => void): HTMLElement {
-  return h('ul', { class: 'flow-problem-list' }, found.map(d => h('li', null, entry(d, go))));
+export function problemsList(found: Diagnostic[], go: (d: Diagnostic) => void, fix: (d: Diagnostic) => void): HTMLElement {
+  return h('ul', { class: 'flow-problem-list' }, found.map(d => h('li', null, entry(d, go), d.edits?.length ? button(d, fix) : null)));
+}
+
+function button(d: Diagnostic, fix: (d: Diagnostic) => void): HTMLElement {
+  return h('button', { class: 'flow-button jp-mod-styled flow-take-fix', title: d.fix, click: () => fix(d) }, 'Fix it');
 }
 
 function entry(d: Diagnostic, go: (d: Diagnostic) => void): HTMLElement {
