@@ -67,7 +67,7 @@ class Session:
         self._files = ValueFiles(home)
         self._keep = 0.0 if always_evict else KEEP_IDLE
         self._held: dict[RunId, HeldRun] = {}
-        self._waiting: dict[Digest, list[Activate | Inspect]] = {}
+        self._waiting: dict[Digest, list[Activate | Inspect | Commit]] = {}
         self._out: list[Packet] = []
         self._speaking: dict[RunId, HeldRun] = {}
         self._link: Link | None = None
@@ -139,14 +139,11 @@ class Session:
     def _receive(self, packet: ToWorker) -> None:
         match packet:
             case Commit():
-                held = self._held.get(packet.run)
-                if held is not None:
-                    held.commit(packet)
-                    self._forget_if_over(held)
-                    self._speak(held)
+                self._commit(packet)
             case Activate() | Inspect():
                 self._with_module(packet)
             case Evict():
+                self._forget_activation(packet.run)
                 held = self._held.pop(packet.run, None)
                 if held is not None:
                     held.drop()
@@ -158,6 +155,22 @@ class Session:
                     self._link.close()
                 if packet.reason:
                     sys.stderr.write(f"the engine ended the connection: {packet.reason}\n")
+
+    def _commit(self, packet: Commit) -> None:
+        for waiting in self._waiting.values():
+            if any(isinstance(asked, Activate) and asked.run == packet.run for asked in waiting):
+                # The run's code is still on its way; what happens meanwhile comes after its activation.
+                waiting.append(packet)
+                return
+        held = self._held.get(packet.run)
+        if held is not None:
+            held.commit(packet)
+            self._forget_if_over(held)
+            self._speak(held)
+
+    def _forget_activation(self, run: RunId) -> None:
+        for waiting in self._waiting.values():
+            waiting[:] = [asked for asked in waiting if isinstance(asked, Inspect) or asked.run != run]
 
     def _with_module(self, packet: Activate | Inspect) -> None:
         module = modules.loaded(packet.module)
@@ -175,10 +188,14 @@ class Session:
             module = modules.load(packet.module)
         except (Exception, SystemExit) as error:
             for asked in waiting:
-                self._cannot_load(asked, error)
+                if not isinstance(asked, Commit):
+                    self._cannot_load(asked, error)
             return
         for asked in waiting:
-            self._act(asked, module)
+            if isinstance(asked, Commit):
+                self._commit(asked)
+            else:
+                self._act(asked, module)
 
     def _act(self, packet: Activate | Inspect, module: modules.LoadedModule) -> None:
         if isinstance(packet, Inspect):

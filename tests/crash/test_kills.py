@@ -85,7 +85,7 @@ def test_engine_and_worker_killed_together(project: Project) -> None:
 
 
 def test_timers_fire_on_time_after_the_engine_was_killed(project: Project) -> None:
-    project.start("r", "sleeper", seconds=3.0)
+    project.start("r", "sleeper", seconds=6.0)
     eventually(lambda: any(isinstance(r.event, e.TimerStarted) for r in project.history("r")))
     kill(project.engine_pid())
     assert project.result("r") == "woken"
@@ -100,6 +100,15 @@ def test_a_signal_sent_before_the_kill_is_not_lost(project: Project) -> None:
     kill(project.engine_pid())
     assert project.result("r") == "yes"
     assert project.lines("begin") == {"before": 1, "after": 1}
+
+
+def test_a_signal_that_overtakes_the_code_is_not_lost(project: Project) -> None:
+    """It reaches the worker between the run's history and the module that the run needs."""
+    for index in range(5):
+        run = f"r{index}"
+        project.start(run, "asked", ledger=str(project.ledger) + run)
+        project.client.signal(run, "answer", encoded(index))
+        assert project.result(run) == index
 
 
 def test_a_signal_to_a_dead_engine_says_so(project: Project) -> None:

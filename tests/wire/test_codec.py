@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowbook.core.ids import Digest
 from flowbook.core import value as value_module
+from flowbook.core.ids import Digest
 from flowbook.core.value import Value
 from flowbook.errors import FlowbookError, UnsavableValue
 from flowbook.wire import codec
