@@ -1,7 +1,7 @@
 """Which names a cell reads from elsewhere, binds for others, and changes in place: from its syntax tree alone.
 
 Reads are in order: a name bound earlier in the cell is not read. Function bodies are late-bound: what they use is
-read by the cell that defines them unless the cell binds it anywhere.
+read by the cell that defines them unless the cell has bound it by then.
 """
 
 from __future__ import annotations
@@ -93,10 +93,9 @@ class _Walker(ast.NodeVisitor):
         self.late: list[tuple[str, Place]] = []
 
     def finish(self) -> None:
-        """What functions use is read unless the cell binds it anywhere."""
+        """What functions use is read unless the cell binds it; one called before that sees an earlier definition."""
         for name, place in self.late:
-            if name not in self.bound:
-                self._read(name, place)
+            self._read(name, place, late=True)
         self.found.unsure = set(self.found.writes) - self.sure
         for name, place in self.found.writes.items():
             if name in self.found.unsure and name not in self.found.reads:
@@ -116,8 +115,8 @@ class _Walker(ast.NodeVisitor):
             after += [] if _leaves(statements) else [self.sure]
         self.sure = set.intersection(*after) if after else before
 
-    def _read(self, name: str, place: Place) -> None:
-        if name in self.sure:
+    def _read(self, name: str, place: Place, late: bool = False) -> None:
+        if name in self.sure and not late:
             return
         if name in self.bound or name in BUILTINS:
             self.found.may_read.setdefault(name, place)
@@ -308,7 +307,7 @@ class _Walker(ast.NodeVisitor):
             self.visit(eager)
         self._name(node.name, node)
         self.found.definitions.add(node.name)
-        self.late += free_of_function(node)
+        self.late += [(name, place) for name, place in free_of_function(node) if name not in self.sure]
         for inner in ast.walk(node):
             if isinstance(inner, ast.Global):
                 self.visit_Global(inner)
@@ -318,7 +317,7 @@ class _Walker(ast.NodeVisitor):
     def visit_Lambda(self, node: ast.Lambda) -> None:
         for eager in (*node.args.defaults, *filter(None, node.args.kw_defaults)):
             self.visit(eager)
-        self.late += free_of_function(node)
+        self.late += [(name, place) for name, place in free_of_function(node) if name not in self.sure]
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         for name, place in free(node):
