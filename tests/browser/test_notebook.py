@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -17,7 +19,7 @@ from tests.browser.driving import (
     shut_kernel_down,
     strip,
 )
-from tests.jupyter.asking import notebook
+from tests.jupyter.asking import ask, notebook
 from tests.jupyter.servers import REPOSITORY, Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -65,6 +67,24 @@ def test_a_run_is_followed_while_the_kernel_is_gone(page: Page, lab: Server) -> 
     expect(cell_strip(page, "add").locator(".flow-badge")).to_contain_text("done")
     cell_strip(page, "add").click()
     expect(open_panel(page).locator(".flow-values")).to_contain_text("280")
+
+
+@pytest.mark.crash
+def test_a_run_is_followed_past_the_death_of_its_engine(page: Page, lab: Server) -> None:
+    put(lab, "crash.ipynb", SLOW)
+    open_notebook(page, lab, "crash.ipynb")
+    run_workflow(page)
+    expect(strip(page)).to_contain_text(re.compile(r"price [2-5] of 8"))
+    engine = ask(lab, "GET", "status?path=crash.ipynb")[1]["pid"]
+    os.kill(engine, signal.SIGKILL)
+    expect(strip(page)).to_contain_text("succeeded", timeout=60_000)
+    expect(cell_strip(page, "price")).to_contain_text("8 of 8")
+    assert ask(lab, "GET", "status?path=crash.ipynb")[1]["pid"] != engine
+    run = strip(page).locator(".flow-id").inner_text()
+    history = ask(lab, "GET", f"runs/{run}/history?path=crash.ipynb")[1]
+    done = [e["event"] for e in history if e["event"]["kind"] == "StepCompleted"]
+    items = [event["item"] for event in done if event["step"] == "price"]
+    assert sorted(items) == list(range(8)), "every item once, those from before the crash kept"
 
 
 def test_a_run_goes_on_without_its_page(page: Page, lab: Server) -> None:

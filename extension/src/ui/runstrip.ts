@@ -45,7 +45,8 @@ export class RunStrip extends Widget {
     const elapsed = h('span', { class: 'flow-facts' });
     const tick = () => {
       const end = view.ended ?? Date.now() / 1000;
-      elapsed.textContent = open ? duration(Math.round(end - view.started)) : `${duration(end - view.started)}, ended ${clock(end)}`;
+      elapsed.textContent = duration(open ? Math.round(end - view.started) : end - view.started);
+      elapsed.title = open ? `since ${clock(view.started)}` : `${clock(view.started)} to ${clock(end)}`;
     };
     tick();
     if (open) {

@@ -51,7 +51,7 @@ function failure(step: StepView, flow: Flow): Child {
   const link = cell && place
     ? h('a', { href: '#', click: (e: Event) => (e.preventDefault(), void flow.reveal(cell, 0, error.line ?? 0)) }, place)
     : null;
-  return h('div', { class: 'flow-error' }, h('strong', null, error.type), `: ${error.message} `, link);
+  return h('div', { class: 'flow-error' }, h('strong', null, error.type), `: ${error.message}`, link && ' · ', link);
 }
 
 function attempts(step: StepView): Child {
