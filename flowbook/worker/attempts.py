@@ -11,9 +11,11 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+import msgspec
 
 from flowbook.core import events as e
 from flowbook.core.duration import spoken
+from flowbook.core.failure import Frame
 from flowbook.core.ids import WorkerId
 from flowbook.core.messages import AttemptFailed
 from flowbook.core.value import Value
@@ -124,11 +126,14 @@ class Attempt:
 
     def _failed(self, error: BaseException) -> AttemptFailed:
         command = self.call.command
+        failure = failure_of(error, self.places, retryable=not isinstance(error, FlowbookError))
+        if isinstance(error, FlowbookError):
+            failure = msgspec.structs.replace(failure, frames=self._own_frame())
         return AttemptFailed(
             key=command.key,
             step=command.step.name,
             attempt=self.call.attempt,
-            failure=failure_of(error, self.places, retryable=not isinstance(error, FlowbookError)),
+            failure=failure,
             retry=command.step.retry,
             digest=command.digest,
             started=self.began or 0.0,
@@ -136,6 +141,12 @@ class Attempt:
             item=command.item,
             site=command.site,
         )
+
+    def _own_frame(self) -> tuple[Frame, ...]:
+        """Where the step stands, for failures that are not raised by a line of it."""
+        step = self.call.command.step
+        code = getattr(step.function, "__code__", None)
+        return (self.places.frame(step.name, code.co_filename, step.line, {}),) if code is not None else ()
 
     def started(self, worker: WorkerId) -> e.StepStarted:
         """The note that this attempt runs."""

@@ -167,6 +167,7 @@ def test_an_unsavable_value_is_located_and_not_tried_again(files: ValueFiles) ->
     assert isinstance(outcome, AttemptFailed)
     assert outcome.failure.retryable is False
     assert "step 'connect', cell 4, line 1" in outcome.failure.message
+    assert [frame.function for frame in outcome.failure.frames] == ["connect"]
 
 
 def test_a_timeout_is_named(files: ValueFiles) -> None:
