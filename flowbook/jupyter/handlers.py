@@ -215,6 +215,16 @@ class CancelHandler(FlowbookHandler):
         self.answer(await client.cancel(run, str(body.get("reason") or "stopped in JupyterLab")))
 
 
+class ResumeHandler(FlowbookHandler):
+    """POST: let a paused run go on."""
+
+    @web.authenticated
+    @acts
+    async def post(self, run: str) -> None:
+        """Summary. A run that is not paused stays as it is."""
+        self.answer(await (await self.project(self.body()).client()).resume(run))
+
+
 class ForkHandler(FlowbookHandler):
     """POST: plan a fork, or start it."""
 
@@ -272,6 +282,7 @@ ROUTES: tuple[tuple[str, type[FlowbookHandler]], ...] = (
     (rf"{_RUN}/at", MomentHandler),
     (rf"{_RUN}/signal", SignalHandler),
     (rf"{_RUN}/cancel", CancelHandler),
+    (rf"{_RUN}/resume", ResumeHandler),
     (rf"{_RUN}/fork", ForkHandler),
     (r"flowbook/api/export", ExportHandler),
     (r"flowbook/api/status", StatusHandler),

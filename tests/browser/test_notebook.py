@@ -157,6 +157,17 @@ def test_a_waiting_run_is_answered(page: Page, lab: Server) -> None:
     expect(strip(page)).to_contain_text("succeeded", timeout=30_000)
 
 
+def test_a_paused_run_says_why_and_is_resumed(page: Page, lab: Server) -> None:
+    put(lab, "paused.ipynb", notebook("import written_later", "#| step: use\nfound = written_later.VALUE"))
+    open_notebook(page, lab, "paused.ipynb")
+    run_workflow(page)
+    expect(strip(page)).to_contain_text("paused")
+    expect(strip(page)).to_contain_text("written_later")
+    (lab.root / "written_later.py").write_text("VALUE = 3")
+    strip(page).get_by_role("button", name="Resume").click()
+    expect(strip(page)).to_contain_text("succeeded")
+
+
 def test_a_run_is_stopped(page: Page, lab: Server) -> None:
     put(lab, "stop.ipynb", SLOW)
     open_notebook(page, lab, "stop.ipynb")

@@ -38,6 +38,7 @@ ACTS = [
     ("POST", "runs"),
     ("POST", "runs/some-run/signal"),
     ("POST", "runs/some-run/cancel"),
+    ("POST", "runs/some-run/resume"),
     ("POST", "runs/some-run/fork"),
 ]
 LOOKS_AT_ONE = [("GET", f"runs/some-run{what}") for what in ("", "/view", "/history", "/at?at=1")]

@@ -22,6 +22,7 @@ ROUTES = [
     ("GET", "runs/some-run/at?at=1"),
     ("POST", "runs/some-run/signal"),
     ("POST", "runs/some-run/cancel"),
+    ("POST", "runs/some-run/resume"),
     ("POST", "runs/some-run/fork"),
     ("POST", "export"),
     ("GET", "status"),

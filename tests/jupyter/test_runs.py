@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -111,6 +112,18 @@ def test_a_signal_wakes_the_run_and_a_stopped_one_takes_none(server: Server) -> 
     assert finished(server, other)["status"] == "cancelled"
     status, answer = ask(server, "POST", f"runs/{other}/signal", {"path": "a.ipynb", "name": "approval", "value": 1})
     assert (status, answer["error"]["type"]) == (409, "RunClosed")
+
+
+def test_a_paused_run_says_why_and_goes_on(server: Server) -> None:
+    run = started(server, notebook("import made_later", "#| step: use\nfound = made_later.VALUE"))
+    view = finished(server, run)
+    assert (view["status"], "made_later" in view["error"]["message"]) == ("paused", True)
+    (server.root / "made_later.py").write_text("VALUE = 3")
+    assert ask(server, "POST", f"runs/{run}/resume", {"path": "a.ipynb"})[0] == 200
+    end = time.monotonic() + 30
+    while (view := finished(server, run))["status"] == "paused" and time.monotonic() < end:
+        time.sleep(0.05)
+    assert (view["status"], view["steps"]["use"]["values"]["found"]["json"]) == ("succeeded", 3)
 
 
 def test_export_gives_readable_python(server: Server) -> None:

@@ -56,6 +56,10 @@ export class Requests {
     return this.post(`runs/${encodeURIComponent(run)}/cancel`, { ...place });
   }
 
+  resume(run: string, place: Place): Promise<Summary> {
+    return this.post(`runs/${encodeURIComponent(run)}/resume`, { ...place });
+  }
+
   plan(run: string, place: Place, from: Fork): Promise<ForkPlan> {
     return this.post(`runs/${encodeURIComponent(run)}/fork`, { ...place, ...from, plan: true });
   }

@@ -31,6 +31,8 @@ export const commands: JupyterFrontEndPlugin<void> = {
     };
     add(CommandIds.run, 'Run workflow', 'Run this notebook as a durable workflow (Alt G R)', isEnabled, withFlow(run), runIcon);
     add(CommandIds.stop, 'Stop run', 'Stop the run of this notebook (Alt G S)', isOpen, withFlow(stop));
+    const isPaused = () => flows.current?.view?.status === 'paused';
+    add(CommandIds.resume, 'Resume run', 'Let the paused run of this notebook go on', isPaused, withFlow(resume));
     add(CommandIds.signal, 'Send signal…', 'Send the signal that the run waits for', isOpen, withFlow(signal));
     add(CommandIds.fork, 'Fork run…', 'A new run that takes over what still holds (Alt G F)', () => !!flows.current?.view, withFlow(fork));
     add(CommandIds.export, 'Export as Python…', 'Write the workflow as a Python module beside the notebook (Alt G E)', isEnabled, withFlow(async flow => {
@@ -70,6 +72,18 @@ async function stop(flow: Flow): Promise<void> {
     await flow.requests.cancel(view.id, flow.place);
   } catch (error) {
     await report('The run was not stopped', error);
+  }
+}
+
+async function resume(flow: Flow): Promise<void> {
+  const view = flow.view;
+  if (!view) {
+    return;
+  }
+  try {
+    await flow.requests.resume(view.id, flow.place);
+  } catch (error) {
+    await report('The run does not go on', error);
   }
 }
 

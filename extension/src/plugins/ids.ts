@@ -4,6 +4,7 @@ export const CommandIds = {
   panel: 'flowbook:graph',
   open: 'flowbook:history',
   stop: 'flowbook:stop',
+  resume: 'flowbook:resume',
   fork: 'flowbook:fork',
   signal: 'flowbook:signal',
   export: 'flowbook:export',

@@ -21,6 +21,7 @@ export const strips: JupyterFrontEndPlugin<void> = {
       flow.panel.contentHeader.addWidget(
         new RunStrip(flow, {
           stop: () => execute(CommandIds.stop),
+          resume: () => execute(CommandIds.resume),
           open: () => execute(CommandIds.open),
           fork: () => execute(CommandIds.fork),
           signal: name => execute(CommandIds.signal, { name })

@@ -7,6 +7,7 @@ import { badge, face, progress } from './status';
 
 export interface RunStripActions {
   stop(): void;
+  resume(): void;
   open(): void;
   fork(): void;
   signal(name: string): void;
@@ -69,6 +70,7 @@ export class RunStrip extends Widget {
       edited && !open ? h('span', { class: 'flow-note' }, 'edited since this run') : null,
       ...signals.map(wait => this.button(`Signal “${wait.name}”…`, () => this.actions.signal(wait.name), true)),
       edited && !open ? this.button('Fork…', () => this.actions.fork(), view.status === 'failed') : null,
+      view.status === 'paused' ? this.button('Resume', () => this.actions.resume(), true) : null,
       open ? this.button('Stop', () => this.actions.stop()) : null,
       this.button('Open', () => this.actions.open()),
       open ? null : this.button('✕', () => this.conceal(view.id), false, 'Hide until the next run')
