@@ -89,7 +89,9 @@ def lab(options: Namespace) -> int:
     """``flowbook lab``."""
     if find_spec("jupyterlab") is None:
         raise UserError("JupyterLab is not installed in this environment: pip install 'flowbook[lab]'")
-    _become("jupyterlab", *([options.file] if options.file else []), *options.arguments)
+    # In a container one is often root; Jupyter's own question about that has no answer there.
+    root = ["--allow-root"] if os.geteuid() == 0 and "--allow-root" not in options.arguments else []
+    _become("jupyterlab", *([options.file] if options.file else []), *root, *options.arguments)
 
 
 def _become(module: str, *arguments: str) -> NoReturn:
