@@ -1,6 +1,6 @@
 /** A status is said by shape, word and colour together. */
-import { h } from './dom';
-import type { GraphNode, View } from '../engine/shapes';
+import { clock, h } from './dom';
+import type { GraphNode, View, Wait } from '../engine/shapes';
 
 type Family = 'idle' | 'running' | 'waiting' | 'done' | 'failed';
 
@@ -57,7 +57,20 @@ export function progress(view: View): Progress {
   return { done, total: known.length, now: happening(view) };
 }
 
+const SOON = 60;
+
+function waiting(wait: Wait): string {
+  if (wait.kind === 'signal') {
+    return `waits for the signal “${wait.name}”`;
+  }
+  const far = wait.due !== null && wait.due - wait.since > SOON;
+  return `${wait.step ? `${wait.step} ` : ''}waits${far ? ` until ${clock(wait.due!)}` : ''}`;
+}
+
 function happening(view: View): string {
+  if (view.status === 'paused' && view.error) {
+    return view.error.message;
+  }
   const active = Object.entries(view.steps).filter(([, s]) => s.status === 'running' || s.status === 'retrying');
   if (active.length) {
     const [name, step] = active[0];
@@ -69,7 +82,7 @@ function happening(view: View): string {
   }
   const wait = view.waits.find(one => one.kind === 'signal') ?? view.waits[0];
   if (wait) {
-    return wait.kind === 'signal' ? `waits for the signal “${wait.name}”` : 'waits for a time to come';
+    return waiting(wait);
   }
   if (view.error) {
     return `${view.error.step ? `${view.error.step}: ` : ''}${view.error.type}: ${view.error.message}`;
