@@ -179,6 +179,8 @@ class StepView:
 
     def _values(self, event: e.StepCompleted | e.StepReused) -> dict[str, Any]:
         names = self.node.writes if self.node is not None else ()
+        if not names and values.is_nothing(event.value):
+            return {}
         if len(names) < 2:
             return {names[0] if names else event.step: value_view(event.value)}
         members = values.parts(event.value, len(names))

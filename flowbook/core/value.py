@@ -32,6 +32,12 @@ class Value(msgspec.Struct, frozen=True, omit_defaults=True):
 NOTHING = Value(codec="json", data=msgspec.Raw(b"null"), size=4)
 """The encoded ``None``."""
 
+
+def is_nothing(value: Value) -> bool:
+    """True for the encoded ``None``."""
+    return value.codec == "json" and bytes(value.data) == b"null"
+
+
 SHOWN = 2048
 """Encoded bytes up to which a JSON value is shown whole."""
 

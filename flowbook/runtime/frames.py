@@ -12,7 +12,7 @@ from typing import Any
 
 from flowbook.core import events as e
 from flowbook.core.failure import Frame
-from flowbook.core.value import Value
+from flowbook.core.value import Value, is_nothing
 from flowbook.errors import FlowbookError
 from flowbook.runtime import sites
 from flowbook.runtime.commands import Argument, StepCommand
@@ -76,6 +76,8 @@ def values(execution: Execution, save: codec.Save) -> dict[str, Value]:
 
 
 def _outputs(step: str, outputs: tuple[str, ...], value: Value, execution: Execution) -> dict[str, Value]:
+    if not outputs and is_nothing(value):
+        return {}
     if len(outputs) < 2:
         return {outputs[0] if outputs else step: value}
     parts = execution.values.decoded(value)
