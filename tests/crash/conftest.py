@@ -9,8 +9,10 @@ import pytest
 from tests.crash.project import Project
 
 
-@pytest.fixture
-def project(monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+@pytest.fixture(params=["", "1"], ids=["held", "evicted"])
+def project(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """Once as users have it, and once with every run dropped from memory whenever it waits."""
+    monkeypatch.setenv("FLOWBOOK_ALWAYS_EVICT", request.param)
     monkeypatch.setenv("FLOWBOOK_RECONNECT_GRACE", "2")
     with tempfile.TemporaryDirectory(prefix="flowbook-crash-") as folder:
         made = Project(Path(folder))
