@@ -127,9 +127,9 @@ class StepOutput(Event, frozen=True, tag=True):
 
 
 class StepCompleted(Event, frozen=True, tag=True):
-    """An attempt returned ``value`` (wake-up). ``digest`` is of name, kind and arguments;
+    """An attempt returned ``value`` (wake-up). ``digest`` is of the step's name and its arguments;
 
-    ``inputs`` is of the arguments alone. ``started`` is unix seconds; ``output`` is what was not yet reported.
+    ``started`` is unix seconds; ``output`` is what was not yet reported.
     """
 
     key: Key

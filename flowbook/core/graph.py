@@ -68,13 +68,3 @@ class Graph(msgspec.Struct, frozen=True, omit_defaults=True):
     def node(self, id: str) -> Node | None:
         """The node with this id, or None."""
         return next((node for node in self.nodes if node.id == id), None)
-
-    def descendants(self, ids: set[str]) -> set[str]:
-        """Every node reachable from ``ids`` along data and order edges, ``ids`` not included."""
-        reached: set[str] = set()
-        frontier = set(ids)
-        while frontier:
-            step = {e.target for e in self.edges if e.kind != "undo" and e.source in frontier}
-            frontier = step - reached
-            reached |= frontier
-        return reached - ids

@@ -35,7 +35,7 @@ NOTHING = Value(codec="json", data=msgspec.Raw(b"null"), size=4)
 
 def is_nothing(value: Value) -> bool:
     """True for the encoded ``None``."""
-    return value.codec == "json" and bytes(value.data) == b"null"
+    return value.codec == NOTHING.codec and bytes(value.data) == bytes(NOTHING.data)
 
 
 SHOWN = 2048

@@ -113,9 +113,7 @@ class CompileHandler(FlowbookHandler):
         """``{path, content}`` -> graph, diagnostics, parameters, source."""
         body = self.body()
         project = self.project(body)
-        if project.file is None:
-            raise errors.UserError("say which notebook this is: 'path' is its path below the server's folder")
-        found = await anyio.to_thread.run_sync(compiling.page, body.get("content"), project.file)
+        found = await anyio.to_thread.run_sync(compiling.page, body.get("content"), project.notebook)
         self.answer({**found, "home": str(project.home)})
 
 
@@ -251,10 +249,8 @@ class ExportHandler(FlowbookHandler):
         """``{path, content}`` -> ``{source, name}``. Nothing is written; the browser saves it where it belongs."""
         body = self.body()
         project = self.project(body)
-        if project.file is None:
-            raise errors.UserError("say which notebook this is: 'path' is its path below the server's folder")
-        module, _ = await anyio.to_thread.run_sync(compiling.runnable, body.get("content"), project.file)
-        self.answer({"source": module.source, "name": f"{project.file.stem}.py"})
+        module, _ = await anyio.to_thread.run_sync(compiling.runnable, body.get("content"), project.notebook)
+        self.answer({"source": module.source, "name": f"{project.notebook.stem}.py"})
 
 
 class StatusHandler(FlowbookHandler):

@@ -29,6 +29,13 @@ class Project:
         """Whether an engine has ever worked here; looking alone should start none."""
         return Home(self.home).token.exists()
 
+    @property
+    def notebook(self) -> Path:
+        """The notebook asked about. Raises UserError where none was named."""
+        if self.file is None:
+            raise UserError("say which notebook this is about: 'path' is its path below the server's folder")
+        return self.file
+
     async def client(self) -> AsyncClient:
         """The client; the engine starts with the first call."""
         return await self._keeper.client()

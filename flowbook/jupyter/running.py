@@ -32,7 +32,7 @@ async def start(project: Project, body: Mapping[str, Any]) -> Summary:
 
     ``arguments`` are JSON values; ``texts`` are arguments as typed into a form, read as the command line reads them.
     """
-    file = _file(project)
+    file = project.notebook
     module, workflow = await anyio.to_thread.run_sync(runnable, body.get("content"), file)
     given = _mapping(body, "arguments")
     arguments = from_texts(workflow, _texts(body)) if body.get("texts") else checked(workflow, given)
@@ -96,16 +96,10 @@ def _encoded(home: Path, arguments: Mapping[str, Any]) -> dict[str, Value]:
     return {name: codec.encode(value, files.save, name) for name, value in arguments.items()}
 
 
-def _file(project: Project) -> Path:
-    if project.file is None:
-        raise UserError("say which notebook this is about: 'path' is its path below the server's folder")
-    return project.file
-
-
 def _code(project: Project, content: Any, parent: Module) -> Module:
     """What to fork with: what stands in the editor, else the run's file as it is now, else what it ran."""
     if content is not None:
-        return runnable(content, _file(project))[0]
+        return runnable(content, project.notebook)[0]
     if parent.origin and Path(parent.origin).is_file():
         return load(parent.origin)[0]
     return parent

@@ -59,9 +59,6 @@ class SignalCommand(msgspec.Struct, eq=False):
     site: int = 0
 
 
-Command = StepCommand | TimerCommand | SignalCommand
-
-
 class StepCall(msgspec.Struct, frozen=True, eq=False):
     """One attempt for the worker to run, not before ``not_before`` (unix seconds, 0 = now)."""
 

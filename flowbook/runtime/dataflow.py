@@ -16,7 +16,7 @@ from flowbook.core.duration import seconds
 from flowbook.core.ids import Key
 from flowbook.errors import UserError
 from flowbook.runtime import current, sites
-from flowbook.runtime.handles import SKIPPED, Handle, Skipped, launch, resolved
+from flowbook.runtime.handles import SKIPPED, Handle, Skipped, failed, launch, resolved
 
 if TYPE_CHECKING:
     from flowbook.runtime.definitions import Step
@@ -182,7 +182,7 @@ class _Work:
                 await asyncio.wait([doing])
             except asyncio.CancelledError as error:
                 cancelled = error
-        if not _failed(doing):
+        if not failed(doing):
             done["outputs"] = self._outputs(doing.result())
         if cancelled is not None:
             raise cancelled
@@ -270,10 +270,6 @@ class _Work:
 
         self.execution.undos.append(take_back)
         return done
-
-
-def _failed(task: asyncio.Task[Any]) -> bool:
-    return task.cancelled() or task.exception() is not None
 
 
 async def _all_done(tasks: list[asyncio.Task[Any]]) -> list[Any]:

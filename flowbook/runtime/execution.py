@@ -30,7 +30,7 @@ from flowbook.wire import codec
 class Execution:
     """A workflow function being run from its events.
 
-    ``locate`` maps a module line to a cell; ``view`` means that nothing is to be done about what the code asks.
+    ``places`` maps a module line to a cell; ``view`` means that nothing is to be done about what the code asks.
     """
 
     def __init__(
@@ -58,7 +58,6 @@ class Execution:
         self.failures: dict[Key, e.StepAttemptFailed | e.StepFailed] = {}
         self.handles: list[asyncio.Task[Any]] = []
         self.undos: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        self.undo_failures: list[Exception] = []
         self.closed = False
         self.cancelling = False
         self.seq = 0
@@ -119,11 +118,6 @@ class Execution:
         if fact is not None:
             self._taking = True
             self.items.append(fact)
-
-    @property
-    def idle(self) -> bool:
-        """True when the code waits for nothing that this process does."""
-        return not self.steps and not self.items and not self.calls and not self.closed
 
     def close(self) -> None:
         """Drop the code: every coroutine is closed, nothing is reported."""
@@ -241,7 +235,7 @@ class Execution:
             return
         for command in list(self.steps.values()):
             self.stops.append(command.key)
-        self.items.append(outcomes.closing(task, self.cancelling, functools.partial(self._encode_result), self.places))
+        self.items.append(outcomes.closing(task, self.cancelling, self._encode_result, self.places))
 
     def _encode_result(self, value: Any) -> Value:
         return codec.encode(value, self.values.save, f"result of {self.workflow.name}")

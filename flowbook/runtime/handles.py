@@ -64,7 +64,7 @@ class StepHandle(Handle):
         return await asyncio.shield(self.task)
 
     def peek(self) -> tuple[bool, Any]:
-        if not self.task.done() or self.task.cancelled() or self.task.exception() is not None:
+        if not self.task.done() or failed(self.task):
             return False, None
         return True, self.task.result()
 
@@ -105,6 +105,11 @@ class FallbackHandle(Handle):
         if done and value is SKIPPED:
             return self.previous.peek() if isinstance(self.previous, Handle) else (True, self.previous)
         return done, value
+
+
+def failed(task: asyncio.Task[Any]) -> bool:
+    """True for a task that has ended without a result."""
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 async def resolved(value: Any) -> Any:

