@@ -6,52 +6,73 @@ events of the one before, because the items of one report may build on each othe
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 
+from flowbook.core import stepping
+from flowbook.core.chains import is_same_start, started
+from flowbook.core.duration import spoken
 from flowbook.core.events import (
     AnyEvent,
+    AttributesSet,
     CancelRequested,
+    ChildStarted,
     MapStarted,
+    ObligationFailed,
+    ObligationOpened,
+    ObligationSettled,
+    PatchMarked,
     RunCancelled,
     RunCompleted,
+    RunContinued,
     RunFailed,
+    RunMoved,
     RunPaused,
     RunResumed,
-    RunStarted,
+    RunTerminated,
     SignalAwaited,
     SignalDropped,
     SignalReceived,
-    StepAttemptFailed,
+    SignalSent,
     StepCancelled,
     StepCompleted,
-    StepFailed,
+    StepHeartbeat,
     StepOutput,
+    StepProgress,
     StepReused,
+    StepScheduled,
     StepSkipped,
     StepStarted,
+    StepWaiting,
+    TerminateRequested,
     TimerCancelled,
     TimerFired,
     TimerStarted,
+    UpdateCompleted,
+    UpdateFailed,
+    UpdateReceived,
 )
 from flowbook.core.failure import Failure
-from flowbook.core.ids import Key
 from flowbook.core.messages import (
     AnyMessage,
     AttemptFailed,
     CancelRun,
+    ChildEnded,
+    CompleteStep,
+    MoveRun,
     PauseRun,
     ResumeRun,
+    RunTimedOut,
     SendSignal,
+    SendUpdate,
+    SignalDelivered,
     StartRun,
+    StepExpired,
+    TerminateRun,
     TimerDue,
     WorkerLost,
 )
-from flowbook.core.state import LiveStep, RunState, request_mark
+from flowbook.core.state import RunState
 from flowbook.errors import RunClosed, RunConflict, UnknownRun
-
-LOST_ATTEMPTS = 5
-"""After so many lost attempts a step has failed: what kills its workers is probably the step."""
 
 Decision = Sequence[AnyEvent]
 NO_EVENTS: Decision = ()
@@ -63,35 +84,41 @@ def decide(state: RunState, message: AnyMessage, now: float) -> Decision:
 
 
 def _start(state: RunState, message: StartRun, now: float) -> Decision:
-    if state.seq:
-        if request_mark(message) == state.request:
-            return NO_EVENTS
-        raise RunConflict(
-            f'run "{message.run}" exists already and was started with other code or other arguments. '
-            "Give the new run another id, or leave the id out."
-        )
-    return (
-        RunStarted(
-            run=message.run,
-            workflow=message.workflow,
-            module=message.module,
-            place=message.place,
-            arguments=message.arguments,
-            name=message.name,
-            source=message.source,
-            origin=message.origin,
-            seed=message.seed,
-        ),
+    signals = [event for signal in message.signals for event in _first_signal(state, signal)]
+    if not state.seq:
+        return (started(message), *signals)
+    if is_same_start(message, state) or message.on_conflict == "use_existing":
+        return NO_EVENTS if state.closed else signals
+    raise RunConflict(
+        f'run "{message.run}" exists already and was started with other code or other arguments. '
+        "Give the new run another id, or leave the id out."
     )
+
+
+def _first_signal(state: RunState, message: SendSignal) -> Decision:
+    if message.id and message.id in state.signals:
+        return NO_EVENTS
+    return (SignalReceived(name=message.name, value=message.value, id=message.id),)
 
 
 def _signal(state: RunState, message: SendSignal, now: float) -> Decision:
     _require_known(state)
     if message.id and message.id in state.signals:
         return NO_EVENTS
-    if state.closed:
-        raise RunClosed(f'run "{state.run}" has {state.closed}, so it can take no signal "{message.name}" any more.')
+    _require_open(state, f'it can take no signal "{message.name}" any more')
     return (SignalReceived(name=message.name, value=message.value, id=message.id),)
+
+
+def _update(state: RunState, message: SendUpdate, now: float) -> Decision:
+    _require_known(state)
+    if message.id in state.updates or message.id in state.updates_ended:
+        return NO_EVENTS
+    _require_open(state, f'it can take no update "{message.name}" any more')
+    return (UpdateReceived(id=message.id, name=message.name, arguments=message.arguments, keywords=message.keywords),)
+
+
+def _update_ended(state: RunState, message: UpdateCompleted | UpdateFailed, now: float) -> Decision:
+    return (message,) if message.id in state.updates and not state.closed else NO_EVENTS
 
 
 def _cancel(state: RunState, message: CancelRun, now: float) -> Decision:
@@ -103,15 +130,40 @@ def _cancel(state: RunState, message: CancelRun, now: float) -> Decision:
         if state.cancelling:
             return (RunCancelled(reason=message.reason or "cancelled while paused; no clean-up ran"),)
         return (RunResumed(), CancelRequested(reason=message.reason))
-    if state.cancelling:
+    if state.cancelling or state.terminating:
         return NO_EVENTS
-    return (CancelRequested(reason=message.reason),)
+    return (CancelRequested(reason=message.reason, cause=message.cause),)
+
+
+def _timed_out(state: RunState, message: RunTimedOut, now: float) -> Decision:
+    if state.closed or not state.deadline or state.deadline > now:
+        return NO_EVENTS
+    text = f"the run took longer than its timeout of {spoken(state.timeout)}"
+    if state.paused:
+        return (RunFailed(failure=Failure(type="TimeoutError", message=f"{text}, and was paused: {state.paused}")),)
+    return (CancelRequested(reason=text, cause="timeout"),)
+
+
+def _terminate(state: RunState, message: TerminateRun, now: float) -> Decision:
+    _require_known(state)
+    if state.closed:
+        return NO_EVENTS
+    owes = any(not owed.failed for owed in state.obligations.values())
+    if message.now or state.paused or not owes:
+        return (RunTerminated(reason=message.reason),)
+    return NO_EVENTS if state.terminating else (TerminateRequested(reason=message.reason),)
+
+
+def _move(state: RunState, message: MoveRun, now: float) -> Decision:
+    _require_known(state)
+    _require_open(state, "it cannot be moved to other code; fork it instead")
+    moved = RunMoved(module=message.module, place=message.place, source=message.source)
+    return (moved, RunResumed()) if state.paused else (moved,)
 
 
 def _resume(state: RunState, message: ResumeRun, now: float) -> Decision:
     _require_known(state)
-    if state.closed:
-        raise RunClosed(f'run "{state.run}" has {state.closed}; only a paused run can be resumed.')
+    _require_open(state, "only a paused run can be resumed")
     return (RunResumed(),) if state.paused else NO_EVENTS
 
 
@@ -126,108 +178,6 @@ def _timer_due(state: RunState, message: TimerDue, now: float) -> Decision:
     if timer is None or timer.due > now or state.closed or state.paused:
         return NO_EVENTS
     return (TimerFired(key=message.key, due=timer.due),)
-
-
-def _worker_lost(state: RunState, message: WorkerLost, now: float) -> Decision:
-    if state.closed:
-        return NO_EVENTS
-    failure = Failure(type="WorkerLost", message=f"the worker was lost while the step ran: {message.reason}")
-    return [
-        _lost(key, live, failure, now)
-        for key, live in state.steps.items()
-        if live.running and live.worker == message.worker
-    ]
-
-
-def _lost(key: Key, live: LiveStep, failure: Failure, now: float) -> AnyEvent:
-    if live.lost + 1 >= LOST_ATTEMPTS:
-        return StepFailed(
-            key=key,
-            step=live.step,
-            failure=failure,
-            attempt=live.attempt,
-            lost=True,
-            started=live.started,
-            item=live.item,
-            site=live.site,
-        )
-    return StepAttemptFailed(
-        key=key,
-        step=live.step,
-        attempt=live.attempt,
-        failure=failure,
-        retry_at=now,
-        lost=True,
-        started=live.started,
-        item=live.item,
-        site=live.site,
-    )
-
-
-def _attempt_failed(state: RunState, message: AttemptFailed, now: float) -> Decision:
-    if not _is_current(state, message):
-        return NO_EVENTS
-    live = state.steps.get(message.key)
-    counted = message.attempt - (live.lost if live else 0)
-    if not message.retry.allows(counted, message.failure):
-        return (
-            StepFailed(
-                key=message.key,
-                step=message.step,
-                failure=message.failure,
-                digest=message.digest,
-                attempt=message.attempt,
-                started=message.started,
-                output=message.output,
-                item=message.item,
-                site=message.site,
-            ),
-        )
-    spread = _spread(state, message) if message.retry.jitter else 0.0
-    return (
-        StepAttemptFailed(
-            key=message.key,
-            step=message.step,
-            attempt=message.attempt,
-            failure=message.failure,
-            retry_at=now + message.retry.interval(counted, spread),
-            started=message.started,
-            output=message.output,
-            item=message.item,
-            site=message.site,
-        ),
-    )
-
-
-def _spread(state: RunState, message: AttemptFailed) -> float:
-    """Where in the jitter this attempt falls, -1 to 1: the same for the same attempt, for ever."""
-    mark = f"{state.run}\0{message.key}\0{message.attempt}".encode()
-    drawn = int.from_bytes(hashlib.blake2b(mark, digest_size=8).digest(), "big")
-    return drawn / (2**63) - 1.0
-
-
-def _is_current(state: RunState, report: StepStarted | StepOutput | StepCompleted | AttemptFailed) -> bool:
-    """False for a step that has ended and for an attempt that was given up: both decide nothing."""
-    if state.closed or report.key in state.settled:
-        return False
-    live = state.steps.get(report.key)
-    if live is None or report.attempt > live.attempt:
-        return True
-    return live.running and report.attempt == live.attempt
-
-
-def _step_started(state: RunState, message: StepStarted, now: float) -> Decision:
-    live = state.steps.get(message.key)
-    known = live is not None and live.attempt >= message.attempt
-    return NO_EVENTS if known or not _is_current(state, message) else (message,)
-
-
-def _step_report(state: RunState, message: StepCompleted | StepOutput, now: float) -> Decision:
-    return (message,) if _is_current(state, message) else NO_EVENTS
-
-
-def _step_ended(state: RunState, message: StepCancelled | StepReused | StepSkipped, now: float) -> Decision:
-    return NO_EVENTS if state.closed or message.key in state.settled else (message,)
 
 
 def _map_started(state: RunState, message: MapStarted, now: float) -> Decision:
@@ -262,8 +212,30 @@ def _signal_dropped(state: RunState, message: SignalDropped, now: float) -> Deci
     return (message,) if known and not state.closed else NO_EVENTS
 
 
-def _closing(state: RunState, message: RunCompleted | RunFailed | RunCancelled, now: float) -> Decision:
+def _closing(state: RunState, message: RunCompleted | RunFailed | RunCancelled | RunTerminated, now: float) -> Decision:
     return NO_EVENTS if state.closed else (message,)
+
+
+def _continued(state: RunState, message: RunContinued, now: float) -> Decision:
+    """Not while there is a signal or update the code has not seen: it asks again, with that carried over."""
+    return NO_EVENTS if state.closed or message.seen < state.told else (message,)
+
+
+def _attributes(state: RunState, message: AttributesSet, now: float) -> Decision:
+    return NO_EVENTS if state.closed or message.key in state.noted else (message,)
+
+
+def _patched(state: RunState, message: PatchMarked, now: float) -> Decision:
+    return NO_EVENTS if state.closed or message.id in state.patches else (message,)
+
+
+def _owes(state: RunState, message: ObligationOpened, now: float) -> Decision:
+    known = message.key in state.obligations or message.key in state.noted
+    return NO_EVENTS if state.closed or known else (message,)
+
+
+def _owed(state: RunState, message: ObligationSettled | ObligationFailed, now: float) -> Decision:
+    return (message,) if message.key in state.obligations and not state.closed else NO_EVENTS
 
 
 def _require_known(state: RunState) -> None:
@@ -271,30 +243,58 @@ def _require_known(state: RunState) -> None:
         raise UnknownRun("no run has this id in this project's history.")
 
 
+def _require_open(state: RunState, consequence: str) -> None:
+    if state.closed:
+        raise RunClosed(f'run "{state.run}" has {state.closed}, so {consequence}.')
+
+
 _POLICIES: dict[type, Callable[..., Decision]] = {
     StartRun: _start,
     SendSignal: _signal,
+    SendUpdate: _update,
     CancelRun: _cancel,
+    TerminateRun: _terminate,
     ResumeRun: _resume,
     PauseRun: _pause,
+    MoveRun: _move,
     TimerDue: _timer_due,
-    WorkerLost: _worker_lost,
-    AttemptFailed: _attempt_failed,
-    StepStarted: _step_started,
-    StepOutput: _step_report,
-    StepCompleted: _step_report,
-    StepCancelled: _step_ended,
-    StepReused: _step_ended,
-    StepSkipped: _step_ended,
+    RunTimedOut: _timed_out,
+    StepExpired: stepping.expired,
+    CompleteStep: stepping.completed_outside,
+    ChildEnded: stepping.child_ended,
+    SignalDelivered: stepping.signal_delivered,
+    WorkerLost: stepping.worker_lost,
+    AttemptFailed: stepping.attempt_failed,
+    StepStarted: stepping.started,
+    StepScheduled: stepping.begun,
+    StepWaiting: stepping.reported,
+    StepOutput: stepping.reported,
+    StepProgress: stepping.reported,
+    StepHeartbeat: stepping.reported,
+    StepCompleted: stepping.reported,
+    StepCancelled: stepping.ended,
+    StepReused: stepping.ended,
+    StepSkipped: stepping.ended,
     MapStarted: _map_started,
+    ChildStarted: stepping.begun,
+    SignalSent: stepping.begun,
     TimerStarted: _timer_started,
     TimerFired: _timer_taken_over,
     SignalReceived: _signal_taken_over,
     TimerCancelled: _timer_cancelled,
     SignalAwaited: _signal_awaited,
     SignalDropped: _signal_dropped,
+    UpdateCompleted: _update_ended,
+    UpdateFailed: _update_ended,
+    AttributesSet: _attributes,
+    PatchMarked: _patched,
+    ObligationOpened: _owes,
+    ObligationSettled: _owed,
+    ObligationFailed: _owed,
     RunCompleted: _closing,
     RunFailed: _closing,
     RunCancelled: _closing,
+    RunTerminated: _closing,
+    RunContinued: _continued,
     RunPaused: _pause,
 }

@@ -9,10 +9,18 @@ from flowbook.core.state import RunState
 
 
 class Due(NamedTuple):
-    """``timers`` in the order they were due; ``retry``: a step's next attempt may begin; ``next``: look again then."""
+    """What is due now.
+
+    ``timers`` in the order they were due; ``retry``: the run's own worker has a next attempt to begin; ``queued``:
+    steps a worker of their queue may take; ``expired``: steps whose result did not come; ``timed_out``: the run's own
+    time is up; ``next``: look again then.
+    """
 
     timers: tuple[Key, ...] = ()
     retry: bool = False
+    queued: tuple[Key, ...] = ()
+    expired: tuple[Key, ...] = ()
+    timed_out: bool = False
     next: float | None = None
 
 
@@ -20,23 +28,32 @@ NOTHING_DUE = Due()
 
 
 def due(state: RunState, now: float) -> Due:
-    """What is due at ``now``. A closed or paused run asks for nothing."""
-    if state.closed or state.paused or not (state.timers or state.steps):
+    """What is due at ``now``. A closed run asks for nothing, a paused one only for its end."""
+    if state.closed or not (state.timers or state.steps or state.timeout):
         return NOTHING_DUE
-    fire: list[tuple[float, Key]] = []
     later: list[float] = []
-    for key, timer in state.timers.items():
-        if timer.due <= now:
-            fire.append((timer.due, key))
-        else:
-            later.append(timer.due)
-    retry = False
-    for live in state.steps.values():
-        if live.running:
-            continue
-        if live.retry_at <= now:
-            retry = True
-        else:
-            later.append(live.retry_at)
+    timed_out = _is_up(state.deadline, now, later)
+    if state.paused:
+        return Due(timed_out=timed_out, next=min(later, default=None))
+    fire = [(timer.due, key) for key, timer in state.timers.items() if _is_up(timer.due, now, later)]
     fire.sort(key=lambda pair: pair[0])
-    return Due(tuple(key for _, key in fire), retry, min(later, default=None))
+    retry, queued, expired = False, [], []
+    for key, live in state.steps.items():
+        if live.running:
+            if live.waiting and _is_up(live.expires, now, later):
+                expired.append(key)
+        elif live.retry_at > now:
+            later.append(live.retry_at)
+        elif live.queue:
+            queued.append(key)
+        else:
+            retry = True
+    timers = tuple(key for _, key in fire)
+    return Due(timers, retry, tuple(queued), tuple(expired), timed_out, min(later, default=None))
+
+
+def _is_up(at: float, now: float, later: list[float]) -> bool:
+    """True when the time ``at`` has come; where it has not, it is noted in ``later``. 0 never comes."""
+    if at and at > now:
+        later.append(at)
+    return bool(at) and at <= now

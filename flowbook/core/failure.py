@@ -26,10 +26,14 @@ class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A recorded exception. ``frames`` is outermost first; ``text`` is the printable traceback."""
+    """A recorded exception. ``frames`` is outermost first; ``text`` is the printable traceback.
+
+    ``retry_after`` is in seconds, where the exception itself said when to try again; 0 leaves it to the policy.
+    """
 
     type: str
     message: str
     frames: tuple[Frame, ...] = ()
     text: str = ""
     retryable: bool = True
+    retry_after: float = 0.0

@@ -12,26 +12,42 @@ import msgspec
 
 from flowbook.core.events import (
     AnyEvent,
+    AttributesSet,
+    ChildStarted,
     Chunk,
     MapStarted,
+    ObligationFailed,
+    ObligationOpened,
+    ObligationSettled,
     Origin,
+    Parent,
+    PatchMarked,
     Place,
     RunCancelled,
     RunCompleted,
+    RunContinued,
     RunFailed,
     RunPaused,
+    RunTerminated,
     SignalAwaited,
     SignalDropped,
     SignalReceived,
+    SignalSent,
     StepCancelled,
     StepCompleted,
+    StepHeartbeat,
     StepOutput,
+    StepProgress,
     StepReused,
+    StepScheduled,
     StepSkipped,
     StepStarted,
+    StepWaiting,
     TimerCancelled,
     TimerFired,
     TimerStarted,
+    UpdateCompleted,
+    UpdateFailed,
 )
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, WorkerId
@@ -43,8 +59,21 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind")
     """Base of all messages."""
 
 
+class SendSignal(Message, frozen=True, tag=True):
+    """A client, or another run, sends a signal; ``id`` makes it idempotent."""
+
+    name: str
+    value: Value
+    id: str = ""
+
+
 class StartRun(Message, frozen=True, tag=True):
-    """A client starts a run. The same message again for the same id is answered, not repeated."""
+    """Somebody starts a run. ``signals`` are delivered with it, whether it was started now or before.
+
+    ``on_conflict`` says what an open run of this id means: ``same`` (the same start is answered, another one is
+    refused), ``use_existing``, ``fail`` or ``terminate_existing``; ``on_closed`` what a closed one means: ``same``,
+    ``reject``, ``allow`` (a new run of the same id) or ``allow_failed``. See ``chains``.
+    """
 
     run: RunId
     workflow: str
@@ -55,20 +84,49 @@ class StartRun(Message, frozen=True, tag=True):
     source: str = ""
     origin: Origin | None = None
     seed: str = ""
+    timeout: float = 0.0
+    parent: Parent | None = None
+    continued: RunId = RunId("")
+    schedule: str = ""
+    queue: str = ""
+    priority: int = 0
+    concurrency_key: str = ""
+    attributes: dict[str, Any] = {}
+    memo: dict[str, Value] = {}
+    signals: tuple[SendSignal, ...] = ()
+    on_conflict: str = "same"
+    on_closed: str = "same"
 
 
-class SendSignal(Message, frozen=True, tag=True):
-    """A client sends a signal; ``id`` makes it idempotent."""
+class SendUpdate(Message, frozen=True, tag=True):
+    """A client sends an update, to be handled once."""
 
+    id: str
     name: str
-    value: Value
-    id: str = ""
+    arguments: tuple[Value, ...] = ()
+    keywords: dict[str, Value] = {}
 
 
 class CancelRun(Message, frozen=True, tag=True):
-    """A client asks the run to stop."""
+    """The run is asked to stop; ``cause`` as in ``CancelRequested``."""
 
     reason: str = ""
+    cause: str = ""
+
+
+class TerminateRun(Message, frozen=True, tag=True):
+    """The run is to end without its code having a say; ``now``: even where it owes something outside."""
+
+    reason: str = ""
+    now: bool = False
+
+
+class MoveRun(Message, frozen=True, tag=True):
+    """The run goes on with other code, which has been checked to fit."""
+
+    module: Digest
+    place: Place | None = None
+    source: str = ""
 
 
 class ResumeRun(Message, frozen=True, tag=True):
@@ -86,6 +144,40 @@ class TimerDue(Message, frozen=True, tag=True):
     """The engine's clock reached a timer's time."""
 
     key: Key
+
+
+class RunTimedOut(Message, frozen=True, tag=True):
+    """The engine's clock reached the run's own time-out."""
+
+
+class StepExpired(Message, frozen=True, tag=True):
+    """The result that was to come from outside did not come in time."""
+
+    key: Key
+
+
+class CompleteStep(Message, frozen=True, tag=True):
+    """Somebody outside finishes a step, by its token: with ``value``, or with ``failure``."""
+
+    key: Key
+    attempt: int
+    value: Value | None = None
+    failure: Failure | None = None
+
+
+class ChildEnded(Message, frozen=True, tag=True):
+    """A child run has ended: with ``value``, or with ``failure``."""
+
+    key: Key
+    value: Value | None = None
+    failure: Failure | None = None
+
+
+class SignalDelivered(Message, frozen=True, tag=True):
+    """A signal the run sent has arrived, or ``failure`` says why not."""
+
+    key: Key
+    failure: Failure | None = None
 
 
 class WorkerLost(Message, frozen=True, tag=True):
@@ -113,21 +205,36 @@ class AttemptFailed(Message, frozen=True, tag=True):
 ReportItem = (
     AttemptFailed
     | StepStarted
+    | StepScheduled
+    | StepWaiting
     | StepOutput
+    | StepProgress
+    | StepHeartbeat
     | StepCompleted
     | StepCancelled
     | StepReused
     | StepSkipped
     | MapStarted
+    | ChildStarted
+    | SignalSent
     | TimerStarted
     | TimerCancelled
     | TimerFired
     | SignalReceived
     | SignalAwaited
     | SignalDropped
+    | UpdateCompleted
+    | UpdateFailed
+    | AttributesSet
+    | PatchMarked
+    | ObligationOpened
+    | ObligationSettled
+    | ObligationFailed
     | RunCompleted
     | RunFailed
     | RunCancelled
+    | RunTerminated
+    | RunContinued
     | RunPaused
 )
 """One thing a worker has to say about a run.
@@ -136,7 +243,24 @@ ReportItem = (
 """
 
 
-AnyMessage = StartRun | SendSignal | CancelRun | ResumeRun | PauseRun | TimerDue | WorkerLost | ReportItem
+AnyMessage = (
+    StartRun
+    | SendSignal
+    | SendUpdate
+    | CancelRun
+    | TerminateRun
+    | ResumeRun
+    | PauseRun
+    | MoveRun
+    | TimerDue
+    | RunTimedOut
+    | StepExpired
+    | CompleteStep
+    | ChildEnded
+    | SignalDelivered
+    | WorkerLost
+    | ReportItem
+)
 """Everything ``decide`` understands."""
 
 __all__ = [
@@ -144,12 +268,20 @@ __all__ = [
     "AnyMessage",
     "AttemptFailed",
     "CancelRun",
+    "ChildEnded",
+    "CompleteStep",
     "Message",
+    "MoveRun",
     "PauseRun",
     "ReportItem",
     "ResumeRun",
+    "RunTimedOut",
     "SendSignal",
+    "SendUpdate",
+    "SignalDelivered",
     "StartRun",
+    "StepExpired",
+    "TerminateRun",
     "TimerDue",
     "WorkerLost",
 ]

@@ -21,8 +21,13 @@ class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     non_retryable: tuple[str, ...] = ()
     jitter: float = 0.0
 
-    def interval(self, attempt: int, spread: float = 0.0) -> float:
-        """Seconds to wait after ``attempt`` (from 1) failed; ``spread`` in -1..1 places the jitter."""
+    def interval(self, attempt: int, spread: float = 0.0, failure: Failure | None = None) -> float:
+        """Seconds to wait after ``attempt`` (from 1) failed; ``spread`` in -1..1 places the jitter.
+
+        A failure that says itself when to try again (``RetryAfter``) is heard.
+        """
+        if failure is not None and failure.retry_after:
+            return failure.retry_after
         exponent = min(attempt - 1, 64)
         base = min(self.initial_interval * self.backoff_coefficient**exponent, self.maximum_interval)
         return max(0.0, base * (1.0 + self.jitter * spread))

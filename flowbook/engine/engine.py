@@ -16,9 +16,9 @@ import anyio.abc
 from flowbook.core.decide import decide
 from flowbook.core.due import due
 from flowbook.core.events import RunResumed, RunStarted, StepAttemptFailed, TimerStarted
+from flowbook.core.evolve import evolve
 from flowbook.core.ids import RunId, Seq
 from flowbook.core.messages import AnyMessage, PauseRun, StartRun, TimerDue, WorkerLost
-from flowbook.core.state import evolve
 from flowbook.engine.clock import Clock, Leases
 from flowbook.engine.links import WorkerLink
 from flowbook.engine.runs import LiveRun, Runs

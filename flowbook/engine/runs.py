@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 import anyio
 
 from flowbook.core.events import Recorded, RunCancelled, RunCompleted, RunFailed, RunStarted
+from flowbook.core.evolve import fold
 from flowbook.core.ids import RunId, Seq
-from flowbook.core.state import RunState, fold
+from flowbook.core.state import RunState
 from flowbook.engine.links import WorkerLink
 from flowbook.store.base import CLOSED_STATUS, ClosedRun, decode_recorded
 from flowbook.wire.calls import OriginOfRun, Pending, Summary

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from flowbook.core.events import AnyEvent, Recorded
+from flowbook.core.events import STATUS, AnyEvent, Recorded
 from flowbook.core.ids import Digest, RunId, Seq
 from flowbook.core.module import Module
 
@@ -131,5 +131,5 @@ class Store(Protocol):
         """Drain, tidy and let go of the files."""
 
 
-CLOSED_STATUS = {"RunCompleted": "succeeded", "RunFailed": "failed", "RunCancelled": "cancelled"}
+CLOSED_STATUS = STATUS
 """What a closing event makes of a run."""

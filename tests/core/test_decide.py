@@ -6,11 +6,13 @@ import pytest
 
 from flowbook.core import events as e
 from flowbook.core import messages as m
-from flowbook.core.decide import LOST_ATTEMPTS, decide
+from flowbook.core.decide import decide
+from flowbook.core.evolve import evolve
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
 from flowbook.core.retry import RetryPolicy
-from flowbook.core.state import RunState, evolve
+from flowbook.core.state import RunState
+from flowbook.core.stepping import LOST_ATTEMPTS
 from flowbook.core.value import NOTHING, Value
 from flowbook.errors import RunClosed, RunConflict, UnknownRun
 

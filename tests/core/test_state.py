@@ -52,9 +52,9 @@ def test_a_closed_run_keeps_nothing_that_lives() -> None:
 def test_what_is_due() -> None:
     other = e.TimerStarted(key=Key("u"), due=5.0)
     state = after(timer(10.0), other, begun(), again(at=30.0))
-    assert due(state, 1.0) == Due((), False, 5.0)
-    assert due(state, 12.0) == Due((Key("u"), Key("t")), False, 30.0)
-    assert due(state, 30.0) == Due((Key("u"), Key("t")), True, None)
+    assert due(state, 1.0) == Due(next=5.0)
+    assert due(state, 12.0) == Due((Key("u"), Key("t")), next=30.0)
+    assert due(state, 30.0) == Due((Key("u"), Key("t")), retry=True)
 
 
 @pytest.mark.parametrize("last", [CLOSED, e.RunPaused(reason="x")])

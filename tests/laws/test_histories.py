@@ -12,10 +12,11 @@ from flowbook.core import events as e
 from flowbook.core import messages as m
 from flowbook.core.decide import decide
 from flowbook.core.due import NOTHING_DUE, due
+from flowbook.core.evolve import evolve, fold
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
 from flowbook.core.retry import RetryPolicy
-from flowbook.core.state import RunState, evolve, fold
+from flowbook.core.state import RunState
 from flowbook.core.value import NOTHING
 from flowbook.errors import FlowbookError
 from flowbook.store.base import decode_recorded, entry

@@ -1,0 +1,94 @@
+"""Runs that share an id: a run that went on as a new one, or whose id was used again after it had ended.
+
+The first has the id people gave; those that follow it are ``id~2``, ``id~3``. What is said to the id is said to the
+last of them.
+"""
+
+from __future__ import annotations
+
+import re
+
+from msgspec.structs import replace
+
+from flowbook.core.events import RunStarted
+from flowbook.core.ids import RunId
+from flowbook.core.messages import AnyMessage, StartRun, TerminateRun
+from flowbook.core.state import RunState, request_mark
+from flowbook.errors import RunConflict, UserError
+
+_MEMBER = re.compile(r"^(?P<root>.+)~(?P<number>[1-9]\d*)$", re.DOTALL)
+
+ON_CONFLICT = ("same", "use_existing", "fail", "terminate_existing")
+ON_CLOSED = ("same", "reject", "allow", "allow_failed")
+_FAILED = ("failed", "cancelled", "terminated")
+
+
+def root(run: RunId) -> RunId:
+    """The id the chain began with."""
+    found = _MEMBER.match(run)
+    return RunId(found["root"]) if found else run
+
+
+def number(run: RunId) -> int:
+    """The run's place in its chain, from 1."""
+    found = _MEMBER.match(run)
+    return int(found["number"]) if found else 1
+
+
+def following(run: RunId) -> RunId:
+    """The id of the run that comes after ``run``."""
+    return RunId(f"{root(run)}~{number(run) + 1}")
+
+
+Instruction = tuple[RunId, AnyMessage]
+
+
+def start_plan(current: RunState | None, message: StartRun) -> list[Instruction]:
+    """Whom to tell what so that a start is done, given the chain's last run. Raises RunConflict where refused."""
+    _check(message)
+    if current is None or not current.seq:
+        return [(message.run, message)]
+    here = replace(message, run=current.run)
+    again = replace(message, run=following(current.run))
+    if current.closed:
+        allowed = message.on_closed == "allow" or (message.on_closed == "allow_failed" and current.closed in _FAILED)
+        if allowed:
+            return [(again.run, again)]
+        if message.on_closed == "reject":
+            raise RunConflict(
+                f'run "{current.run}" exists already and has {current.closed}. Give the new run another id, '
+                'or start it with on_closed="allow".'
+            )
+        return [(current.run, here)]
+    match message.on_conflict:
+        case "fail":
+            raise RunConflict(
+                f'run "{current.run}" is already {current.status}. Give the new run another id, '
+                'or start it with on_conflict="use_existing" or "terminate_existing".'
+            )
+        case "terminate_existing":
+            ending = TerminateRun(reason="another run of this id was started", now=True)
+            return [(current.run, ending), (again.run, again)]
+        case _:
+            return [(current.run, here)]
+
+
+def _check(message: StartRun) -> None:
+    for name, value, known in (
+        ("on_conflict", message.on_conflict, ON_CONFLICT),
+        ("on_closed", message.on_closed, ON_CLOSED),
+    ):
+        if value not in known:
+            raise UserError(f'{name}="{value}" is not known; it is one of {", ".join(known)}.')
+    if message.run != root(message.run) and not message.continued:
+        raise UserError(f'"{message.run}" cannot be the id of a new run: ids that end in ~ and a number are given out.')
+
+
+def is_same_start(message: StartRun, state: RunState) -> bool:
+    """True when the run was started with exactly this."""
+    return request_mark(message) == state.request
+
+
+def started(message: StartRun) -> RunStarted:
+    """The fact that follows from a start."""
+    return RunStarted(**{name: getattr(message, name) for name in RunStarted.__struct_fields__})

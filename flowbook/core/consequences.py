@@ -1,0 +1,136 @@
+"""What one run's facts mean for other runs: children, parents, signals between runs, and the run that comes after.
+
+Pure, like ``decide``: it names whom to tell what. The engine decides these messages in the same turn and commits
+them in the same group, so that no child is started twice and no parent waits for an end that was not told.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from flowbook.core.chains import following
+from flowbook.core.events import (
+    AnyEvent,
+    ChildStarted,
+    Parent,
+    RunCancelled,
+    RunCompleted,
+    RunContinued,
+    RunFailed,
+    RunTerminated,
+    SignalSent,
+    StepCancelled,
+)
+from flowbook.core.failure import Failure
+from flowbook.core.ids import Key, RunId
+from flowbook.core.messages import (
+    AnyMessage,
+    CancelRun,
+    ChildEnded,
+    SendSignal,
+    SendUpdate,
+    StartRun,
+    TerminateRun,
+)
+from flowbook.core.state import RunState
+
+
+class Consequence(NamedTuple):
+    """``message`` for ``run``. ``answers``: the key in the sender that is to be told when it is refused, or done."""
+
+    run: RunId
+    messages: tuple[AnyMessage, ...]
+    answers: Key | None = None
+
+
+def consequences(state: RunState, event: AnyEvent) -> list[Consequence]:
+    """What follows elsewhere from ``event``, which happens to a run in ``state`` (before the event)."""
+    match event:
+        case ChildStarted():
+            return [Consequence(event.run, (_child(state, event),), event.key)]
+        case SignalSent():
+            signal = SendSignal(event.name, event.value, id=f"{state.run}:{event.key}")
+            return [Consequence(event.run, (signal,), event.key)]
+        case StepCancelled() if event.key in state.children:
+            return [Consequence(state.children[event.key].run, (CancelRun("its parent no longer wants it", "parent"),))]
+        case RunContinued():
+            return [Consequence(event.run, (_next(state, event), *_carried(event)))]
+        case RunCompleted():
+            return [*_orphans(state), *_to_parent(state, ChildEnded(_key(state), value=event.value))]
+        case RunFailed():
+            return [*_orphans(state), *_to_parent(state, ChildEnded(_key(state), failure=event.failure))]
+        case RunCancelled() | RunTerminated():
+            how = "cancelled" if isinstance(event, RunCancelled) else "terminated"
+            text = f"child run {state.run} was {how}" + (f": {event.reason}" if event.reason else "")
+            failure = Failure(type=type(event).__name__, message=text, retryable=False)
+            return [*_orphans(state), *_to_parent(state, ChildEnded(_key(state), failure=failure))]
+        case _:
+            return []
+
+
+def _child(state: RunState, event: ChildStarted) -> StartRun:
+    return StartRun(
+        run=event.run,
+        workflow=event.step,
+        module=state.module,
+        place=state.place,
+        arguments=event.arguments,
+        name=event.name,
+        source=state.source,
+        seed=event.run,
+        timeout=event.timeout,
+        parent=Parent(state.run, event.key, event.close),
+        attributes=event.attributes,
+        memo=event.memo,
+        on_conflict="fail",
+        on_closed="reject",
+    )
+
+
+def _next(state: RunState, event: RunContinued) -> StartRun:
+    return StartRun(
+        run=following(state.run),
+        workflow=state.workflow,
+        module=state.module,
+        place=state.place,
+        arguments=event.arguments,
+        name=state.name,
+        source=state.source,
+        seed=event.run,
+        timeout=state.timeout,
+        parent=state.parent,
+        continued=state.run,
+        schedule=state.schedule,
+        queue=state.queue,
+        priority=state.priority,
+        concurrency_key=state.concurrency_key,
+        attributes=state.attributes,
+        memo=state.memo,
+    )
+
+
+def _carried(event: RunContinued) -> list[AnyMessage]:
+    return [
+        *(SendSignal(signal.name, signal.value, signal.id) for signal in event.signals),
+        *(SendUpdate(update.id, update.name, update.arguments, update.keywords) for update in event.updates),
+    ]
+
+
+def _key(state: RunState) -> Key:
+    return state.parent.key if state.parent is not None else Key("")
+
+
+def _to_parent(state: RunState, message: ChildEnded) -> list[Consequence]:
+    return [Consequence(state.parent.run, (message,))] if state.parent is not None else []
+
+
+def _orphans(state: RunState) -> list[Consequence]:
+    """What becomes of the children of a run that ends."""
+    found: list[Consequence] = []
+    for child in state.children.values():
+        reason = f"its parent {state.run} has ended"
+        if child.close == "terminate":
+            found.append(Consequence(child.run, (TerminateRun(reason),)))
+        elif child.close == "cancel":
+            found.append(Consequence(child.run, (CancelRun(reason, "parent"),)))
+    return found

@@ -1,0 +1,303 @@
+"""What a run's facts add up to. ``evolve`` is total: it never refuses, because facts have happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from flowbook.core.events import (
+    STATUS,
+    WAKE_UPS,
+    AttributesSet,
+    CancelRequested,
+    ChildStarted,
+    MapStarted,
+    ObligationFailed,
+    ObligationOpened,
+    ObligationSettled,
+    PatchMarked,
+    Recorded,
+    RunCancelled,
+    RunCompleted,
+    RunContinued,
+    RunFailed,
+    RunMoved,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    RunTerminated,
+    SignalAwaited,
+    SignalDropped,
+    SignalReceived,
+    SignalSent,
+    StepAttemptFailed,
+    StepCancelled,
+    StepCompleted,
+    StepFailed,
+    StepReused,
+    StepScheduled,
+    StepSkipped,
+    StepStarted,
+    StepWaiting,
+    TerminateRequested,
+    TimerCancelled,
+    TimerFired,
+    TimerStarted,
+    UpdateCompleted,
+    UpdateFailed,
+    UpdateReceived,
+)
+from flowbook.core.state import (
+    NOBODY,
+    LiveChild,
+    LiveObligation,
+    LiveStep,
+    LiveTimer,
+    LiveWaiter,
+    RunState,
+    request_mark,
+)
+
+
+def evolve(state: RunState, recorded: Recorded) -> RunState:
+    """The state after one more fact. Owns ``state``: it is changed in place and returned."""
+    event = recorded.event
+    state.seq = recorded.seq
+    state.time = recorded.time
+    kind = type(event)
+    if kind in _WAKE_UPS:
+        state.woken = recorded.seq
+    change = _CHANGES.get(kind)
+    if change is not None:
+        change(state, event, recorded.time)
+    return state
+
+
+def fold(history: Iterable[Recorded], state: RunState | None = None) -> RunState:
+    """The state after a history, or after more of it."""
+    state = RunState() if state is None else state
+    for recorded in history:
+        evolve(state, recorded)
+    return state
+
+
+def _started(state: RunState, event: RunStarted, time: float) -> None:
+    state.run, state.workflow, state.module, state.place = event.run, event.workflow, event.module, event.place
+    state.name, state.source, state.origin = event.name, event.source, event.origin
+    state.parent, state.continued, state.schedule = event.parent, event.continued, event.schedule
+    state.queue, state.priority, state.concurrency_key = event.queue, event.priority, event.concurrency_key
+    state.attributes, state.memo, state.timeout = dict(event.attributes), event.memo, event.timeout
+    state.request = request_mark(event)
+    state.started = time
+
+
+def _close(state: RunState, event: object, time: float) -> None:
+    """Obligations stay: what a closed run still owes is for people to see."""
+    state.closed = STATUS[type(event).__name__]
+    state.ended = time
+    state.paused = ""
+    for live in (state.steps, state.timers, state.waiters, state.unread, state.children, state.sending, state.updates):
+        live.clear()
+    for ended in (state.settled, state.maps, state.timers_ended, state.waiters_ended, state.updates_ended, state.noted):
+        ended.clear()
+
+
+def _moved(state: RunState, event: RunMoved, time: float) -> None:
+    state.module = event.module
+    state.place = event.place or state.place
+    state.source = event.source or state.source
+
+
+def _paused(state: RunState, event: RunPaused, time: float) -> None:
+    state.paused = event.reason or "paused"
+
+
+def _resumed(state: RunState, event: RunResumed, time: float) -> None:
+    state.paused = ""
+
+
+def _cancelling(state: RunState, event: CancelRequested, time: float) -> None:
+    state.cancelling = True
+    state.timed_out = state.timed_out or event.cause == "timeout"
+
+
+def _terminating(state: RunState, event: TerminateRequested, time: float) -> None:
+    state.terminating = True
+    for gone in (state.timers, state.waiters, state.sending):
+        gone.clear()
+
+
+def _attributes_set(state: RunState, event: AttributesSet, time: float) -> None:
+    state.noted.add(event.key)
+    for name, value in event.attributes.items():
+        if value is None:
+            state.attributes.pop(name, None)
+        else:
+            state.attributes[name] = value
+
+
+def _patched(state: RunState, event: PatchMarked, time: float) -> None:
+    state.patches.add(event.id)
+
+
+def _update_received(state: RunState, event: UpdateReceived, time: float) -> None:
+    state.updates[event.id] = event.name
+    state.told = state.seq
+
+
+def _update_ended(state: RunState, event: UpdateCompleted | UpdateFailed, time: float) -> None:
+    state.updates.pop(event.id, None)
+    state.updates_ended.add(event.id)
+
+
+def _owes(state: RunState, event: ObligationOpened, time: float) -> None:
+    state.noted.add(event.key)
+    state.obligations[event.key] = LiveObligation(event.name, event.what, time)
+
+
+def _owes_no_more(state: RunState, event: ObligationSettled, time: float) -> None:
+    state.obligations.pop(event.key, None)
+
+
+def _cannot_settle(state: RunState, event: ObligationFailed, time: float) -> None:
+    owed = state.obligations.get(event.key)
+    if owed is not None:
+        owed.failed = True
+
+
+def _live(state: RunState, event: StepStarted | StepWaiting | StepAttemptFailed) -> LiveStep:
+    live = state.steps.get(event.key)
+    if live is None:
+        live = state.steps[event.key] = LiveStep(event.step)
+    live.attempt, live.item, live.site = event.attempt, event.item, event.site
+    return live
+
+
+def _step_started(state: RunState, event: StepStarted, time: float) -> None:
+    live = _live(state, event)
+    live.running, live.worker, live.started = True, event.worker, time
+    live.once = live.once or event.once
+
+
+def _step_scheduled(state: RunState, event: StepScheduled, time: float) -> None:
+    live = state.steps[event.key] = LiveStep(event.step, item=event.item, site=event.site, once=event.once)
+    live.queue, live.priority, live.concurrency_key = event.queue, event.priority, event.concurrency_key
+    live.digest, live.retry = event.digest, event.retry
+
+
+def _step_waiting(state: RunState, event: StepWaiting, time: float) -> None:
+    live = _live(state, event)
+    live.running, live.waiting, live.expires = True, True, event.expires
+    live.worker, live.digest, live.retry = NOBODY, event.digest, event.retry
+    live.started = live.started or time
+
+
+def _attempt_failed(state: RunState, event: StepAttemptFailed, time: float) -> None:
+    live = _live(state, event)
+    live.running, live.waiting, live.retry_at = False, False, event.retry_at
+    if event.lost:
+        live.lost += 1
+
+
+def _step_settled(
+    state: RunState, event: StepCompleted | StepFailed | StepCancelled | StepReused | StepSkipped, time: float
+) -> None:
+    state.steps.pop(event.key, None)
+    state.children.pop(event.key, None)
+    state.sending.pop(event.key, None)
+    state.settled.add(event.key)
+
+
+def _child_started(state: RunState, event: ChildStarted, time: float) -> None:
+    state.children[event.key] = LiveChild(event.run, event.step, event.close, time)
+
+
+def _signal_sent(state: RunState, event: SignalSent, time: float) -> None:
+    state.sending[event.key] = event.step
+
+
+def _map_started(state: RunState, event: MapStarted, time: float) -> None:
+    state.maps.add(event.key)
+
+
+def _timer_started(state: RunState, event: TimerStarted, time: float) -> None:
+    state.timers[event.key] = LiveTimer(event.due, time, event.label)
+
+
+def _timer_ended(state: RunState, event: TimerFired | TimerCancelled, time: float) -> None:
+    state.timers.pop(event.key, None)
+    state.timers_ended.add(event.key)
+
+
+def _signal_awaited(state: RunState, event: SignalAwaited, time: float) -> None:
+    if state.unread.get(event.name, 0):
+        state.unread[event.name] -= 1
+        state.waiters_ended.add(event.key)
+    else:
+        state.waiters[event.key] = LiveWaiter(event.name, time)
+
+
+def _signal_dropped(state: RunState, event: SignalDropped, time: float) -> None:
+    waiter = state.waiters.pop(event.key, None)
+    state.waiters_ended.add(event.key)
+    if waiter is None:
+        # The signal was given to this waiter while its workflow was giving up: it goes to the next one.
+        _hand_over(state, event.name)
+
+
+def _signal_received(state: RunState, event: SignalReceived, time: float) -> None:
+    if event.id:
+        state.signals.add(event.id)
+    state.told = state.seq
+    _hand_over(state, event.name)
+
+
+def _hand_over(state: RunState, name: str) -> None:
+    key = next((key for key, waiter in state.waiters.items() if waiter.name == name), None)
+    if key is None:
+        state.unread[name] = state.unread.get(name, 0) + 1
+    else:
+        del state.waiters[key]
+        state.waiters_ended.add(key)
+
+
+_WAKE_UPS = frozenset(WAKE_UPS)
+_CHANGES: dict[type, Callable[..., None]] = {
+    RunStarted: _started,
+    RunCompleted: _close,
+    RunFailed: _close,
+    RunCancelled: _close,
+    RunTerminated: _close,
+    RunContinued: _close,
+    RunPaused: _paused,
+    RunResumed: _resumed,
+    RunMoved: _moved,
+    CancelRequested: _cancelling,
+    TerminateRequested: _terminating,
+    AttributesSet: _attributes_set,
+    PatchMarked: _patched,
+    UpdateReceived: _update_received,
+    UpdateCompleted: _update_ended,
+    UpdateFailed: _update_ended,
+    ObligationOpened: _owes,
+    ObligationSettled: _owes_no_more,
+    ObligationFailed: _cannot_settle,
+    StepStarted: _step_started,
+    StepScheduled: _step_scheduled,
+    StepWaiting: _step_waiting,
+    StepAttemptFailed: _attempt_failed,
+    StepCompleted: _step_settled,
+    StepFailed: _step_settled,
+    StepCancelled: _step_settled,
+    StepReused: _step_settled,
+    StepSkipped: _step_settled,
+    MapStarted: _map_started,
+    ChildStarted: _child_started,
+    SignalSent: _signal_sent,
+    TimerStarted: _timer_started,
+    TimerFired: _timer_ended,
+    TimerCancelled: _timer_ended,
+    SignalAwaited: _signal_awaited,
+    SignalDropped: _signal_dropped,
+    SignalReceived: _signal_received,
+}
+"""What each kind of fact changes; a kind that is not here is for eyes only."""

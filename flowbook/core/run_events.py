@@ -1,0 +1,175 @@
+"""Facts about a run as a whole: how it began, what it was told, what it owes, how it ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowbook.core.event import Event, Origin, Parent, Place
+from flowbook.core.failure import Failure
+from flowbook.core.ids import Digest, Key, RunId, Seq
+from flowbook.core.value import Value
+from flowbook.core.wait_events import SignalReceived
+
+
+class RunStarted(Event, frozen=True, tag=True):
+    """First event of every history (wake-up). ``arguments`` are by parameter name.
+
+    ``seed`` feeds ``random()`` and ``uuid4()``; a fork has its origin's, so that what it reuses still fits.
+    ``timeout`` is in seconds for the whole run, 0 for none. ``continued`` is the run this one goes on from,
+    ``schedule`` the schedule that started it. ``attributes`` are plain JSON to search by, ``memo`` is for eyes.
+    """
+
+    run: RunId
+    workflow: str
+    module: Digest
+    place: Place
+    arguments: dict[str, Value] = {}
+    name: str = ""
+    source: str = ""
+    origin: Origin | None = None
+    seed: str = ""
+    timeout: float = 0.0
+    parent: Parent | None = None
+    continued: RunId = RunId("")
+    schedule: str = ""
+    queue: str = ""
+    priority: int = 0
+    concurrency_key: str = ""
+    attributes: dict[str, Any] = {}
+    memo: dict[str, Value] = {}
+
+
+class RunCompleted(Event, frozen=True, tag=True):
+    """The workflow returned ``value``. Closes the run."""
+
+    value: Value
+
+
+class RunFailed(Event, frozen=True, tag=True):
+    """The workflow raised. ``step`` names the step whose failure it was, if one. Closes the run."""
+
+    failure: Failure
+    step: str = ""
+
+
+class RunCancelled(Event, frozen=True, tag=True):
+    """The workflow ended by the cancellation that was asked for. Closes the run."""
+
+    reason: str = ""
+
+
+class RunTerminated(Event, frozen=True, tag=True):
+    """The run was ended from outside; its code had no say. Closes the run."""
+
+    reason: str = ""
+
+
+class RunPaused(Event, frozen=True, tag=True):
+    """Nothing runs until somebody decides: the code no longer fits the history, or will not load."""
+
+    reason: str
+    difference: dict[str, Any] = {}
+
+
+class RunResumed(Event, frozen=True, tag=True):
+    """Ends a pause."""
+
+
+class RunMoved(Event, frozen=True, tag=True):
+    """From here on the run uses other code, which was checked to fit its history."""
+
+    module: Digest
+    place: Place | None = None
+    source: str = ""
+
+
+class CancelRequested(Event, frozen=True, tag=True):
+    """The run is to stop (wake-up: cancels the main task). ``cause`` is "" (somebody asked), timeout or parent."""
+
+    reason: str = ""
+    cause: str = ""
+
+
+class TerminateRequested(Event, frozen=True, tag=True):
+    """The run is to end at once (wake-up): its code is dropped, what it owes outside is still taken back."""
+
+    reason: str = ""
+
+
+class AttributesSet(Event, frozen=True, tag=True):
+    """The workflow set attributes to search by; None removes one."""
+
+    key: Key
+    attributes: dict[str, Any]
+
+
+class PatchMarked(Event, frozen=True, tag=True):
+    """``patched(id)`` was true: this run takes the new branch, whenever it is re-executed."""
+
+    id: str
+
+
+class UpdateReceived(Event, frozen=True, tag=True):
+    """Somebody sent an update (wake-up): its handler is called with ``arguments`` by position.
+
+    ``id`` is the sender's; a second update with it is the same update.
+    """
+
+    id: str
+    name: str
+    arguments: tuple[Value, ...] = ()
+    keywords: dict[str, Value] = {}
+
+
+class RunContinued(Event, frozen=True, tag=True):
+    """The workflow asked to go on as a new run, ``run``, with ``arguments``. Closes the run.
+
+    ``signals`` and ``updates`` are those nobody has read: the new run has them. ``seen`` is the last event the
+    code knew of; where a signal has come since, the request is made again with it.
+    """
+
+    run: RunId
+    arguments: dict[str, Value] = {}
+    signals: tuple[SignalReceived, ...] = ()
+    updates: tuple[UpdateReceived, ...] = ()
+    seen: Seq = Seq(0)
+
+
+class UpdateCompleted(Event, frozen=True, tag=True):
+    """The handler of an update returned ``value``."""
+
+    id: str
+    name: str
+    value: Value
+
+
+class UpdateFailed(Event, frozen=True, tag=True):
+    """The handler of an update raised, or its validator ``rejected`` it."""
+
+    id: str
+    name: str
+    failure: Failure
+    rejected: bool = False
+
+
+class ObligationOpened(Event, frozen=True, tag=True):
+    """From here on the run owes something outside: ``what`` is operation or undo, ``name`` is for eyes."""
+
+    key: Key
+    name: str
+    what: str = "undo"
+    site: int = 0
+
+
+class ObligationSettled(Event, frozen=True, tag=True):
+    """Nothing is owed any more: ``outcome`` is kept (the work stands), undone or cancelled."""
+
+    key: Key
+    outcome: str = "kept"
+
+
+class ObligationFailed(Event, frozen=True, tag=True):
+    """Taking it back failed for good: it stays open, for people to see."""
+
+    key: Key
+    failure: Failure

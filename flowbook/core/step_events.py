@@ -1,0 +1,203 @@
+"""Facts about steps: work whose result is recorded, done by this worker, another one, a child run or the world."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowbook.core.event import Chunk, Event
+from flowbook.core.failure import Failure
+from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
+from flowbook.core.retry import ONCE, RetryPolicy
+from flowbook.core.value import Value
+
+
+class StepStarted(Event, frozen=True, tag=True):
+    """A worker began an attempt. Left out when the attempt ended before it could be reported.
+
+    ``once``: the attempt waits until this is durable, and is never followed by another (``at_most_once``).
+    """
+
+    key: Key
+    step: str
+    attempt: int = 1
+    worker: WorkerId = WorkerId("")
+    item: int | None = None
+    site: int = 0
+    once: bool = False
+
+
+class StepOutput(Event, frozen=True, tag=True):
+    """What a running attempt printed or displayed since the last such event."""
+
+    key: Key
+    step: str
+    attempt: int
+    output: tuple[Chunk, ...]
+    item: int | None = None
+
+
+class StepCompleted(Event, frozen=True, tag=True):
+    """An attempt returned ``value`` (wake-up). ``digest`` is of the step's name and its arguments;
+
+    ``started`` is unix seconds; ``output`` is what was not yet reported.
+    """
+
+    key: Key
+    step: str
+    value: Value
+    digest: Digest = Digest("")
+    attempt: int = 1
+    started: float = 0.0
+    output: tuple[Chunk, ...] = ()
+    item: int | None = None
+    site: int = 0
+
+
+class StepAttemptFailed(Event, frozen=True, tag=True):
+    """An attempt failed and another follows at ``retry_at``. ``lost``: its worker died or vanished."""
+
+    key: Key
+    step: str
+    attempt: int
+    failure: Failure
+    retry_at: float
+    lost: bool = False
+    started: float = 0.0
+    output: tuple[Chunk, ...] = ()
+    item: int | None = None
+    site: int = 0
+
+
+class StepFailed(Event, frozen=True, tag=True):
+    """The last attempt failed (wake-up: raises ``StepFailed`` in the workflow)."""
+
+    key: Key
+    step: str
+    failure: Failure
+    digest: Digest = Digest("")
+    attempt: int = 1
+    lost: bool = False
+    started: float = 0.0
+    output: tuple[Chunk, ...] = ()
+    item: int | None = None
+    site: int = 0
+
+
+class StepCancelled(Event, frozen=True, tag=True):
+    """The workflow no longer wanted a running step and its attempt has ended."""
+
+    key: Key
+    step: str
+    attempt: int = 1
+    item: int | None = None
+
+
+class StepReused(Event, frozen=True, tag=True):
+    """A saved result of the run this one was forked from was taken (wake-up)."""
+
+    key: Key
+    step: str
+    value: Value
+    digest: Digest = Digest("")
+    run: RunId = RunId("")
+    seq: Seq = Seq(0)
+    item: int | None = None
+    site: int = 0
+
+
+class StepSkipped(Event, frozen=True, tag=True):
+    """A step's ``when`` was false, or something it needs was skipped; ``reason`` says which."""
+
+    key: Key
+    step: str
+    reason: str = ""
+
+
+class MapStarted(Event, frozen=True, tag=True):
+    """A mapped step learnt how many items it has."""
+
+    key: Key
+    step: str
+    total: int
+
+
+class StepScheduled(Event, frozen=True, tag=True):
+    """A step for another task queue: everything a worker of that queue needs to run it.
+
+    ``timeout`` limits one attempt, ``heartbeat`` the silence within one, in seconds, 0 for none;
+    ``options`` are what else the step asks of its worker (for example ``isolate``).
+    """
+
+    key: Key
+    step: str
+    queue: str
+    digest: Digest = Digest("")
+    arguments: tuple[Value, ...] = ()
+    keywords: dict[str, Value] = {}
+    retry: RetryPolicy = ONCE
+    timeout: float = 0.0
+    heartbeat: float = 0.0
+    once: bool = False
+    priority: int = 0
+    concurrency_key: str = ""
+    options: dict[str, Any] = {}
+    item: int | None = None
+    site: int = 0
+
+
+class StepWaiting(Event, frozen=True, tag=True):
+    """The step's result will come from outside, with a token that names this run, key and attempt.
+
+    ``expires`` is in unix seconds, 0 for never: the attempt fails then.
+    """
+
+    key: Key
+    step: str
+    attempt: int = 1
+    digest: Digest = Digest("")
+    expires: float = 0.0
+    retry: RetryPolicy = ONCE
+    item: int | None = None
+    site: int = 0
+
+
+class StepProgress(Event, frozen=True, tag=True):
+    """How far a running attempt is: ``done`` of ``total`` (0: unknown), with a word about it."""
+
+    key: Key
+    step: str
+    attempt: int
+    done: float
+    total: float = 0.0
+    text: str = ""
+    item: int | None = None
+
+
+class StepHeartbeat(Event, frozen=True, tag=True):
+    """A running attempt left ``details`` for the next one, should it be lost."""
+
+    key: Key
+    step: str
+    attempt: int
+    details: Value
+    item: int | None = None
+
+
+class ChildStarted(Event, frozen=True, tag=True):
+    """The workflow started another as its child. Settled like a step, by ``StepCompleted`` or ``StepFailed``.
+
+    ``step`` is the child's workflow; ``module`` "" means the parent's. ``close`` says what becomes of the child when
+    the parent ends: cancel, terminate or abandon.
+    """
+
+    key: Key
+    step: str
+    run: RunId
+    arguments: dict[str, Value] = {}
+    digest: Digest = Digest("")
+    close: str = "cancel"
+    timeout: float = 0.0
+    name: str = ""
+    attributes: dict[str, Any] = {}
+    memo: dict[str, Value] = {}
+    site: int = 0

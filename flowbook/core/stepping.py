@@ -1,0 +1,241 @@
+"""Decisions about steps: which report still counts, what a failed or lost attempt leads to, who may finish a step.
+
+Part of ``decide``, which alone calls it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from flowbook.core.events import (
+    AnyEvent,
+    ChildStarted,
+    SignalSent,
+    StepAttemptFailed,
+    StepCancelled,
+    StepCompleted,
+    StepFailed,
+    StepHeartbeat,
+    StepOutput,
+    StepProgress,
+    StepReused,
+    StepScheduled,
+    StepSkipped,
+    StepStarted,
+    StepWaiting,
+)
+from flowbook.core.failure import Failure
+from flowbook.core.ids import Key
+from flowbook.core.messages import (
+    AttemptFailed,
+    ChildEnded,
+    CompleteStep,
+    SignalDelivered,
+    StepExpired,
+    WorkerLost,
+)
+from flowbook.core.state import LiveStep, RunState
+from flowbook.core.value import NOTHING
+from flowbook.errors import UserError
+
+LOST_ATTEMPTS = 5
+"""After so many lost attempts a step has failed: what kills its workers is probably the step."""
+
+Decision = Sequence[AnyEvent]
+NO_EVENTS: Decision = ()
+
+
+def worker_lost(state: RunState, message: WorkerLost, now: float) -> Decision:
+    """Every attempt that ran there is lost, and due again."""
+    if state.closed:
+        return NO_EVENTS
+    failure = Failure(type="WorkerLost", message=f"the worker was lost while the step ran: {message.reason}")
+    return [
+        _lost(key, live, failure, now)
+        for key, live in state.steps.items()
+        if live.running and live.worker == message.worker and not live.waiting
+    ]
+
+
+def _lost(key: Key, live: LiveStep, failure: Failure, now: float) -> AnyEvent:
+    if live.once:
+        failure = Failure(
+            type="Interrupted",
+            message=f"{failure.message}. It is an at_most_once step, so it is not tried again: "
+            "whether it did its work is not known",
+            retryable=False,
+        )
+    if live.once or live.lost + 1 >= LOST_ATTEMPTS:
+        return StepFailed(
+            key=key,
+            step=live.step,
+            failure=failure,
+            attempt=live.attempt,
+            lost=True,
+            started=live.started,
+            item=live.item,
+            site=live.site,
+        )
+    return StepAttemptFailed(
+        key=key,
+        step=live.step,
+        attempt=live.attempt,
+        failure=failure,
+        retry_at=now,
+        lost=True,
+        started=live.started,
+        item=live.item,
+        site=live.site,
+    )
+
+
+def attempt_failed(state: RunState, message: AttemptFailed, now: float) -> Decision:
+    """Another attempt, or the end of the step, as its retry policy says."""
+    if not is_current(state, message):
+        return NO_EVENTS
+    live = state.steps.get(message.key)
+    counted = message.attempt - (live.lost if live else 0)
+    once = live is not None and live.once
+    if once or not message.retry.allows(counted, message.failure):
+        return (
+            StepFailed(
+                key=message.key,
+                step=message.step,
+                failure=message.failure,
+                digest=message.digest,
+                attempt=message.attempt,
+                started=message.started,
+                output=message.output,
+                item=message.item,
+                site=message.site,
+            ),
+        )
+    spread = _spread(state, message) if message.retry.jitter else 0.0
+    return (
+        StepAttemptFailed(
+            key=message.key,
+            step=message.step,
+            attempt=message.attempt,
+            failure=message.failure,
+            retry_at=now + message.retry.interval(counted, spread, message.failure),
+            started=message.started,
+            output=message.output,
+            item=message.item,
+            site=message.site,
+        ),
+    )
+
+
+def _spread(state: RunState, message: AttemptFailed) -> float:
+    """Where in the jitter this attempt falls, -1 to 1: the same for the same attempt, for ever."""
+    mark = f"{state.run}\0{message.key}\0{message.attempt}".encode()
+    drawn = int.from_bytes(hashlib.blake2b(mark, digest_size=8).digest(), "big")
+    return drawn / (2**63) - 1.0
+
+
+Report = StepStarted | StepOutput | StepProgress | StepHeartbeat | StepWaiting | StepCompleted | AttemptFailed
+
+
+def is_current(state: RunState, report: Report) -> bool:
+    """False for a step that has ended and for an attempt that was given up: both decide nothing."""
+    if state.closed or report.key in state.settled:
+        return False
+    live = state.steps.get(report.key)
+    if live is None or report.attempt > live.attempt:
+        return True
+    return live.running and report.attempt == live.attempt
+
+
+def started(state: RunState, message: StepStarted, now: float) -> Decision:
+    """The first report of an attempt counts."""
+    live = state.steps.get(message.key)
+    known = live is not None and live.attempt >= message.attempt
+    return NO_EVENTS if known or not is_current(state, message) else (message,)
+
+
+def reported(
+    state: RunState, message: StepCompleted | StepOutput | StepProgress | StepHeartbeat | StepWaiting, now: float
+) -> Decision:
+    """What the current attempt says is a fact."""
+    return (message,) if is_current(state, message) else NO_EVENTS
+
+
+def begun(state: RunState, message: StepScheduled | ChildStarted | SignalSent, now: float) -> Decision:
+    """Work for somebody else is handed out once."""
+    known = message.key in state.settled or message.key in state.steps
+    known = known or message.key in state.children or message.key in state.sending
+    return NO_EVENTS if state.closed or known else (message,)
+
+
+def ended(state: RunState, message: StepCancelled | StepReused | StepSkipped, now: float) -> Decision:
+    """A step ends once."""
+    return NO_EVENTS if state.closed or message.key in state.settled else (message,)
+
+
+def child_ended(state: RunState, message: ChildEnded, now: float) -> Decision:
+    """The child's end is the call's result."""
+    child = state.children.get(message.key)
+    if child is None or state.closed:
+        return NO_EVENTS
+    if message.failure is not None:
+        return (StepFailed(key=message.key, step=child.step, failure=message.failure, started=child.since),)
+    return (StepCompleted(key=message.key, step=child.step, value=message.value or NOTHING, started=child.since),)
+
+
+def signal_delivered(state: RunState, message: SignalDelivered, now: float) -> Decision:
+    """A signal that was sent has arrived, or was refused."""
+    step = state.sending.get(message.key)
+    if step is None or state.closed:
+        return NO_EVENTS
+    if message.failure is not None:
+        return (StepFailed(key=message.key, step=step, failure=message.failure),)
+    return (StepCompleted(key=message.key, step=step, value=NOTHING),)
+
+
+def completed_outside(state: RunState, message: CompleteStep, now: float) -> Decision:
+    """Somebody finishes a step by its token. Raises UserError where it no longer waits for that."""
+    live = state.steps.get(message.key)
+    if live is None or not live.waiting or live.attempt != message.attempt or state.closed:
+        if message.key in state.settled or state.closed:
+            why = "it has ended" if message.key in state.settled else f"its run has {state.closed}"
+        else:
+            why = "it is not waiting for it (any more)"
+        raise UserError(f"the step cannot be completed with this token: {why}.")
+    if message.failure is None:
+        return (
+            StepCompleted(
+                key=message.key,
+                step=live.step,
+                value=message.value or NOTHING,
+                digest=live.digest,
+                attempt=live.attempt,
+                started=live.started,
+                item=live.item,
+                site=live.site,
+            ),
+        )
+    return attempt_failed(state, _from_outside(message.key, live, message.failure), now)
+
+
+def expired(state: RunState, message: StepExpired, now: float) -> Decision:
+    """The result that was to come from outside did not come in time."""
+    live = state.steps.get(message.key)
+    if live is None or not live.waiting or not live.expires or live.expires > now:
+        return NO_EVENTS
+    failure = Failure(type="TimeoutError", message=f"step '{live.step}' was not completed from outside in time")
+    return attempt_failed(state, _from_outside(message.key, live, failure), now)
+
+
+def _from_outside(key: Key, live: LiveStep, failure: Failure) -> AttemptFailed:
+    return AttemptFailed(
+        key=key,
+        step=live.step,
+        attempt=live.attempt,
+        failure=failure,
+        retry=live.retry,
+        digest=live.digest,
+        started=live.started,
+        item=live.item,
+        site=live.site,
+    )
