@@ -97,11 +97,21 @@ class RunView:
                 self._signal_over(event, recorded.time)
             case e.SignalReceived():
                 self._signalled(event, recorded.time)
-            case e.CancelRequested():
-                pass
-            case _:
+            case (
+                e.StepStarted()
+                | e.StepOutput()
+                | e.StepCompleted()
+                | e.StepAttemptFailed()
+                | e.StepFailed()
+                | e.StepCancelled()
+                | e.StepReused()
+                | e.StepSkipped()
+                | e.MapStarted()
+            ):
                 self._paths[_path(event.key)] = event.step
                 self._step(event.step).apply(event, recorded.time)
+            case _:
+                pass
         if view["ended"] is None:
             view["status"] = self._status()
 

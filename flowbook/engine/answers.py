@@ -11,9 +11,11 @@ import anyio.to_thread
 import msgspec
 
 import flowbook
+from flowbook.core.chains import following
 from flowbook.core.ids import RunId
-from flowbook.core.messages import AnyMessage, CancelRun, ResumeRun, SendSignal, StartRun
-from flowbook.engine.engine import Engine, Told
+from flowbook.core.messages import StartRun
+from flowbook.engine.changes import Changes
+from flowbook.engine.engine import Engine
 from flowbook.engine.fleet import Fleet
 from flowbook.engine.inspections import Inspections
 from flowbook.engine.links import ClientLink
@@ -21,13 +23,16 @@ from flowbook.engine.modules import Modules
 from flowbook.engine.publish import Publisher
 from flowbook.engine.runs import LiveRun, newest_first, summary_of
 from flowbook.engine.views import ViewMaker
-from flowbook.errors import FlowbookError, ProtocolError, UserError
+from flowbook.errors import FlowbookError, ProtocolError
 from flowbook.store.base import CLOSED_STATUS, decode_recorded
 from flowbook.store.home import Home
 from flowbook.wire import calls
 from flowbook.wire.protocol import Request
 
 LONGEST_WAIT = 24 * 3600.0
+
+_TO_THE_LAST = frozenset({"signal", "cancel", "terminate", "update", "resume"})
+"""What is said to an id is said to the last run of its chain; what is looked at is the very run."""
 
 
 class Answers:
@@ -42,6 +47,7 @@ class Answers:
         self._views = views
         self._home = home
         self._stop = stop
+        self.changes = Changes(engine)
         self.inspections = Inspections(engine, fleet)
         self.publisher = Publisher(views, self._watched_runs)
         self._at_once: dict[str, tuple[msgspec.json.Decoder[Any], Callable[[ClientLink, int, Any], None]]] = {
@@ -51,6 +57,7 @@ class Answers:
                 ("status", calls.Nothing, self._status),
                 ("stop", calls.Nothing, self._stop_engine),
                 ("unwatch", dict[str, int], self._unwatch),
+                ("complete", calls.Complete, self.changes.complete),
             )
         }
         self._of_run: dict[str, tuple[msgspec.json.Decoder[Any], Callable[[ClientLink, int, Any, Any], None]]] = {
@@ -58,10 +65,12 @@ class Answers:
             for name, shape, method in (
                 ("run", calls.OfRun, self._run),
                 ("history", calls.GetHistory, self._history),
-                ("signal", calls.Signal, self._signal),
-                ("cancel", calls.Cancel, self._cancel),
-                ("resume", calls.OfRun, self._resume),
-                ("start", StartRun, self._start),
+                ("signal", calls.Signal, self.changes.signal),
+                ("cancel", calls.Cancel, self.changes.cancel),
+                ("terminate", calls.Terminate, self.changes.terminate),
+                ("update", calls.Update, self.changes.update),
+                ("resume", calls.OfRun, self.changes.resume),
+                ("start", StartRun, self.changes.start),
             )
         }
         self._in_a_task: dict[str, tuple[msgspec.json.Decoder[Any], Any]] = {
@@ -83,7 +92,9 @@ class Answers:
             if request.method in self._of_run:
                 decoder, method = self._of_run[request.method]
                 params = decoder.decode(request.params)
-                run = self._engine.runs.get(params.run)
+                if request.method in _TO_THE_LAST:
+                    params = msgspec.structs.replace(params, run=self._engine.runs.current(params.run))
+                run = self._engine.runs.get(self._meant(params))
                 if not self._is_at_hand(params, run):
                     tasks.start_soon(self._load_first, client, request.id, params, method)
                 else:
@@ -104,14 +115,20 @@ class Answers:
     def _is_at_hand(self, params: Any, run: LiveRun | None) -> bool:
         if run is not None or not isinstance(params, StartRun):
             return run is not None
-        return self._modules.is_known(params.module) and not self._engine.runs.is_stored(params.run)
+        return self._modules.is_known(params.module) and not self._engine.runs.is_stored(self._meant(params))
+
+    def _meant(self, params: Any) -> RunId:
+        """The run a request is about: a start means the last run of its id's chain."""
+        asked: RunId = params.run
+        return self._engine.runs.current(asked) if isinstance(params, StartRun) else asked
 
     async def _load_first(self, client: ClientLink, request: int, params: Any, method: Any) -> None:
+        meant = self._meant(params)
         try:
-            is_new = isinstance(params, StartRun) and not self._engine.runs.is_stored(params.run)
+            is_new = isinstance(params, StartRun) and not self._engine.runs.is_stored(meant)
             if is_new:
                 await self._modules.body(params.module)
-            method(client, request, params, None if is_new else await self._engine.load(params.run))
+            method(client, request, params, None if is_new else await self._engine.load(meant))
         except FlowbookError as error:
             client.refuse(request, error)
 
@@ -164,41 +181,6 @@ class Answers:
 
     # About one run
 
-    def _start(self, client: ClientLink, request: int, params: StartRun, run: LiveRun | None) -> None:
-        runs, origin = self._engine.runs, params.origin
-        if origin is not None and runs.get(origin.run) is None and not runs.is_stored(origin.run):
-            raise UserError(f'the run "{origin.run}" to fork from is not in this project.')
-        self._change(client, request, params.run, params)
-
-    def _signal(self, client: ClientLink, request: int, params: calls.Signal, run: LiveRun) -> None:
-        self._change(client, request, params.run, SendSignal(params.name, params.value, params.id))
-
-    def _resume(self, client: ClientLink, request: int, params: calls.OfRun, run: LiveRun) -> None:
-        self._change(client, request, params.run, ResumeRun())
-
-    def _change(self, client: ClientLink, request: int, id: RunId, message: AnyMessage) -> None:
-        def answer(run: LiveRun | None, error: FlowbookError | None) -> None:
-            if error is not None:
-                client.refuse(request, error)
-            else:
-                assert run is not None
-                client.answer(request, run.summary())
-
-        self._engine.tell(Told(id, [message], answer))
-
-    def _cancel(self, client: ClientLink, request: int, params: calls.Cancel, run: LiveRun) -> None:
-        was_closed = bool(run.state.closed)
-
-        def answer(run: LiveRun | None, error: FlowbookError | None) -> None:
-            if error is not None:
-                client.refuse(request, error)
-            else:
-                assert run is not None
-                closed = "already done" if was_closed else "cancelled"
-                client.answer(request, calls.Outcome(outcome=closed if run.state.closed else "queued"))
-
-        self._engine.tell(Told(params.run, [CancelRun(params.reason)], answer))
-
     def _run(self, client: ClientLink, request: int, params: calls.OfRun, run: LiveRun) -> None:
         client.answer(request, run.summary())
 
@@ -236,13 +218,18 @@ class Answers:
         client.answer(request, await self.inspections.at(run, params.at))
 
     async def _wait(self, client: ClientLink, request: int, params: calls.Wait) -> None:
-        run = await self._engine.load(params.run)
+        run = await self._engine.load(self._engine.runs.current(params.run))
         timeout = LONGEST_WAIT if params.timeout is None else params.timeout
         with anyio.move_on_after(timeout):
-            while not run.state.closed and not run.state.paused:
-                if run.ended is None:
-                    run.ended = anyio.Event()
-                await run.ended.wait()
+            while True:
+                if run.state.closed == "continued":
+                    run = await self._engine.load(following(run.id))
+                elif run.state.closed or run.state.paused:
+                    break
+                else:
+                    if run.ended is None:
+                        run.ended = anyio.Event()
+                    await run.ended.wait()
         client.answer(request, run.summary())
 
     async def _watch(self, client: ClientLink, request: int, params: calls.Watch) -> None:

@@ -7,23 +7,48 @@ and only then acts on them. What cannot be committed has not happened.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import anyio
 import anyio.abc
 
+from flowbook.core.chains import following
+from flowbook.core.consequences import consequences
 from flowbook.core.decide import decide
-from flowbook.core.due import due
-from flowbook.core.events import RunResumed, RunStarted, StepAttemptFailed, TimerStarted
+from flowbook.core.due import NOTHING_DUE, due
+from flowbook.core.events import (
+    AnyEvent,
+    RunResumed,
+    RunStarted,
+    StepAttemptFailed,
+    StepScheduled,
+    StepWaiting,
+    TimerStarted,
+    UpdateCompleted,
+    UpdateFailed,
+)
 from flowbook.core.evolve import evolve
-from flowbook.core.ids import RunId, Seq
-from flowbook.core.messages import AnyMessage, PauseRun, StartRun, TimerDue, WorkerLost
+from flowbook.core.failure import Failure
+from flowbook.core.ids import Key, RunId, Seq
+from flowbook.core.messages import (
+    AnyMessage,
+    ChildEnded,
+    PauseRun,
+    RunTimedOut,
+    SignalDelivered,
+    StartRun,
+    StepExpired,
+    TimerDue,
+    WorkerLost,
+)
 from flowbook.engine.clock import Clock, Leases
 from flowbook.engine.links import WorkerLink
 from flowbook.engine.runs import LiveRun, Runs
 from flowbook.engine.timers import Timers
-from flowbook.errors import FlowbookError, StoreError, UnknownRun
+from flowbook.engine.updates import Updates
+from flowbook.errors import FlowbookError, RunClosed, StoreError, UnknownRun
 from flowbook.store.base import Entry, Group, Store
 from flowbook.wire.protocol import Evict, Released, RunReport, WorkerHello
 
@@ -37,7 +62,7 @@ LOSSES = 5
 RETRY_COMMIT = 1.0
 """Seconds between attempts to write what a full disk refused."""
 
-_TIMELY = {RunStarted, TimerStarted, StepAttemptFailed, RunResumed}
+_TIMELY = {RunStarted, TimerStarted, StepAttemptFailed, StepScheduled, StepWaiting, RunResumed}
 
 
 class Placement(Protocol):
@@ -55,9 +80,12 @@ class Publication(Protocol):
 
 
 class Told:
-    """Messages for one run, and who said them: a worker (``link``, ``lease``, ``number``) or somebody to answer."""
+    """Messages for one run, and who said them: a worker (``link``, ``lease``, ``number``), another run (``sender``
 
-    __slots__ = ("answer", "error", "lease", "link", "messages", "number", "run")
+    and the key that is to be answered), or somebody to answer.
+    """
+
+    __slots__ = ("answer", "error", "lease", "link", "messages", "number", "run", "sender")
 
     def __init__(self, run: RunId, messages: Sequence[AnyMessage], answer: Answer | None = None) -> None:
         self.run = run
@@ -67,6 +95,7 @@ class Told:
         self.link: WorkerLink | None = None
         self.lease = ""
         self.number = 0
+        self.sender: tuple[RunId, Key] | None = None
 
 
 class Engine:
@@ -83,9 +112,12 @@ class Engine:
         self.publication: Publication
         self.tasks: anyio.abc.TaskGroup
         self._inbox: list[Told] = []
+        self._following: deque[Told] = deque()
         self._stalled: list[Told] = []
         self._idle: dict[RunId, Seq] = {}
         self._timely: set[RunId] = set()
+        self._answered: list[tuple[RunId, UpdateCompleted | UpdateFailed]] = []
+        self.updates = Updates()
         self._wake = anyio.Event()
         self.committed = anyio.Event()
 
@@ -130,8 +162,9 @@ class Engine:
         group = Group()
         touched: dict[RunId, LiveRun] = {}
         now = self.clock.now()
-        for told in inbox:
-            self._take(told, group, touched, now)
+        self._following.extend(inbox)
+        while self._following:
+            self._take(self._following.popleft(), group, touched, now)
         if group:
             group.idle, self._idle = self._idle, {}
             try:
@@ -141,6 +174,9 @@ class Engine:
                 return
             self.committed.set()
             self.publication.note(group.entries)
+        answered, self._answered = self._answered, []
+        for run_id, event in answered:
+            self.updates.settle(run_id, event)
         for run in touched.values():
             self._act(run)
         for told in inbox:
@@ -155,22 +191,53 @@ class Engine:
             run.answering = told.number
             run.losses = 0
         elif run is None:
-            if not isinstance(told.messages[0], StartRun):
-                told.error = UnknownRun(f'no run "{told.run}" in this project. `flowbook runs` lists them.')
+            if not isinstance(told.messages[0], StartRun) or self.runs.is_stored(told.run):
+                self._refuse(told, self._unknown(told.run))
                 return
-            run = self.runs.open[told.run] = LiveRun(told.run)
+            run = self.runs.add(LiveRun(told.run))
         touched[run.id] = run
-        state = run.state
         try:
             for message in told.messages:
-                for event in decide(state, message, now):
-                    recorded = group.add(run.id, Seq(state.seq + 1), now, event)
-                    run.records.append(group.entries[-1].record)
-                    evolve(state, recorded)
-                    if type(event) in _TIMELY:
-                        self._timely.add(run.id)
+                for event in decide(run.state, message, now):
+                    self._happen(run, event, group, now)
         except FlowbookError as error:
-            told.error = error
+            self._refuse(told, error)
+            return
+        if told.sender is not None:
+            self._answer_sender(told.sender, None)
+
+    def _happen(self, run: LiveRun, event: AnyEvent, group: Group, now: float) -> None:
+        """One more fact; what it means for other runs is decided later in this turn, and committed with it."""
+        state = run.state
+        for run_id, messages, key in consequences(state, event):
+            following = Told(run_id if isinstance(messages[0], StartRun) else self.runs.current(run_id), messages)
+            following.sender = None if key is None else (run.id, key)
+            self._following.append(following)
+        recorded = group.add(run.id, Seq(state.seq + 1), now, event)
+        run.records.append(group.entries[-1].record)
+        evolve(state, recorded)
+        if type(event) in _TIMELY:
+            self._timely.add(run.id)
+        if isinstance(event, UpdateCompleted | UpdateFailed):
+            self._answered.append((run.id, event))
+
+    def _refuse(self, told: Told, error: FlowbookError) -> None:
+        told.error = error
+        if told.sender is not None:
+            self._answer_sender(told.sender, Failure(type=type(error).__name__, message=str(error), retryable=False))
+
+    def _answer_sender(self, sender: tuple[RunId, Key], failure: Failure | None) -> None:
+        """A run that sent something is told that it arrived, or why not. What waits longer is told otherwise."""
+        run, key = sender
+        messages: list[AnyMessage] = [SignalDelivered(key, failure)]
+        if failure is not None:
+            messages.append(ChildEnded(key, failure=failure))
+        self._following.append(Told(run, messages))
+
+    def _unknown(self, run: RunId) -> FlowbookError:
+        if self.runs.is_stored(run):
+            return RunClosed(f'run "{run}" has ended.')
+        return UnknownRun(f'no run "{run}" in this project. `flowbook runs` lists them.')
 
     def _is_current(self, run: LiveRun, told: Told) -> bool:
         link = told.link
@@ -197,6 +264,7 @@ class Engine:
             if run.id in self.runs.open:
                 run.release()
                 self.runs.close(run)
+                self.updates.close(run.id, following(run.id) if state.closed == "continued" else None)
         elif state.paused:
             run.release()
             run.idle = Seq(0)
@@ -218,10 +286,11 @@ class Engine:
         self.refusal = str(error)
         self._idle = {**group.idle, **self._idle}
         self._timely.clear()
+        self._answered.clear()
         for run in touched.values():
             run.forget_uncommitted()
             if not run.records:
-                self.runs.open.pop(run.id, None)
+                self.runs.forget(run.id)
         for told in inbox:
             if told.answer is not None:
                 told.answer(None, StoreError(str(error)))
@@ -261,9 +330,10 @@ class Engine:
     # What is due
 
     def arm(self, run: LiveRun) -> None:
-        """Have the run looked at when its next timer or retry is due."""
-        asked = due(run.state, self.clock.now())
-        at = self.clock.now() if asked.timers or asked.retry else asked.next
+        """Have the run looked at when its next timer, retry or time-out is due."""
+        now = self.clock.now()
+        asked = due(run.state, now)
+        at = asked.next if asked._replace(next=None) == NOTHING_DUE else now
         if at is not None and (run.armed is None or at < run.armed):
             run.armed = at
             self.timers.set(at, run.id)
@@ -275,9 +345,13 @@ class Engine:
             return
         run.armed = None
         asked = due(run.state, self.clock.now())
-        if asked.timers:
+        messages: list[AnyMessage] = [TimerDue(key) for key in asked.timers]
+        messages += [StepExpired(key) for key in asked.expired]
+        if asked.timed_out:
+            messages.append(RunTimedOut())
+        if messages:
             self._timely.add(id)
-            self.tell(Told(id, [TimerDue(key) for key in asked.timers]))
+            self.tell(Told(id, messages))
         elif asked.next is not None:
             run.armed = asked.next
             self.timers.set(asked.next, id)

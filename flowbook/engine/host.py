@@ -122,7 +122,7 @@ class Host:
             if not _is_whole(records):
                 broken.append(found)
                 continue
-            run = self.engine.runs.open[found] = LiveRun(found, records)
+            run = runs.add(LiveRun(found, records))
             run.idle = idle.get(found, run.idle)
             run.reserved = run.idle < run.state.woken or bool(run.state.steps)
             self.engine.arm(run)

@@ -7,13 +7,22 @@ from collections.abc import Iterator, Sequence
 
 import anyio
 
-from flowbook.core.events import Recorded, RunCancelled, RunCompleted, RunFailed, RunStarted
+from flowbook.core.chains import number, root
+from flowbook.core.events import (
+    Recorded,
+    RunCancelled,
+    RunCompleted,
+    RunContinued,
+    RunFailed,
+    RunStarted,
+    RunTerminated,
+)
 from flowbook.core.evolve import fold
 from flowbook.core.ids import RunId, Seq
 from flowbook.core.state import RunState
 from flowbook.engine.links import WorkerLink
 from flowbook.store.base import CLOSED_STATUS, ClosedRun, decode_recorded
-from flowbook.wire.calls import OriginOfRun, Pending, Summary
+from flowbook.wire.calls import OriginOfRun, Owed, Pending, Summary
 
 KEPT_BYTES = 64 * 1024 * 1024
 """Encoded history of closed runs kept in memory, about."""
@@ -78,7 +87,7 @@ class LiveRun:
         """The run in a few words."""
         state = self.state
         if state.closed:
-            return summary_of(decode_recorded(self.records[0]), decode_recorded(self.records[-1]))
+            return _ended(_summary(state, waits=[]), decode_recorded(self.records[-1]))
         return _summary(
             state,
             waits=[
@@ -89,6 +98,15 @@ class LiveRun:
                 *(
                     Pending(key=key, kind="signal", name=waiter.name, due=None, since=waiter.since)
                     for key, waiter in state.waiters.items()
+                ),
+                *(
+                    Pending(key=key, kind="child", name=child.run, due=None, since=child.since)
+                    for key, child in state.children.items()
+                ),
+                *(
+                    Pending(key=key, kind="outside", name=live.step, due=live.expires or None, since=live.started)
+                    for key, live in state.steps.items()
+                    if live.waiting
                 ),
             ],
         )
@@ -110,6 +128,14 @@ def _summary(state: RunState, waits: list[Pending]) -> Summary:
         module=state.module,
         source=state.source,
         origin=OriginOfRun(run=state.origin.run, seq=state.origin.seq) if state.origin else None,
+        parent=state.parent.run if state.parent else "",
+        continued=state.continued,
+        attributes=state.attributes,
+        memo=state.memo,
+        obligations=[
+            Owed(key=key, name=owed.name, what=owed.what, since=owed.since, failed=owed.failed)
+            for key, owed in state.obligations.items()
+        ],
         waits=waits,
     )
 
@@ -117,15 +143,20 @@ def _summary(state: RunState, waits: list[Pending]) -> Summary:
 def summary_of(first: Recorded, last: Recorded) -> Summary:
     """A closed run in a few words, from its first and last event."""
     assert isinstance(first.event, RunStarted)
-    summary = _summary(fold([first, last]), waits=[])
+    return _ended(_summary(fold([first, last]), waits=[]), last)
+
+
+def _ended(summary: Summary, last: Recorded) -> Summary:
     match last.event:
         case RunCompleted():
             summary["result"] = last.event.value
         case RunFailed():
             summary["error"] = last.event.failure
             summary["step"] = last.event.step
-        case RunCancelled():
+        case RunCancelled() | RunTerminated():
             summary["reason"] = last.event.reason
+        case RunContinued():
+            summary["reason"] = f"it went on as {last.event.run}"
     return summary
 
 
@@ -137,13 +168,38 @@ class Runs:
         self._closed: OrderedDict[RunId, LiveRun] = OrderedDict()
         self._closed_bytes = 0
         self._known: set[RunId] = set()
+        self._latest: dict[RunId, RunId] = {}
         self._recent: OrderedDict[RunId, Summary] = OrderedDict()
 
     def recall(self, closed: Sequence[RunId], recent: Sequence[ClosedRun]) -> None:
         """Learn at start which runs are closed; ``recent`` is newest first."""
         self._known.update(closed)
-        for run in reversed(recent):
-            self._recent[run.run] = summary_of(decode_recorded(run.first), decode_recorded(run.last))
+        for run in closed:
+            self._note_chain(run)
+        for ended in reversed(recent):
+            self._recent[ended.run] = summary_of(decode_recorded(ended.first), decode_recorded(ended.last))
+
+    def add(self, run: LiveRun) -> LiveRun:
+        """An open run."""
+        self.open[run.id] = run
+        self._note_chain(run.id)
+        return run
+
+    def forget(self, id: RunId) -> None:
+        """The run has never been."""
+        self.open.pop(id, None)
+        if self._latest.get(root(id)) == id:
+            before = RunId(f"{root(id)}~{number(id) - 1}") if number(id) > 2 else root(id)
+            self._latest[root(id)] = before
+
+    def current(self, id: RunId) -> RunId:
+        """The last run of the chain, where ``id`` is what the chain is called; else the run itself."""
+        return self._latest.get(id, id)
+
+    def _note_chain(self, id: RunId) -> None:
+        first = root(id)
+        if first != id and number(self._latest.get(first, first)) < number(id):
+            self._latest[first] = id
 
     def get(self, id: RunId) -> LiveRun | None:
         """The run, where it is in memory."""

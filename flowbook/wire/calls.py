@@ -79,6 +79,57 @@ class Cancel(Call, frozen=True):
     reason: str = ""
 
 
+class Terminate(Call, frozen=True):
+    """terminate: answers like ``cancel``; ``now`` leaves what the run owes outside as it is."""
+
+    run: RunId
+    reason: str = ""
+    now: bool = False
+
+
+class Update(Call, frozen=True):
+    """update: answers ``UpdateResult`` once the handler has ended; without ``wait`` once it is recorded."""
+
+    run: RunId
+    id: str
+    name: str
+    arguments: tuple[Value, ...] = ()
+    keywords: dict[str, Value] = {}
+    wait: bool = True
+
+
+class Complete(Call, frozen=True):
+    """complete: finish the step ``token`` stands for, with ``value`` or ``failure``; answers the run's summary."""
+
+    token: str
+    value: Value | None = None
+    failure: Failure | None = None
+
+
+class Move(Call, frozen=True):
+    """move: have the run go on with other code. It is checked first; answers ``Fit``."""
+
+    run: RunId
+    module: Digest
+    source: str = ""
+
+
+class Ask(Call, frozen=True):
+    """query: call a query handler of the run's code, changing nothing; answers its value."""
+
+    run: RunId
+    name: str
+    arguments: tuple[Value, ...] = ()
+    keywords: dict[str, Value] = {}
+
+
+class CheckRuns(Call, frozen=True):
+    """check_runs: would these open runs go on with this module? Answers a list of ``Fit``."""
+
+    module: Digest
+    runs: tuple[RunId, ...] = ()
+
+
 class Wait(Call, frozen=True):
     """wait: the summary once the run is closed or paused, or when ``timeout`` seconds have passed."""
 
@@ -103,6 +154,29 @@ class Nothing(Call, frozen=True):
     """status, stop: no parameters."""
 
 
+class UpdateResult(TypedDict):
+    """How an update ended: ``completed`` with ``value``, ``failed`` or ``rejected`` with ``error``; or ``received``."""
+
+    id: str
+    run: str
+    status: str
+    value: Value | None
+    error: Failure | None
+
+
+class Fit(TypedDict):
+    """Whether a run fits other code: ``green`` (yes), ``amber`` (yes, but steps it has done were edited) or ``red``.
+
+    ``edited`` names those steps; ``reason`` and ``difference`` say where a red one first differs.
+    """
+
+    run: str
+    fit: str
+    edited: list[str]
+    reason: str
+    difference: dict[str, Any]
+
+
 class Pending(TypedDict):
     """Something an open run waits for."""
 
@@ -111,6 +185,16 @@ class Pending(TypedDict):
     name: str
     due: float | None
     since: float
+
+
+class Owed(TypedDict):
+    """Something a run owes outside; ``failed``: taking it back was given up."""
+
+    key: str
+    name: str
+    what: str
+    since: float
+    failed: bool
 
 
 class OriginOfRun(TypedDict):
@@ -140,6 +224,11 @@ class Summary(TypedDict):
     module: str
     source: str
     origin: OriginOfRun | None
+    parent: str
+    continued: str
+    attributes: dict[str, Any]
+    memo: dict[str, Value]
+    obligations: list[Owed]
     waits: list[Pending]
 
 

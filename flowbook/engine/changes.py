@@ -1,0 +1,146 @@
+"""What clients ask that changes a run: start, signal, update, cancel, terminate, resume, complete.
+
+Each is told to the engine and answered once it is durable. Looking at runs is in ``answers``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flowbook.core import token
+from flowbook.core.chains import start_plan
+from flowbook.core.events import UpdateCompleted, UpdateFailed
+from flowbook.core.ids import RunId
+from flowbook.core.messages import (
+    AnyMessage,
+    CancelRun,
+    CompleteStep,
+    ResumeRun,
+    SendSignal,
+    SendUpdate,
+    StartRun,
+    TerminateRun,
+)
+from flowbook.engine.engine import Engine, Told
+from flowbook.engine.links import ClientLink
+from flowbook.engine.runs import LiveRun
+from flowbook.engine.updates import UpdateEnded
+from flowbook.errors import FlowbookError, RunClosed, UserError
+from flowbook.store.base import decode_recorded
+from flowbook.wire import calls
+
+
+class Changes:
+    """The methods; each takes the client's link, the request's number, its parameters and the run."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def start(self, client: ClientLink, request: int, params: StartRun, run: LiveRun | None) -> None:
+        """Start a run, or answer with the one its id means already; ``run`` is the last of the id's chain."""
+        runs, origin = self._engine.runs, params.origin
+        if origin is not None and runs.get(origin.run) is None and not runs.is_stored(origin.run):
+            raise UserError(f'the run "{origin.run}" to fork from is not in this project.')
+        *before, (run_id, last) = start_plan(run.state if run is not None else None, params)
+        for earlier, message in before:
+            self._engine.tell(Told(earlier, [message]))
+        self._change(client, request, run_id, last)
+
+    def signal(self, client: ClientLink, request: int, params: calls.Signal, run: LiveRun) -> None:
+        """Send a signal."""
+        self._change(client, request, params.run, SendSignal(params.name, params.value, params.id))
+
+    def resume(self, client: ClientLink, request: int, params: calls.OfRun, run: LiveRun) -> None:
+        """End a pause."""
+        self._change(client, request, params.run, ResumeRun())
+
+    def cancel(self, client: ClientLink, request: int, params: calls.Cancel, run: LiveRun) -> None:
+        """Ask the run to stop."""
+        self._end(client, request, run, CancelRun(params.reason), "cancelled")
+
+    def terminate(self, client: ClientLink, request: int, params: calls.Terminate, run: LiveRun) -> None:
+        """End the run without asking its code."""
+        self._end(client, request, run, TerminateRun(params.reason, params.now), "terminated")
+
+    def complete(self, client: ClientLink, request: int, params: calls.Complete) -> None:
+        """Finish the step a token stands for."""
+        awaited = token.read(params.token)
+        self._change(
+            client, request, awaited.run, CompleteStep(awaited.key, awaited.attempt, params.value, params.failure)
+        )
+
+    def update(self, client: ClientLink, request: int, params: calls.Update, run: LiveRun) -> None:
+        """Send an update, and answer when its handler has ended."""
+
+        def settle(event: UpdateEnded | None) -> None:
+            if event is None:
+                text = f'run "{params.run}" ended before update "{params.name}" was handled.'
+                client.refuse(request, RunClosed(text))
+            else:
+                client.answer(request, _result(params, event))
+
+        def answer(run: LiveRun | None, error: FlowbookError | None) -> None:
+            if error is not None:
+                client.refuse(request, error)
+                return
+            assert run is not None
+            if not params.wait:
+                client.answer(request, _result(params, None))
+            elif params.id not in run.state.updates:
+                settle(_ended_update(run, params.id))
+            else:
+                self._engine.updates.wait(run.id, params.id, settle)
+
+        message = SendUpdate(params.id, params.name, params.arguments, params.keywords)
+        self._engine.tell(Told(params.run, [message], answer))
+
+    def _change(self, client: ClientLink, request: int, id: RunId, message: AnyMessage) -> None:
+        self._engine.tell(Told(id, [message], _summarised(client, request)))
+
+    def _end(self, client: ClientLink, request: int, run: LiveRun, message: AnyMessage, done: str) -> None:
+        was_closed = bool(run.state.closed)
+
+        def answer(run: LiveRun | None, error: FlowbookError | None) -> None:
+            if error is not None:
+                client.refuse(request, error)
+            else:
+                assert run is not None
+                closed = "already done" if was_closed else done
+                client.answer(request, calls.Outcome(outcome=closed if run.state.closed else "queued"))
+
+        self._engine.tell(Told(run.id, [message], answer))
+
+
+def _summarised(client: ClientLink, request: int) -> Callable[[LiveRun | None, FlowbookError | None], None]:
+    def answer(run: LiveRun | None, error: FlowbookError | None) -> None:
+        if error is not None:
+            client.refuse(request, error)
+        else:
+            assert run is not None
+            client.answer(request, run.summary())
+
+    return answer
+
+
+def _result(params: calls.Update, event: UpdateEnded | None) -> calls.UpdateResult:
+    status: Any = "received"
+    if event is not None:
+        failed = "rejected" if isinstance(event, UpdateFailed) and event.rejected else "failed"
+        status = "completed" if isinstance(event, UpdateCompleted) else failed
+    return calls.UpdateResult(
+        id=params.id,
+        run=params.run,
+        status=status,
+        value=event.value if isinstance(event, UpdateCompleted) else None,
+        error=event.failure if isinstance(event, UpdateFailed) else None,
+    )
+
+
+def _ended_update(run: LiveRun, id: str) -> UpdateEnded | None:
+    """The recorded end of an update that was sent before."""
+    for record in reversed(run.records):
+        event = decode_recorded(record).event
+        if isinstance(event, UpdateCompleted | UpdateFailed) and event.id == id:
+            return event
+    return None
