@@ -267,7 +267,7 @@ _POLICIES: dict[type, Callable[..., Decision]] = {
     AttemptFailed: stepping.attempt_failed,
     StepStarted: stepping.started,
     StepScheduled: stepping.begun,
-    StepWaiting: stepping.reported,
+    StepWaiting: stepping.waits_outside,
     StepOutput: stepping.reported,
     StepProgress: stepping.reported,
     StepHeartbeat: stepping.reported,

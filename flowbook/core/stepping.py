@@ -161,6 +161,13 @@ def reported(
     return (message,) if is_current(state, message) else NO_EVENTS
 
 
+def waits_outside(state: RunState, message: StepWaiting, now: float) -> Decision:
+    """An attempt is handed to the world once."""
+    live = state.steps.get(message.key)
+    known = live is not None and live.waiting and live.attempt == message.attempt
+    return NO_EVENTS if known else reported(state, message, now)
+
+
 def begun(state: RunState, message: StepScheduled | ChildStarted | SignalSent, now: float) -> Decision:
     """Work for somebody else is handed out once."""
     known = message.key in state.settled or message.key in state.steps

@@ -21,10 +21,10 @@ START = m.StartRun(RunId("r"), "flow", Digest("m"), PLACE, {"a": NOTHING})
 BAD = Failure("ValueError", "no")
 
 
-def after(*events: e.AnyEvent) -> RunState:
+def after(*events: e.AnyEvent, start: m.StartRun = START) -> RunState:
     """The state of a run that was started and then saw these events, one a second."""
     state = RunState()
-    (first,) = decide(state, START, 0.0)
+    (first,) = decide(state, start, 0.0)
     for number, event in enumerate((first, *events), start=1):
         evolve(state, e.Recorded(Seq(number), float(number), event))
     return state

@@ -44,13 +44,32 @@ messages: st.SearchStrategy[m.AnyMessage] = st.one_of(
     st.builds(m.WorkerLost, worker=workers),
     st.just(m.CancelRun()),
     st.just(m.ResumeRun()),
+    st.builds(m.TerminateRun, now=st.booleans()),
+    st.builds(m.MoveRun, module=st.just(Digest("n"))),
+    st.builds(e.StepScheduled, key=keys, step=st.just("s"), queue=st.just("gpu")),
+    st.builds(e.StepWaiting, key=keys, step=st.just("s"), attempt=attempts, expires=st.sampled_from([0.0, 9.0])),
+    st.builds(e.StepHeartbeat, key=keys, step=st.just("s"), attempt=attempts, details=st.just(NOTHING)),
+    st.builds(m.CompleteStep, key=keys, attempt=attempts, value=st.just(NOTHING)),
+    st.builds(m.StepExpired, key=keys),
+    st.builds(e.ChildStarted, key=keys, step=st.just("c"), run=st.just(RunId("r.c"))),
+    st.builds(m.ChildEnded, key=keys, failure=st.sampled_from([None, BAD])),
+    st.builds(e.SignalSent, key=keys, step=st.just("g"), run=st.just(RunId("x")), name=names, value=st.just(NOTHING)),
+    st.builds(m.SignalDelivered, key=keys, failure=st.sampled_from([None, BAD])),
+    st.builds(m.SendUpdate, id=st.sampled_from(["u", "v"]), name=names),
+    st.builds(e.UpdateCompleted, id=st.sampled_from(["u", "v"]), name=names, value=st.just(NOTHING)),
+    st.builds(e.ObligationOpened, key=keys, name=st.just("vm")),
+    st.builds(e.ObligationSettled, key=keys),
+    st.builds(e.ObligationFailed, key=keys, failure=st.just(BAD)),
+    st.builds(e.PatchMarked, id=names),
+    st.builds(e.RunContinued, run=st.just(RunId("r~2")), seen=st.integers(0, 9)),
+    st.just(m.RunTimedOut()),
     st.just(e.RunPaused(reason="why")),
     st.just(e.RunCompleted(value=NOTHING)),
     st.just(e.RunFailed(failure=BAD)),
     st.just(e.RunCancelled()),
 )
 
-START = m.StartRun(RunId("r"), "flow", Digest("m"), e.Place("/p", "python"), {})
+START = m.StartRun(RunId("r"), "flow", Digest("m"), e.Place("/p", "python"), {}, timeout=20.0)
 
 
 def lived(said: Sequence[m.AnyMessage]) -> tuple[list[e.Recorded], RunState]:
@@ -105,6 +124,24 @@ def test_a_step_ends_once_and_saying_all_again_adds_no_end(said: list[m.AnyMessa
     for message in said:
         if isinstance(message, (e.StepCompleted, m.AttemptFailed)) and message.key in ended:
             assert not decide(live, message, 1e9)
+
+
+@given(conversations)
+def test_an_obligation_and_an_update_are_opened_once_and_settled_once(said: list[m.AnyMessage]) -> None:
+    opened: list[tuple[str, str]] = []
+    settled: list[tuple[str, str]] = []
+    for recorded in lived(said)[0]:
+        match recorded.event:
+            case e.ObligationOpened(key=key):
+                opened.append(("owed", key))
+            case e.ObligationSettled(key=key):
+                settled.append(("owed", key))
+            case e.UpdateReceived(id=id):
+                opened.append(("update", id))
+            case e.UpdateCompleted(id=id) | e.UpdateFailed(id=id):
+                settled.append(("update", id))
+    assert len(set(opened)) == len(opened) and len(set(settled)) == len(settled)
+    assert set(settled) <= set(opened)
 
 
 @given(conversations)

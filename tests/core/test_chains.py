@@ -1,0 +1,126 @@
+"""Runs that share an id, and what one run's facts mean for others."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from flowbook.core import events as e
+from flowbook.core import messages as m
+from flowbook.core.chains import following, number, root, start_plan
+from flowbook.core.consequences import consequences
+from flowbook.core.evolve import evolve
+from flowbook.core.ids import Digest, Key, RunId, Seq
+from flowbook.core.state import RunState
+from flowbook.core.value import NOTHING
+from flowbook.errors import RunConflict, UserError
+from tests.core.test_decide import BAD, CLOSED, START, after
+
+FAILED = e.RunFailed(failure=BAD)
+
+
+@given(st.text(min_size=1), st.integers(1, 50))
+def test_the_members_of_a_chain_are_counted(name: str, length: int) -> None:
+    run = first = root(RunId(name))
+    for place in range(1, length + 1):
+        assert (root(run), number(run)) == (first, place)
+        run = following(run)
+
+
+PLANS: dict[str, tuple[RunState | None, dict[str, str], list[tuple[str, type]] | type[Exception]]] = {
+    "a new run": (None, {}, [("r", m.StartRun)]),
+    "the same": (after(), {}, [("r", m.StartRun)]),
+    "one that is open, which is refused": (after(), {"on_conflict": "fail"}, RunConflict),
+    "one that is open, in its place": (
+        after(),
+        {"on_conflict": "terminate_existing"},
+        [("r", m.TerminateRun), ("r~2", m.StartRun)],
+    ),
+    "one that is open, whatever it does": (after(), {"on_conflict": "use_existing"}, [("r", m.StartRun)]),
+    "one that has ended": (after(CLOSED), {}, [("r", m.StartRun)]),
+    "one that has ended, again": (after(CLOSED), {"on_closed": "allow"}, [("r~2", m.StartRun)]),
+    "one that has succeeded, if it had failed": (after(CLOSED), {"on_closed": "allow_failed"}, [("r", m.StartRun)]),
+    "one that has failed, if it had failed": (after(FAILED), {"on_closed": "allow_failed"}, [("r~2", m.StartRun)]),
+    "one that has ended, which is refused": (after(CLOSED), {"on_closed": "reject"}, RunConflict),
+    "a policy nobody knows": (None, {"on_closed": "maybe"}, UserError),
+    "an id that is given out": (None, {"run": "r~2"}, UserError),
+}
+
+
+@pytest.mark.parametrize("case", PLANS)
+def test_a_start_means(case: str) -> None:
+    current, changes, expected = PLANS[case]
+    message = replace(START, **changes)
+    if isinstance(expected, type):
+        with pytest.raises(expected):
+            start_plan(current, message)
+    else:
+        assert [(run, type(told)) for run, told in start_plan(current, message)] == expected
+
+
+PARENT = e.Parent(RunId("boss"), Key("call"))
+CHILD = e.ChildStarted(key=Key("c"), step="child", run=RunId("r.c"))
+
+
+def child_of(close: str) -> e.ChildStarted:
+    return replace(CHILD, close=close)
+
+
+def as_child(*events: e.AnyEvent) -> RunState:
+    return after(*events, start=replace(START, parent=PARENT))
+
+
+MEANINGS: dict[str, tuple[RunState, e.AnyEvent, list[tuple[str, type]]]] = {
+    "nothing": (after(), CLOSED, []),
+    "a child begins": (after(), CHILD, [("r.c", m.StartRun)]),
+    "a child is given up": (after(CHILD), e.StepCancelled(key=Key("c"), step="child"), [("r.c", m.CancelRun)]),
+    "a step is given up": (after(), e.StepCancelled(key=Key("c"), step="s"), []),
+    "a signal is sent": (
+        after(),
+        e.SignalSent(key=Key("g"), step="signal", run=RunId("x"), name="go", value=NOTHING),
+        [("x", m.SendSignal)],
+    ),
+    "the parent ends": (after(child_of("cancel")), CLOSED, [("r.c", m.CancelRun)]),
+    "the parent ends, and its child with it": (after(child_of("terminate")), FAILED, [("r.c", m.TerminateRun)]),
+    "the parent ends, its child goes on": (after(child_of("abandon")), CLOSED, []),
+    "the child ends": (as_child(), CLOSED, [("boss", m.ChildEnded)]),
+    "the child fails": (as_child(), FAILED, [("boss", m.ChildEnded)]),
+    "the child is cancelled": (as_child(), e.RunCancelled(), [("boss", m.ChildEnded)]),
+    "the child is terminated": (as_child(), e.RunTerminated(), [("boss", m.ChildEnded)]),
+    "the child goes on as a new run": (as_child(), e.RunContinued(run=RunId("r~2")), [("r~2", m.StartRun)]),
+}
+
+
+@pytest.mark.parametrize("case", MEANINGS)
+def test_elsewhere_it_means(case: str) -> None:
+    state, event, expected = MEANINGS[case]
+    assert [(c.run, type(c.messages[0])) for c in consequences(state, event)] == expected
+
+
+def test_a_run_that_goes_on_hands_over_all_it_has() -> None:
+    state = as_child(e.AttributesSet(key=Key("a"), attributes={"customer": "x"}), e.RunMoved(module=Digest("new")))
+    unread = e.SignalReceived(name="go", value=NOTHING, id="1")
+    update = e.UpdateReceived(id="u", name="add")
+    event = e.RunContinued(run=RunId("r~2"), signals=(unread,), updates=(update,))
+    ((run, (start, signal, sent), _),) = consequences(state, event)
+    assert isinstance(start, m.StartRun) and run == "r~2"
+    assert (start.parent, start.continued, start.module) == (PARENT, "r", "new")
+    assert start.attributes == {"customer": "x"}
+    assert signal == m.SendSignal("go", NOTHING, "1") and sent == m.SendUpdate("u", "add")
+
+
+def test_what_is_sent_twice_is_one_signal() -> None:
+    event = e.SignalSent(key=Key("g"), step="signal", run=RunId("x"), name="go", value=NOTHING)
+    ((_, (first,), _),) = consequences(after(), event)
+    ((_, (second,), _),) = consequences(after(), event)
+    assert isinstance(first, m.SendSignal) and first == second and first.id
+
+
+def test_the_state_is_left_alone() -> None:
+    state = after(CHILD)
+    consequences(state, CLOSED)
+    assert state == after(CHILD)
+    evolve(state, e.Recorded(Seq(3), 3.0, CLOSED))
+    assert consequences(state, CLOSED) == []
