@@ -87,7 +87,8 @@ def _start(state: RunState, message: StartRun, now: float) -> Decision:
     signals = [event for signal in message.signals for event in _first_signal(state, signal)]
     if not state.seq:
         return (started(message), *signals)
-    if is_same_start(message, state) or message.on_conflict == "use_existing":
+    is_welcome = message.on_conflict == "use_existing" or is_same_start(message, state)
+    if is_welcome and message.on_conflict != "fail":
         return NO_EVENTS if state.closed else signals
     raise RunConflict(
         f'run "{message.run}" exists already and was started with other code or other arguments. '
