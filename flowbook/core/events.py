@@ -118,10 +118,11 @@ WAKE_UPS = (
     TimerFired,
     SignalReceived,
     UpdateReceived,
+    ObligationOpened,
     CancelRequested,
     TerminateRequested,
 )
-"""What re-execution applies, in order."""
+"""What re-execution applies, in order. An obligation is one: what is owed begins only once it is durable."""
 
 CLOSING = (RunCompleted, RunFailed, RunCancelled, RunTerminated, RunContinued)
 """After one of these a history has no further event."""
