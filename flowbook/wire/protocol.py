@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from flowbook.core.events import Place, Recorded
+from flowbook.core.events import Place, Recorded, StepScheduled
 from flowbook.core.failure import Frame
-from flowbook.core.ids import Digest, RunId, Seq, WorkerId
+from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
 from flowbook.core.messages import ReportItem
 from flowbook.core.module import Module
 from flowbook.core.value import Value
@@ -27,13 +27,23 @@ class Packet(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
     """Base of everything that travels."""
 
 
+class TaskRef(Packet, frozen=True, tag=True):
+    """One attempt of a step of a queue."""
+
+    run: RunId
+    key: Key
+    attempt: int
+    queue: str = ""
+
+
 # Worker to engine
 
 
 class WorkerHello(Packet, frozen=True, tag=True):
     """A worker offers itself. ``holding`` maps the runs it still has in memory to the last event it has
 
-    applied; the engine answers each with ``Commit`` (go on) or ``Evict`` (somebody else has it).
+    applied; the engine answers each with ``Commit`` (go on) or ``Evict`` (somebody else has it). ``tasks`` are the
+    attempts it has in hand; it takes at most ``concurrency`` tasks at once.
     """
 
     token: str
@@ -42,6 +52,8 @@ class WorkerHello(Packet, frozen=True, tag=True):
     place: Place
     queues: tuple[str, ...] = ("default",)
     holding: dict[RunId, Seq] = {}
+    tasks: tuple[TaskRef, ...] = ()
+    concurrency: int = 100
     version: int = VERSION
 
 
@@ -58,11 +70,28 @@ class RunReport(Packet, frozen=True, tag=True):
 
 
 class Released(Packet, frozen=True, tag=True):
-    """The worker dropped an idle run from memory, having applied its events up to ``seq``."""
+    """The worker dropped an idle run from memory, having applied its events up to ``seq``.
+
+    ``unfinished``: it was not idle, another worker is to take it up.
+    """
 
     run: RunId
     lease: str
     seq: Seq
+    unfinished: bool = False
+
+
+class TaskReport(Packet, frozen=True, tag=True):
+    """What happened in an attempt of a step of a queue, numbered from 1. ``ended``: it holds the task no longer."""
+
+    task: TaskRef
+    number: int
+    items: tuple[ReportItem, ...] = ()
+    ended: bool = False
+
+
+class Draining(Packet, frozen=True, tag=True):
+    """The worker takes nothing new and leaves when it has nothing left."""
 
 
 class NeedModule(Packet, frozen=True, tag=True):
@@ -89,7 +118,7 @@ class Alive(Packet, frozen=True, tag=True):
     busy: int = 0
 
 
-FromWorker = WorkerHello | RunReport | Released | NeedModule | Inspection | Alive
+FromWorker = WorkerHello | RunReport | Released | TaskReport | Draining | NeedModule | Inspection | Alive
 
 
 # Engine to worker
@@ -123,6 +152,38 @@ class Evict(Packet, frozen=True, tag=True):
     run: RunId
 
 
+class Task(Packet, frozen=True, tag=True):
+    """Run this attempt of a step of a queue; that it began is recorded already. ``seed`` is the run's.
+
+    ``details`` are what the attempt before left with its last heartbeat. Sent again for one it has in hand, it means
+    nothing new.
+    """
+
+    task: TaskRef
+    module: Digest
+    workflow: str
+    step: StepScheduled
+    details: Value | None = None
+    seed: str = ""
+
+
+class CancelTask(Packet, frozen=True, tag=True):
+    """Stop this attempt and say when it has ended; nothing else about it is wanted."""
+
+    task: TaskRef
+
+
+class TaskReported(Packet, frozen=True, tag=True):
+    """A ``TaskReport`` is durable, up to this number."""
+
+    task: TaskRef
+    number: int
+
+
+class Drain(Packet, frozen=True, tag=True):
+    """Take nothing new and leave when nothing is left."""
+
+
 class ModuleSource(Packet, frozen=True, tag=True):
     """Answer to ``NeedModule``."""
 
@@ -144,7 +205,7 @@ class Goodbye(Packet, frozen=True, tag=True):
     reason: str = ""
 
 
-ToWorker = Activate | Commit | Evict | ModuleSource | Inspect | Goodbye
+ToWorker = Activate | Commit | Evict | Task | CancelTask | TaskReported | Drain | ModuleSource | Inspect | Goodbye
 
 
 # Client to engine and back
