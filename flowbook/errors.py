@@ -26,6 +26,10 @@ class UnknownRun(UserError):
     """No run has this id in this project's history."""
 
 
+class UnknownSchedule(UserError):
+    """No schedule has this name in this project."""
+
+
 class RunConflict(UserError):
     """A run with this id exists already and was started with something else."""
 
