@@ -165,6 +165,8 @@ class LocalStore:
             with self._swap:
                 del self._pending[:count]
             self._journal.drained = batch[-1][0]
+            if self._journal.log_is_long:
+                self._journal.tidy()
             return True
 
     def backlog(self) -> int:
