@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
 
 from flowbook.core.events import STATUS, AnyEvent, Recorded
 from flowbook.core.ids import Digest, RunId, Seq
 from flowbook.core.module import Module
+from flowbook.core.schedule import AnyScheduleEvent
 
 _encode = msgspec.json.Encoder().encode
 decode_recorded = msgspec.json.Decoder(Recorded).decode
 """A stored event, from its JSON."""
+
+
+INTERNAL = "$"
+"""How the ids of streams begin that are no runs (see ``core.schedule``)."""
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """An event of any stream in its place."""
+
+    seq: Seq
+    time: float
+    event: AnyEvent | AnyScheduleEvent
 
 
 class Entry(NamedTuple):
@@ -30,10 +43,11 @@ class Entry(NamedTuple):
         return self.record[self.start : -1]
 
 
-def entry(run: RunId, recorded: Recorded) -> Entry:
+def entry(run: RunId, recorded: Recorded | Stored) -> Entry:
     """Encode an event once, for the journal, the worker and the database alike."""
     head = b'{"seq":%d,"time":%s,"event":' % (recorded.seq, repr(recorded.time).encode())
-    return Entry(run, recorded, b"%s%s}" % (head, _encode(recorded.event)), len(head))
+    # Only of an internal stream it is no Recorded, and those who read entries of runs never meet one.
+    return Entry(run, cast(Recorded, recorded), b"%s%s}" % (head, _encode(recorded.event)), len(head))
 
 
 class StoredModule(NamedTuple):
@@ -72,6 +86,11 @@ class Group:
         return recorded
 
 
+    def note(self, stream: RunId, seq: Seq, time: float, event: AnyScheduleEvent) -> None:
+        """Put an event of an internal stream into the group."""
+        self.entries.append(entry(stream, Stored(seq, time, event)))
+
+
 class ClosedRun(NamedTuple):
     """First and last event of a closed run, encoded."""
 
@@ -108,6 +127,9 @@ class Store(Protocol):
 
     def open_runs(self) -> Iterable[tuple[RunId, list[bytes]]]:
         """Every run without a closing event, with its whole encoded history."""
+
+    def streams(self, prefix: str) -> Iterable[tuple[RunId, list[bytes]]]:
+        """Every internal stream whose id begins so, with its whole encoded history."""
 
     def idle_runs(self) -> dict[RunId, Seq]:
         """The runs that had nothing to do after this event, as far as is known."""

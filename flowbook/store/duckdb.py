@@ -16,7 +16,7 @@ import duckdb
 
 from flowbook.core.ids import Digest, RunId, Seq
 from flowbook.errors import StoreError, UserError
-from flowbook.store.base import CLOSED_STATUS, ClosedRun, Entry, Group, Table
+from flowbook.store.base import CLOSED_STATUS, INTERNAL, ClosedRun, Entry, Group, Table
 from flowbook.store.duckdb_schema import NAMES, TABLES, VERSION, VIEWS
 
 _READ_ONLY = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
@@ -51,6 +51,10 @@ class Database:
                 run(view)
             run("insert into progress values (0, ?)", [VERSION])
             # DDL stays out of the log that a crash has to replay.
+            run("checkpoint")
+        elif not set(NAMES) <= {name for (name,) in run("select view_name from duckdb_views()").fetchall()}:
+            for view in VIEWS:
+                run(view)
             run("checkpoint")
         row = run("select position, version from progress").fetchone()
         if row is None:
@@ -107,13 +111,15 @@ class Database:
         """See ``Store``."""
         rows = self._rows(
             "select run, seq, time, body from recorded where run not in "
-            f"(select run from recorded where kind in ({_CLOSING})) order by run, seq",
-            [],
+            f"(select run from recorded where kind in ({_CLOSING})) and not starts_with(run, ?) order by run, seq",
+            [INTERNAL],
         )
-        found: dict[RunId, list[bytes]] = {}
-        for run, seq, time, body in rows:
-            found.setdefault(run, []).append(_record(seq, time, body))
-        return found.items()
+        return _by_run(rows)
+
+    def streams(self, prefix: str) -> Iterable[tuple[RunId, list[bytes]]]:
+        """See ``Store``."""
+        query = "select run, seq, time, body from recorded where starts_with(run, ?) order by run, seq"
+        return _by_run(self._rows(query, [prefix]))
 
     def idle_runs(self) -> dict[RunId, Seq]:
         """See ``Store``."""
@@ -215,6 +221,13 @@ def _columns(entries: Sequence[Entry]) -> Any:
             "body": pyarrow.array([entry.body for entry in entries], pyarrow.binary()).cast(texts),
         }
     )
+
+
+def _by_run(rows: list[Any]) -> Iterable[tuple[RunId, list[bytes]]]:
+    found: dict[RunId, list[bytes]] = {}
+    for run, seq, time, body in rows:
+        found.setdefault(run, []).append(_record(seq, time, body))
+    return found.items()
 
 
 def _record(seq: int, time: float, body: str) -> bytes:

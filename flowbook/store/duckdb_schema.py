@@ -146,7 +146,33 @@ select heads.run as id, heads.body ->> '$.workflow' as workflow, coalesce(heads.
 from heads join sums on heads.run = sums.run left join ends on heads.run = ends.run
 """
 
-VIEWS = (_EVENTS, _ATTEMPTS, _STEPS, _TIMERS, _SIGNALS, _VALUES, _RUNS)
+_SCHEDULES = f"""
+create or replace view schedules as
+with told as (
+    select substr(run, length('$schedule/') + 1) as name, seq, time, kind, body
+    from recorded where starts_with(run, '$schedule/')),
+sums as (
+    select name,
+        max(seq) filter (kind = 'ScheduleSet') as set_at,
+        coalesce(max(seq) filter (kind = 'ScheduleDeleted'), 0) as deleted_at,
+        max(seq) filter (kind = 'SchedulePaused') as paused_at,
+        coalesce(max(seq) filter (kind = 'ScheduleResumed'), 0) as resumed_at,
+        max(time) filter (kind = 'ScheduleReleased' or body ->> '$.outcome' = 'started') as fired_at,
+        count(*) filter (kind = 'ScheduleReleased' or body ->> '$.outcome' = 'started') as fired,
+        coalesce(sum(cast(body ->> '$.count' as bigint)), 0) as skipped
+    from told group by name)
+select sums.name, spec.body ->> '$.spec.run.workflow' as workflow,
+    case when paused_at > greatest(resumed_at, deleted_at) then 'paused' else 'active' end as status,
+    case when paused_at > greatest(resumed_at, deleted_at) then pause.body ->> '$.reason' end as reason,
+    {_moment("fired_at")} as last_fired, fired, skipped,
+    coalesce(spec.body ->> '$.spec.timezone', 'UTC') as timezone, spec.body ->> '$.spec.run.module' as module,
+    spec.body -> '$.spec' as spec
+from sums join told as spec on spec.name = sums.name and spec.seq = sums.set_at
+    left join told as pause on pause.name = sums.name and pause.seq = sums.paused_at
+where set_at > deleted_at
+"""
 
-NAMES = ("runs", "steps", "attempts", "events", "values", "timers", "signals")
+VIEWS = (_EVENTS, _ATTEMPTS, _STEPS, _TIMERS, _SIGNALS, _VALUES, _RUNS, _SCHEDULES)
+
+NAMES = ("runs", "steps", "attempts", "events", "values", "timers", "signals", "schedules")
 """The documented views."""

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from flowbook.core.events import Recorded
 from flowbook.core.ids import RunId, Seq
 from flowbook.core.module import Module
 from flowbook.errors import StoreError
-from flowbook.store.base import Group, entry, stored_module
+from flowbook.store.base import Group, Stored, entry, stored_module
 
 KEPT = 64 * 1024 * 1024
 _PRUNED_PER_COMMIT = 32
@@ -32,7 +31,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Row(msgspec.Struct):
-    entries: list[tuple[str, Recorded]] = []
+    entries: list[tuple[str, Stored]] = []
     modules: list[Module] = []
     idle: dict[str, int] = {}
 

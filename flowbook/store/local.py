@@ -184,6 +184,11 @@ class LocalStore:
         self._drain_all()
         return self._database.open_runs()
 
+    def streams(self, prefix: str) -> Iterable[tuple[RunId, list[bytes]]]:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.streams(prefix)
+
     def idle_runs(self) -> dict[RunId, Seq]:
         """See ``Store``."""
         self._drain_all()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from flowbook.core.ids import Digest, RunId, Seq
 from flowbook.errors import StoreError
-from flowbook.store.base import CLOSED_STATUS, ClosedRun, Entry, Group, Table
+from flowbook.store.base import CLOSED_STATUS, INTERNAL, ClosedRun, Entry, Group, Table
 
 
 class MemoryStore:
@@ -50,7 +50,15 @@ class MemoryStore:
 
     def open_runs(self) -> Iterable[tuple[RunId, list[bytes]]]:
         """See ``Store``."""
-        return [(run, [e.record for e in entries]) for run, entries in self._runs.items() if run not in self._closed]
+        return [
+            (run, [e.record for e in entries])
+            for run, entries in self._runs.items()
+            if run not in self._closed and not run.startswith(INTERNAL)
+        ]
+
+    def streams(self, prefix: str) -> Iterable[tuple[RunId, list[bytes]]]:
+        """See ``Store``."""
+        return [(run, [e.record for e in entries]) for run, entries in self._runs.items() if run.startswith(prefix)]
 
     def idle_runs(self) -> dict[RunId, Seq]:
         """See ``Store``."""

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from flowbook.core import events as e
 from flowbook.core.ids import Digest, RunId, Seq
 from flowbook.core.module import Module
+from flowbook.core.schedule import (
+    PREFIX,
+    AnyScheduleEvent,
+    ScheduledStart,
+    ScheduleFired,
+    SchedulePaused,
+    ScheduleRecorded,
+    ScheduleSet,
+    ScheduleSpec,
+    stream,
+)
 from flowbook.store.base import Group, Store, decode_recorded, stored_module
 from tests.store.conftest import events, group
 
@@ -89,3 +102,26 @@ def test_nothing_to_drain_is_said(store: Store) -> None:
         pass
     assert store.backlog() == 0
     assert not store.drain()
+
+
+def test_a_schedules_events_are_a_stream_beside_the_runs(store: Store) -> None:
+    start = ScheduledStart(workflow="flow", module=Digest("m"), place=e.Place("/p", "python"))
+    facts: list[AnyScheduleEvent] = [
+        ScheduleSet("nightly", ScheduleSpec(run=start, crons=("0 3 * * *",))),
+        ScheduleFired(10.0, "started", RunId("nightly-1")),
+        SchedulePaused("why not"),
+    ]
+    made = group("r", events("r", closed=False))
+    for number, fact in enumerate(facts, 1):
+        made.note(stream("nightly"), Seq(number), 100.5, fact)
+    store.commit(made)
+    store.drain()
+    other = Group()
+    other.note(RunId("$other/x"), Seq(1), 1.0, SchedulePaused())
+    store.commit(other)
+    ((found, records),) = store.streams(PREFIX)
+    assert found == "$schedule/nightly"
+    decoded = [msgspec.json.decode(record, type=ScheduleRecorded) for record in records]
+    assert [recorded.seq for recorded in decoded] == [1, 2, 3] and decoded[0].time == 100.5
+    assert msgspec.json.encode([recorded.event for recorded in decoded]) == msgspec.json.encode(facts)
+    assert dict(store.open_runs()).keys() == {"r"} and store.closed_ids() == []
