@@ -85,7 +85,6 @@ class Group:
         self.entries.append(entry(run, recorded))
         return recorded
 
-
     def note(self, stream: RunId, seq: Seq, time: float, event: AnyScheduleEvent) -> None:
         """Put an event of an internal stream into the group."""
         self.entries.append(entry(stream, Stored(seq, time, event)))
