@@ -181,10 +181,14 @@ class SignalDelivered(Message, frozen=True, tag=True):
 
 
 class WorkerLost(Message, frozen=True, tag=True):
-    """The worker holding the run is gone; ``reason`` says what is known (for example "killed, signal 9")."""
+    """A worker is gone; ``reason`` says what is known (for example "killed, signal 9").
+
+    ``own``: it only no longer has the run; what it does for the run's steps of queues goes on.
+    """
 
     worker: WorkerId
     reason: str = ""
+    own: bool = False
 
 
 class AttemptFailed(Message, frozen=True, tag=True):

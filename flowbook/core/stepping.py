@@ -54,7 +54,7 @@ def worker_lost(state: RunState, message: WorkerLost, now: float) -> Decision:
     return [
         _lost(key, live, failure, now)
         for key, live in state.steps.items()
-        if live.running and live.worker == message.worker and not live.waiting
+        if live.running and live.worker == message.worker and not live.waiting and not (message.own and live.queue)
     ]
 
 

@@ -43,9 +43,11 @@ from flowbook.core.messages import (
     TimerDue,
     WorkerLost,
 )
+from flowbook.core.schedule import PREFIX
 from flowbook.engine.clock import Clock, Leases
 from flowbook.engine.links import WorkerLink
 from flowbook.engine.runs import LiveRun, Runs
+from flowbook.engine.schedules import Schedules
 from flowbook.engine.timers import Timers
 from flowbook.engine.updates import Updates
 from flowbook.errors import FlowbookError, RunClosed, StoreError, UnknownRun
@@ -72,6 +74,19 @@ class Placement(Protocol):
         """Have the run activated: now, or when a worker of its place is there."""
 
 
+class Queueing(Protocol):
+    """Keeps what waits in queues."""
+
+    def note(self, run: LiveRun, event: AnyEvent) -> None:
+        """The run's state has taken over this event, which is not durable yet."""
+
+    def act(self) -> None:
+        """What was noted is durable, or was taken back: the states say which."""
+
+    def offer(self, run: LiveRun, keys: Sequence[Key]) -> None:
+        """These steps are due."""
+
+
 class Publication(Protocol):
     """Tells those who watch."""
 
@@ -83,9 +98,11 @@ class Told:
     """Messages for one run, and who said them: a worker (``link``, ``lease``, ``number``), another run (``sender``
 
     and the key that is to be answered), or somebody to answer.
+
+    They are left out where ``check`` is false when their turn comes; ``after`` is called once the turn is durable.
     """
 
-    __slots__ = ("answer", "error", "lease", "link", "messages", "number", "run", "sender")
+    __slots__ = ("after", "answer", "check", "error", "lease", "link", "messages", "number", "run", "sender")
 
     def __init__(self, run: RunId, messages: Sequence[AnyMessage], answer: Answer | None = None) -> None:
         self.run = run
@@ -96,6 +113,8 @@ class Told:
         self.lease = ""
         self.number = 0
         self.sender: tuple[RunId, Key] | None = None
+        self.check: Callable[[], bool] | None = None
+        self.after: Callable[[], None] | None = None
 
 
 class Engine:
@@ -109,6 +128,7 @@ class Engine:
         self.timers = Timers(clock)
         self.refusal = ""
         self.placement: Placement
+        self.queues: Queueing
         self.publication: Publication
         self.tasks: anyio.abc.TaskGroup
         self._inbox: list[Told] = []
@@ -118,6 +138,7 @@ class Engine:
         self._timely: set[RunId] = set()
         self._answered: list[tuple[RunId, UpdateCompleted | UpdateFailed]] = []
         self.updates = Updates()
+        self.schedules = Schedules(clock, self.runs, self.timers, lambda: self._wake.set())
         self._wake = anyio.Event()
         self.committed = anyio.Event()
 
@@ -140,7 +161,9 @@ class Engine:
         if run is None or run.holder is not link or run.lease != packet.lease:
             return
         run.release()
-        if packet.seq >= run.state.woken:
+        if packet.unfinished:
+            run.idle = Seq(0)
+        elif packet.seq >= run.state.woken:
             run.idle = packet.seq
             self._idle[run.id] = packet.seq
         self.consider(run)
@@ -163,8 +186,11 @@ class Engine:
         touched: dict[RunId, LiveRun] = {}
         now = self.clock.now()
         self._following.extend(inbox)
-        while self._following:
-            self._take(self._following.popleft(), group, touched, now)
+        while self._following or self.schedules.are_told:
+            if self._following:
+                self._take(self._following.popleft(), group, touched, now)
+            else:
+                self._following.extend(Told(run, [message]) for run, message in self.schedules.take(group, now))
         if group:
             group.idle, self._idle = self._idle, {}
             try:
@@ -179,11 +205,17 @@ class Engine:
             self.updates.settle(run_id, event)
         for run in touched.values():
             self._act(run)
+        self.schedules.settle()
+        self.queues.act()
         for told in inbox:
             if told.answer is not None:
                 told.answer(self.runs.get(told.run), told.error)
+            if told.after is not None:
+                told.after()
 
     def _take(self, told: Told, group: Group, touched: dict[RunId, LiveRun], now: float) -> None:
+        if told.check is not None and not told.check():
+            return
         run = self.runs.get(told.run)
         if told.link is not None:
             if run is None or not self._is_current(run, told):
@@ -216,10 +248,13 @@ class Engine:
         recorded = group.add(run.id, Seq(state.seq + 1), now, event)
         run.records.append(group.entries[-1].record)
         evolve(state, recorded)
+        self.queues.note(run, event)
         if type(event) in _TIMELY:
             self._timely.add(run.id)
         if isinstance(event, UpdateCompleted | UpdateFailed):
             self._answered.append((run.id, event))
+        if state.schedule:
+            self.schedules.run_happened(state, event)
 
     def _refuse(self, told: Told, error: FlowbookError) -> None:
         told.error = error
@@ -291,6 +326,8 @@ class Engine:
             run.forget_uncommitted()
             if not run.records:
                 self.runs.forget(run.id)
+        self.schedules.take_back(error)
+        self.queues.act()
         for told in inbox:
             if told.answer is not None:
                 told.answer(None, StoreError(str(error)))
@@ -340,6 +377,9 @@ class Engine:
 
     def ring(self, id: RunId, at: float) -> None:
         """A time that was asked for has come."""
+        if id.startswith(PREFIX):
+            self.schedules.ring(id, at)
+            return
         run = self.runs.open.get(id)
         if run is None or run.armed != at:
             return
@@ -357,13 +397,15 @@ class Engine:
             self.timers.set(asked.next, id)
         if asked.retry:
             self.consider(run)
+        if asked.queued:
+            self.queues.offer(run, asked.queued)
 
     # Who runs what
 
     def consider(self, run: LiveRun) -> None:
         """Have the run activated if nobody holds it and there is something for its code to do."""
         state = run.state
-        if run.holder is not None or run.reserved or run.wanted or state.closed or state.paused:
+        if run.holder is not None or run.reserved or run.wanted or run.queued or state.closed or state.paused:
             return
         if run.idle < state.woken or due(state, self.clock.now()).retry:
             self.placement.want(run)
@@ -426,7 +468,7 @@ class Engine:
                 continue
             run.reserved = False
             run.losses += 1
-            self.tell(Told(run.id, [WorkerLost(link.worker, reason)]))
+            self.tell(Told(run.id, [WorkerLost(link.worker, reason, own=True)]))
             if run.losses >= LOSSES:
                 run.losses = 0
                 text = f"its worker was lost {LOSSES} times in a row while it ran this workflow's code: {reason}"

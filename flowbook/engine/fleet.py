@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+from typing import Protocol
 
 import anyio
 import anyio.abc
@@ -11,6 +14,7 @@ import msgspec
 from flowbook.core.events import Place
 from flowbook.core.ids import Digest, RunId, WorkerId
 from flowbook.core.messages import PauseRun
+from flowbook.core.queues import DEFAULT
 from flowbook.engine.engine import Engine, Told
 from flowbook.engine.links import WorkerLink
 from flowbook.engine.processes import Child, Spawn, how_it_ended, is_alive, log_size, log_tail
@@ -28,48 +32,84 @@ START_TIMEOUT = 60.0
 LEAVE_TIMEOUT = 3.0
 _BACK_OFF = 0.3
 
+LOOK_EVERY = 1.0
+"""Seconds between looks at who has been silent for too long."""
+
+Service = tuple[Place, str]
+"""What a worker is needed for: a place, and a queue."""
+
+
+class TaskHolder(Protocol):
+    """Knows the tasks of queues that workers have in hand."""
+
+    def joined(self, link: WorkerLink, hello: WorkerHello) -> None:
+        """A worker is there."""
+
+    def left(self, link: WorkerLink) -> None:
+        """A worker's connection has ended; its fate is not known yet."""
+
+    def lost(self, worker: WorkerId, reason: str) -> None:
+        """A worker is gone for good."""
+
+    def unserved(self, place: Place, queue: str, reason: str) -> None:
+        """No worker can be started for what waits there."""
+
 
 class Fleet:
-    """The workers of one engine. ``grace`` is how long a worker may take to come back, in seconds."""
+    """The workers of one engine. ``grace`` is how long a worker may take to come back, ``silence`` how long it may
 
-    def __init__(self, engine: Engine, home: Home, spawn: Spawn, grace: float) -> None:
+    say nothing before it is replaced, in seconds.
+    """
+
+    def __init__(self, engine: Engine, home: Home, spawn: Spawn, grace: float, silence: float = 30.0) -> None:
         self._engine = engine
         self._home = home
         self._spawn = spawn
         self._grace = grace
+        self._silence = silence
         self.links: dict[WorkerId, WorkerLink] = {}
-        self._wanted: dict[Place, dict[RunId, LiveRun]] = {}
-        self._starting: set[Place] = set()
+        self.tasks: TaskHolder
+        self._wanted: dict[Service, dict[RunId, LiveRun]] = {}
+        self._starting: set[Service] = set()
         self._children: dict[int, Child] = {}
         self._ended: dict[int, str] = {}
         self._changed = anyio.Event()
-        self._refused: dict[Place, str] = {}
+        self._refused: dict[Service, str] = {}
         self._leaving = False
 
     # Placement
 
     def want(self, run: LiveRun) -> None:
         """See ``Placement``."""
-        link = self.link_for(run.state.place)
+        place = run.state.place
+        link = self.link_for(place, run.state.queue) or self.link_for(place)
         if link is not None:
             self._engine.activate(run, link)
             return
         run.wanted = True
-        self._wanted.setdefault(run.state.place, {})[run.id] = run
-        self._ensure_start(run.state.place)
+        self._wanted.setdefault((place, DEFAULT), {})[run.id] = run
+        self._ensure_start((place, DEFAULT))
 
-    def link_for(self, place: Place) -> WorkerLink | None:
-        """The worker of a place with the fewest runs."""
-        fitting = [link for link in self.links.values() if link.place == place]
+    def link_for(self, place: Place, queue: str = DEFAULT) -> WorkerLink | None:
+        """The worker of a place that serves the queue and has the fewest runs."""
+        fitting = [
+            link for link in self.links.values() if link.place == place and queue in link.queues and not link.draining
+        ]
         return min(fitting, key=lambda link: len(link.runs), default=None)
+
+    def serve(self, place: Place, queue: str) -> None:
+        """See that some worker of the place serves the queue."""
+        if self.link_for(place, queue) is None:
+            self._ensure_start((place, queue))
 
     async def worker_of(self, place: Place) -> WorkerLink:
         """A worker of a place, started if need be. Raises ``EngineUnavailable`` where none starts."""
-        self._refused.pop(place, None)
+        service = (place, DEFAULT)
+        self._refused.pop(service, None)
         while (link := self.link_for(place)) is None:
-            if place in self._refused:
-                raise EngineUnavailable(self._refused[place])
-            self._ensure_start(place)
+            if service in self._refused:
+                raise EngineUnavailable(self._refused[service])
+            self._ensure_start(service)
             await self._changed.wait()
         return link
 
@@ -82,11 +122,15 @@ class Fleet:
     def joined(self, link: WorkerLink, hello: WorkerHello) -> None:
         """A worker introduced itself."""
         self.links[link.worker] = link
+        link.heard = anyio.current_time()
         self._remember()
         self._engine.joined(link, hello)
-        for run in self._wanted.pop(link.place, {}).values():
-            run.wanted = False
-            self._engine.consider(run)
+        for place, queue in list(self._wanted):
+            if place == link.place and self.link_for(place, queue) is not None:
+                for run in self._wanted.pop((place, queue)).values():
+                    run.wanted = False
+                    self._engine.consider(run)
+        self.tasks.joined(link, hello)
         self._notify()
 
     async def left(self, link: WorkerLink) -> None:
@@ -94,6 +138,7 @@ class Fleet:
         if self.links.get(link.worker) is link:
             del self.links[link.worker]
         runs = self._engine.reserve(link)
+        self.tasks.left(link)
         if self._leaving:
             return
         reason = await self._fate(link)
@@ -102,6 +147,9 @@ class Fleet:
         if reason:
             log.warning("worker %s (pid %d) was lost: %s", link.worker, link.pid, reason)
         self._engine.lost(runs, link, reason or "it came back without the run")
+        if reason:
+            self.tasks.lost(link.worker, reason)
+        self._notify()
 
     async def _fate(self, link: WorkerLink) -> str:
         """Why the worker is gone; "" when it is back."""
@@ -141,32 +189,33 @@ class Fleet:
 
     # Starting
 
-    def _ensure_start(self, place: Place) -> None:
-        if place not in self._starting and not self._leaving:
-            self._starting.add(place)
-            self._engine.tasks.start_soon(self._start, place)
+    def _ensure_start(self, service: Service) -> None:
+        if service not in self._starting and not self._leaving:
+            self._starting.add(service)
+            self._engine.tasks.start_soon(self._start, service)
 
-    async def _start(self, place: Place) -> None:
+    async def _start(self, service: Service) -> None:
         reason = ""
         try:
             for attempt in range(FAILED_STARTS):
                 if attempt:
                     await anyio.sleep(_BACK_OFF * attempt)
-                if self.link_for(place) is not None:
+                if self.link_for(*service) is not None:
                     return
-                reason = await self._start_once(place)
+                reason = await self._start_once(service)
                 if not reason:
                     return
-                log.warning("a worker for %s could not start: %s", place.folder, reason)
+                log.warning("a worker for %s could not start: %s", service[0].folder, reason)
         finally:
-            self._starting.discard(place)
-        self._give_up(place, reason)
+            self._starting.discard(service)
+        self._give_up(service, reason)
 
-    async def _start_once(self, place: Place) -> str:
+    async def _start_once(self, service: Service) -> str:
         """Start a process and wait until it says hello; "" then, else why it did not."""
         began = log_size(self._home)
+        place, queue = service
         try:
-            child = await self._spawn(place)
+            child = await self._spawn(place, queue)
         except OSError as error:
             return f"{place.python} could not be started in {place.folder} ({error.strerror or error})"
         self._children[child.pid] = child
@@ -187,12 +236,15 @@ class Fleet:
         self._ended[child.pid] = how_it_ended(code)
         self._notify()
 
-    def _give_up(self, place: Place, reason: str) -> None:
-        text = f"no worker could be started in {place.folder} with {place.python}: {reason}"
-        self._refused[place] = text
-        for run in self._wanted.pop(place, {}).values():
+    def _give_up(self, service: Service, reason: str) -> None:
+        place, queue = service
+        whom = "no worker" if queue == DEFAULT else f"no worker of queue '{queue}'"
+        text = f"{whom} could be started in {place.folder} with {place.python}: {reason}"
+        self._refused[service] = text
+        for run in self._wanted.pop(service, {}).values():
             run.wanted = False
             self._engine.tell(Told(run.id, [PauseRun(text)]))
+        self.tasks.unserved(place, queue, text)
         self._notify()
 
     def without_module(self, link: WorkerLink, digest: Digest, reason: str) -> None:
@@ -202,7 +254,35 @@ class Fleet:
             if run is not None and run.state.module == digest:
                 self._engine.tell(Told(held, [PauseRun(reason)]))
 
-    # Leaving
+    # Silence and leaving
+
+    async def keep_watch(self) -> None:
+        """End workers that live and say nothing: a blocked one is replaced, and what it had goes to another."""
+        looked = anyio.current_time()
+        while True:
+            await anyio.sleep(LOOK_EVERY)
+            now = anyio.current_time()
+            if now - looked > 5 * LOOK_EVERY:
+                # It was the engine that did not listen.
+                for link in self.links.values():
+                    link.heard = now
+            looked = now
+            for link in list(self.links.values()):
+                if now - link.heard > self._silence:
+                    log.warning("worker %s (pid %d) was silent for %g s", link.worker, link.pid, self._silence)
+                    self._end(link)
+
+    def _end(self, link: WorkerLink) -> None:
+        try:
+            os.kill(link.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            log.warning("worker %s (pid %d) could not be killed", link.worker, link.pid)
+        link.link.cut()
+
+    def drain(self, link: WorkerLink) -> None:
+        """The worker takes nothing new from here on."""
+        link.draining = True
+        self._notify()
 
     async def leave(self, reason: str) -> None:
         """Say goodbye to every worker and see that those started here end."""

@@ -21,6 +21,7 @@ from flowbook.engine.engine import Engine, Told
 from flowbook.engine.fleet import Fleet
 from flowbook.engine.modules import LayOut, Modules
 from flowbook.engine.processes import Spawn
+from flowbook.engine.queues import Queues
 from flowbook.engine.runs import RECENT, LiveRun
 from flowbook.engine.server import Server
 from flowbook.engine.views import Difference, MakeFold, ViewMaker
@@ -41,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True):
     """What may differ between engines. Seconds."""
 
     reconnect_grace: float = 3.0
+    worker_silence: float = 30.0
     idle_exit: float = 900.0
 
 
@@ -63,11 +65,13 @@ class Host:
         self.store = store
         self.settings = settings
         self.engine = Engine(store, clock)
-        self.fleet = Fleet(self.engine, home, spawn, settings.reconnect_grace)
+        self.fleet = Fleet(self.engine, home, spawn, settings.reconnect_grace, settings.worker_silence)
+        self.queues = Queues(self.engine, self.fleet)
+        self.engine.queues = self.fleet.tasks = self.queues
         modules = Modules(store, lay_out)
         views = ViewMaker(modules, make_view, difference)
         self.answers = Answers(self.engine, self.fleet, modules, views, home, self.stop)
-        self.server = Server(self.engine, self.fleet, self.answers, modules, token)
+        self.server = Server(self.engine, self.fleet, self.queues, self.answers, modules, token)
         self.engine.placement = self.fleet
         self.engine.publication = self.answers.publisher
         self.reason = ""
@@ -86,6 +90,8 @@ class Host:
             tasks.start_soon(self.engine.run)
             tasks.start_soon(self.engine.timers.run, self.engine.ring)
             tasks.start_soon(self.engine.keep_up)
+            tasks.start_soon(self.queues.timers.run, self.queues.ring)
+            tasks.start_soon(self.fleet.keep_watch)
             tasks.start_soon(self.answers.publisher.run)
             tasks.start_soon(self._drain)
             tasks.start_soon(self._keep_watch)
@@ -126,6 +132,8 @@ class Host:
             run.idle = idle.get(found, run.idle)
             run.reserved = run.idle < run.state.woken or bool(run.state.steps)
             self.engine.arm(run)
+        self.engine.schedules.recall(self.store)
+        self.queues.recover(runs.open.values())
         if broken:
             self.store.notices.append(
                 f"{len(broken)} runs have lost a part of their history and are not continued: "
@@ -145,13 +153,16 @@ class Host:
                 if self._lose_steps(run):
                     continue
             engine.consider(run)
+        self.queues.lose_absent()
+        self.queues.open()
 
     def _lose_steps(self, run: LiveRun) -> bool:
         """Have the steps decided that ran on workers that are gone; False when there are none."""
-        workers: set[WorkerId] = {live.worker for live in run.state.steps.values() if live.running}
+        steps = [live for live in run.state.steps.values() if live.running and not live.queue and not live.waiting]
+        workers: set[WorkerId] = {live.worker for live in steps}
         for worker in sorted(workers):
             reason = "it was gone when the engine started again"
-            self.engine.tell(Told(run.id, [WorkerLost(worker, reason)]))
+            self.engine.tell(Told(run.id, [WorkerLost(worker, reason, own=True)]))
         return bool(workers)
 
     # Housekeeping
@@ -185,7 +196,7 @@ class Host:
             await anyio.sleep(1.0)
             if not self.home.folder.exists():
                 self.stop("its folder is gone")
-            busy = bool(self.engine.runs.open or self.server.clients)
+            busy = bool(self.engine.runs.open or self.server.clients or self.engine.schedules.are_awaited)
             quiet = 0.0 if busy else quiet + 1.0
             if quiet >= self.settings.idle_exit:
                 self.stop("there was nothing to do")
@@ -210,5 +221,6 @@ def settings_from(environment: dict[str, str] | Any) -> Settings:
     usual = Settings()
     return Settings(
         reconnect_grace=float(environment.get("FLOWBOOK_RECONNECT_GRACE", usual.reconnect_grace)),
+        worker_silence=float(environment.get("FLOWBOOK_WORKER_SILENCE", usual.worker_silence)),
         idle_exit=float(environment.get("FLOWBOOK_IDLE_EXIT", usual.idle_exit)),
     )

@@ -11,7 +11,7 @@ import anyio
 import msgspec
 
 from flowbook.core.events import Place
-from flowbook.core.ids import RunId, WorkerId
+from flowbook.core.ids import Key, RunId, WorkerId
 from flowbook.errors import FlowbookError, ProtocolError
 from flowbook.wire.protocol import (
     Goodbye,
@@ -142,14 +142,22 @@ class ClientLink:
 
 
 class WorkerLink:
-    """A worker process that serves one place. ``runs`` are those it holds."""
+    """A worker process that serves one place. ``runs`` are those it holds, ``tasks`` the steps of queues.
+
+    ``heard`` is when it last said something, on the loop's clock; ``draining``: it takes nothing new.
+    """
 
     def __init__(self, link: Link, hello: WorkerHello) -> None:
         self.link = link
         self.worker: WorkerId = hello.worker
         self.pid: int = hello.pid
         self.place: Place = hello.place
+        self.queues: tuple[str, ...] = hello.queues
+        self.concurrency: int = hello.concurrency
         self.runs: set[RunId] = set()
+        self.tasks: set[tuple[RunId, Key]] = set()
+        self.draining = False
+        self.heard = 0.0
         self.busy = 0
 
     def activate(

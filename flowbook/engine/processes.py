@@ -34,14 +34,15 @@ class Child(Protocol):
         """End it."""
 
 
-Spawn = Callable[[Place], Awaitable[Child]]
+Spawn = Callable[[Place, str], Awaitable[Child]]
+"""Starts a worker of a place for a queue."""
 
 
 def spawner(home: Home) -> Spawn:
     """Starts ``python -m flowbook.worker`` of a place, its output in the place's worker log."""
 
-    async def spawn(place: Place) -> Child:
-        command = [place.python, "-P", "-m", "flowbook.worker", "--home", str(home.folder)]
+    async def spawn(place: Place, queue: str) -> Child:
+        command = [place.python, "-P", "-m", "flowbook.worker", "--home", str(home.folder), "--queue", queue]
         with worker_log(home).open("ab") as log:
             return await anyio.open_process(
                 command,

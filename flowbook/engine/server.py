@@ -17,17 +17,20 @@ from flowbook.engine.engine import Engine
 from flowbook.engine.fleet import Fleet
 from flowbook.engine.links import ClientLink, Link, WorkerLink
 from flowbook.engine.modules import Modules
+from flowbook.engine.queues import Queues
 from flowbook.errors import FlowbookError, ProtocolError, StoreError
 from flowbook.wire.protocol import (
     VERSION,
     Alive,
     ClientHello,
+    Draining,
     Incoming,
     Inspection,
     NeedModule,
     Released,
     Request,
     RunReport,
+    TaskReport,
     WorkerHello,
 )
 
@@ -54,9 +57,12 @@ def clear_socket(path: Path) -> None:
 class Server:
     """Connections of one engine."""
 
-    def __init__(self, engine: Engine, fleet: Fleet, answers: Answers, modules: Modules, token: str) -> None:
+    def __init__(
+        self, engine: Engine, fleet: Fleet, queues: Queues, answers: Answers, modules: Modules, token: str
+    ) -> None:
         self._engine = engine
         self._fleet = fleet
+        self._queues = queues
         self._answers = answers
         self._modules = modules
         self._token = token
@@ -141,11 +147,16 @@ class Server:
 
     def worked(self, link: WorkerLink, packet: Incoming, tasks: anyio.abc.TaskGroup) -> None:
         """A worker sent something."""
+        link.heard = anyio.current_time()
         match packet:
             case RunReport():
                 self._engine.report(link, packet)
             case Released():
                 self._engine.released(link, packet)
+            case TaskReport():
+                self._queues.report(link, packet)
+            case Draining():
+                self._fleet.drain(link)
             case Alive():
                 link.busy = packet.busy
             case NeedModule():

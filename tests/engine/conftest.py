@@ -83,7 +83,7 @@ class Project:
         self.fail_starts = ""
         self._pids = itertools.count(900_000_000)
 
-    async def spawn(self, place: e.Place) -> Child:
+    async def spawn(self, place: e.Place, queue: str) -> Child:
         child = FakeChild(next(self._pids))
         self.children.append(child)
         if self.fail_starts:
