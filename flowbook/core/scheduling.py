@@ -195,9 +195,13 @@ def decide(state: ScheduleState, message: AnyScheduleMessage, now: float, free: 
 
 def _require(state: ScheduleState) -> ScheduleSpec:
     if state.spec is None:
-        name = f'"{state.name}" ' if state.name else ""
-        raise UnknownSchedule(f"there is no schedule {name}in this project. `flowbook schedule list` lists them.")
+        raise unknown(state.name)
     return state.spec
+
+
+def unknown(name: str) -> UnknownSchedule:
+    """What to say of a schedule that is not there."""
+    return UnknownSchedule(f'there is no schedule "{name}" in this project. `flowbook schedule list` lists them.')
 
 
 def _set(decision: _Decision, message: SetSchedule) -> None:

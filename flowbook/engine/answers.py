@@ -14,6 +14,7 @@ import flowbook
 from flowbook.core.chains import following
 from flowbook.core.ids import RunId
 from flowbook.core.messages import StartRun
+from flowbook.core.schedule import SetSchedule
 from flowbook.engine.changes import Changes
 from flowbook.engine.engine import Engine
 from flowbook.engine.fleet import Fleet
@@ -22,12 +23,14 @@ from flowbook.engine.links import ClientLink
 from flowbook.engine.modules import Modules
 from flowbook.engine.publish import Publisher
 from flowbook.engine.runs import LiveRun, newest_first, summary_of
+from flowbook.engine.schedule_calls import ScheduleCalls
 from flowbook.engine.views import ViewMaker
 from flowbook.errors import FlowbookError, ProtocolError
 from flowbook.store.base import CLOSED_STATUS, decode_recorded
 from flowbook.store.home import Home
 from flowbook.wire import calls
 from flowbook.wire.protocol import Request
+from flowbook.wire.schedules import ChangeSchedule, OfSchedule
 
 LONGEST_WAIT = 24 * 3600.0
 
@@ -49,6 +52,7 @@ class Answers:
         self._stop = stop
         self.changes = Changes(engine)
         self.inspections = Inspections(engine, fleet)
+        self.schedules = ScheduleCalls(engine.schedules, modules, engine.clock)
         self.publisher = Publisher(views, self._watched_runs)
         self._at_once: dict[str, tuple[msgspec.json.Decoder[Any], Callable[[ClientLink, int, Any], None]]] = {
             name: (msgspec.json.Decoder(shape), method)
@@ -58,6 +62,9 @@ class Answers:
                 ("stop", calls.Nothing, self._stop_engine),
                 ("unwatch", dict[str, int], self._unwatch),
                 ("complete", calls.Complete, self.changes.complete),
+                ("schedules", calls.Nothing, self.schedules.all),
+                ("schedule", OfSchedule, self.schedules.one),
+                ("change_schedule", ChangeSchedule, self.schedules.change),
             )
         }
         self._of_run: dict[str, tuple[msgspec.json.Decoder[Any], Callable[[ClientLink, int, Any, Any], None]]] = {
@@ -83,6 +90,7 @@ class Answers:
                 ("wait", calls.Wait, self._wait),
                 ("watch", calls.Watch, self._watch),
                 ("sql", calls.Query, self._sql),
+                ("set_schedule", SetSchedule, self.schedules.set),
             )
         }
 

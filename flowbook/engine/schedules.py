@@ -1,0 +1,191 @@
+"""Schedules in the engine: they are decided in the same turn as runs and committed in the same group.
+
+So a time and the run it starts are both on disk, or neither is. Only what schedules add up to is kept in memory;
+what they are asked by clients is in ``schedule_calls``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from flowbook.core.chains import following
+from flowbook.core.events import STATUS, AnyEvent, RunContinued, RunFailed
+from flowbook.core.ids import RunId, Seq
+from flowbook.core.schedule import (
+    PREFIX,
+    AnyScheduleEvent,
+    AnyScheduleMessage,
+    ScheduledRunEnded,
+    ScheduleDue,
+    ScheduleRecorded,
+    stream,
+)
+from flowbook.core.schedule_state import ScheduleState, due, evolve
+from flowbook.core.scheduling import Instruction, consequences, decide
+from flowbook.core.state import RunState
+from flowbook.engine.clock import Clock
+from flowbook.engine.runs import Runs
+from flowbook.engine.timers import Timers
+from flowbook.errors import FlowbookError, StoreError
+from flowbook.store.base import Group, Store
+
+TRY_AGAIN = 1.0
+"""Seconds after which a time is tried again that a full disk refused."""
+
+Answer = Callable[[Sequence[AnyScheduleEvent], FlowbookError | None], None]
+
+_decode = msgspec.json.Decoder(ScheduleRecorded).decode
+
+
+class _Told:
+    """A message for a schedule, and who is to be answered."""
+
+    __slots__ = ("answer", "error", "events", "message", "name")
+
+    def __init__(self, name: str, message: AnyScheduleMessage, answer: Answer | None = None) -> None:
+        self.name = name
+        self.message = message
+        self.answer = answer
+        self.events: list[AnyScheduleEvent] = []
+        self.error: FlowbookError | None = None
+
+
+class Schedules:
+    """All schedules of one project, deleted ones too, by name. ``wake`` has the engine take a turn."""
+
+    def __init__(self, clock: Clock, runs: Runs, timers: Timers, wake: Callable[[], None]) -> None:
+        self.states: dict[str, ScheduleState] = {}
+        self._clock = clock
+        self._runs = runs
+        self._timers = timers
+        self._wake = wake
+        self._inbox: deque[_Told] = deque()
+        self._taken: list[_Told] = []
+        self._before: dict[str, ScheduleState | None] = {}
+        self._armed: dict[str, float] = {}
+
+    def recall(self, store: Store) -> None:
+        """Learn at start what schedules there are. Open runs are known by now: one that is not open has ended."""
+        for found, records in store.streams(PREFIX):
+            state = ScheduleState()
+            for record in records:
+                state = evolve(state, _decode(record))
+            if state.seq != len(records):
+                store.notices.append(f'schedule "{state.name}" has lost a part of its history and goes on without it')
+            name = found.removeprefix(PREFIX)
+            self.states[name] = state
+            for run in state.running:
+                if run not in self._runs.open:
+                    self.tell(name, ScheduledRunEnded(run, "lost"))
+            self._arm(name)
+
+    @property
+    def are_awaited(self) -> bool:
+        """True while a time is to come, for which the engine has to be there."""
+        return any(due(state) is not None for state in self.states.values())
+
+    @property
+    def are_told(self) -> bool:
+        """True while there is something to decide."""
+        return bool(self._inbox)
+
+    def tell(self, name: str, message: AnyScheduleMessage, answer: Answer | None = None) -> None:
+        """Have a message decided in the next turn."""
+        self._inbox.append(_Told(name, message, answer))
+        self._wake()
+
+    def run_happened(self, state: RunState, event: AnyEvent) -> None:
+        """Where this event ends a schedule's run, the schedule decides about it in the same turn."""
+        status = STATUS.get(type(event).__name__)
+        if status is None:
+            return
+        goes_on = event.run if isinstance(event, RunContinued) else RunId("")
+        reason = f"{event.failure.type}: {event.failure.message}" if isinstance(event, RunFailed) else ""
+        self._inbox.append(_Told(state.schedule, ScheduledRunEnded(state.run, status, goes_on, reason)))
+
+    # The turn
+
+    def take(self, group: Group, now: float) -> list[Instruction]:
+        """Decide what has arrived; what runs are to be told for it."""
+        instructions: list[Instruction] = []
+        while self._inbox:
+            told = self._inbox.popleft()
+            self._taken.append(told)
+            state = self.states.get(told.name) or ScheduleState(name=told.name)
+            try:
+                told.events = decide(state, told.message, now, self._free)
+            except FlowbookError as error:
+                told.error = error
+                continue
+            self._before.setdefault(told.name, self.states.get(told.name))
+            for event in told.events:
+                instructions += consequences(state, event)
+                seq = Seq(state.seq + 1)
+                group.note(stream(told.name), seq, now, event)
+                state = evolve(state, ScheduleRecorded(seq, now, event))
+            if told.events:
+                self.states[told.name] = state
+        return instructions
+
+    def settle(self) -> None:
+        """What was taken is durable."""
+        taken, self._taken = self._taken, []
+        touched, self._before = self._before, {}
+        for name in touched:
+            self._arm(name)
+        for told in taken:
+            if told.answer is not None:
+                told.answer(told.events, told.error)
+
+    def take_back(self, error: StoreError) -> None:
+        """What was taken was refused: answer those who wait. A time that has come is tried again later;
+
+        the end of a run comes again with that run's own events.
+        """
+        taken, self._taken = self._taken, []
+        touched, self._before = self._before, {}
+        for name, state in touched.items():
+            if state is None:
+                self.states.pop(name, None)
+            else:
+                self.states[name] = state
+                self._arm(name, self._clock.now() + TRY_AGAIN)
+        for told in taken:
+            if told.answer is not None:
+                told.answer([], StoreError(str(error)))
+
+    def _free(self, id: RunId) -> RunId:
+        current = self._runs.current(id)
+        is_taken = self._runs.get(current) is not None or self._runs.is_stored(current)
+        return following(current) if is_taken else current
+
+    # Time
+
+    def ring(self, id: RunId, at: float) -> None:
+        """A time that was asked for has come."""
+        name = id.removeprefix(PREFIX)
+        if self._armed.get(name) != at:
+            return
+        del self._armed[name]
+        state = self.states.get(name)
+        first = due(state) if state is not None else None
+        if first is None:
+            return
+        if first <= self._clock.now():
+            self.tell(name, ScheduleDue())
+        else:
+            self._arm(name)
+
+    def _arm(self, name: str, earliest: float = 0.0) -> None:
+        state = self.states.get(name)
+        first = due(state) if state is not None else None
+        if first is None:
+            self._armed.pop(name, None)
+            return
+        at = max(first, earliest)
+        if self._armed.get(name) != at:
+            self._armed[name] = at
+            self._timers.set(at, stream(name))
