@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import anyio
 
 from flowbook.client.launch import find_home
 from flowbook.worker import capture
-from flowbook.worker.session import Session
+from flowbook.worker.session import DRAIN_GRACE, Session
 
 
 def main() -> int:
@@ -19,18 +21,38 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="flowbook worker", description="Run steps and workflows of this project.")
     parser.add_argument("--home", type=Path, default=None, help="the project's state folder (found by default)")
     parser.add_argument("--queue", action="append", default=[], help="task queue to serve (default: 'default')")
+    parser.add_argument("--concurrency", type=int, default=100, help="tasks of queues it runs at once")
+    parser.add_argument("--grace", type=float, default=DRAIN_GRACE, help="seconds for running steps when it leaves")
     options = parser.parse_args()
     os.environ.setdefault("MPLBACKEND", "Agg")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     capture.install()
     always_evict = os.environ.get("FLOWBOOK_ALWAYS_EVICT", "") not in ("", "0")
-    session = Session(options.home or find_home(), tuple(options.queue) or ("default",), always_evict=always_evict)
+    session = Session(
+        options.home or find_home(),
+        tuple(options.queue) or ("default",),
+        concurrency=options.concurrency,
+        grace=options.grace,
+        always_evict=always_evict,
+    )
     try:
-        anyio.run(session.run)
+        anyio.run(_serve, session)
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+async def _serve(session: Session) -> None:
+    """Serve; the first SIGTERM drains, the second one ends."""
+    loop = asyncio.get_running_loop()
+
+    def drain() -> None:
+        loop.remove_signal_handler(signal.SIGTERM)
+        session.drain()
+
+    loop.add_signal_handler(signal.SIGTERM, drain)
+    await session.run()
 
 
 if __name__ == "__main__":

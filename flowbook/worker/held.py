@@ -32,6 +32,7 @@ class HeldRun:
         self.attempts: dict[Key, Attempt] = {}
         self.idle_since = time.monotonic()
         self.over = False
+        self.draining = False
         self._worker = worker
         self._files = files
         self._start = start
@@ -120,7 +121,7 @@ class HeldRun:
         execution.stops.clear()
         calls, execution.calls = execution.calls, []
         assert self._module is not None
-        for call in calls:
+        for call in [] if self.draining else calls:
             self._begin(call, self._module)
         self._outbox += execution.items
         execution.items.clear()
@@ -177,6 +178,15 @@ class HeldRun:
         if self._execution.calls or self._execution.items or self._execution.closed:
             return False
         return all(attempt.call.not_before > now + LONG_WAIT for attempt in self.attempts.values())
+
+    def hand_over(self) -> Released | None:
+        """Drop the run for another worker to take up; None while a step runs or something is unanswered."""
+        begun = any(attempt.began is not None for attempt in self.attempts.values())
+        if self.over or begun or self._outbox or self._unanswered:
+            return None
+        packet = Released(self.run, self.lease, self.seq, unfinished=True)
+        self.drop()
+        return packet
 
     def release(self) -> Released:
         """Drop the run from memory; the engine brings it back when there is something to do."""

@@ -26,13 +26,18 @@ from flowbook.store.values import ValueFiles
 from flowbook.wire.protocol import (
     Activate,
     Alive,
+    CancelTask,
     Commit,
+    Drain,
+    Draining,
     Evict,
     Goodbye,
     Inspect,
     ModuleSource,
     NeedModule,
     Packet,
+    Task,
+    TaskReported,
     ToWorker,
     WorkerHello,
     pack,
@@ -42,6 +47,7 @@ from flowbook.worker.attempts import Attempt
 from flowbook.worker.held import HeldRun, run_attempt
 from flowbook.worker.inspection import inspect
 from flowbook.worker.link import Link
+from flowbook.worker.tasks import RemoteTask, Tasks, run_task
 
 ANNOUNCE_AFTER = 0.005
 """Seconds an attempt runs before its start is worth an event of its own."""
@@ -52,6 +58,9 @@ KEEP_IDLE = 5.0
 KEEP_COUNT = 200
 """Idle runs kept in memory at most."""
 
+DRAIN_GRACE = 30.0
+"""Seconds that running steps are given when the worker is to leave."""
+
 RETURN_WITHIN = 60.0
 """Seconds to try to find an engine before leaving."""
 
@@ -59,15 +68,28 @@ RETURN_WITHIN = 60.0
 class Session:
     """One worker process."""
 
-    def __init__(self, home: Path, queues: tuple[str, ...], *, always_evict: bool = False) -> None:
+    def __init__(
+        self,
+        home: Path,
+        queues: tuple[str, ...],
+        *,
+        concurrency: int = 100,
+        grace: float = DRAIN_GRACE,
+        always_evict: bool = False,
+    ) -> None:
         self.home = home
         self.queues = queues
+        self.concurrency = concurrency
+        self._grace = grace
         self.worker = WorkerId(f"{os.getpid()}-{uuid.uuid4().hex[:8]}")
         self.place = Place(os.getcwd(), sys.executable)
         self._files = ValueFiles(home)
         self._keep = 0.0 if always_evict else KEEP_IDLE
+        self._tick = 0.002 if always_evict else 0.05
         self._held: dict[RunId, HeldRun] = {}
-        self._waiting: dict[Digest, list[Activate | Inspect | Commit]] = {}
+        self._remote = Tasks(self.worker, self._files, self._begin_task)
+        self._drained_by: float | None = None
+        self._waiting: dict[Digest, list[Activate | Inspect | Commit | Task]] = {}
         self._out: list[Packet] = []
         self._speaking: dict[RunId, HeldRun] = {}
         self._link: Link | None = None
@@ -87,6 +109,7 @@ class Session:
                     await anyio.sleep(0.3)
             for held in self._held.values():
                 held.drop()
+            self._remote.drop()
             self._tasks.cancel_scope.cancel()
 
     async def _find_engine(self) -> launch.Address | None:
@@ -107,7 +130,20 @@ class Session:
         except OSError:
             return
         self._link = link
-        self._send(WorkerHello(address.token, self.worker, os.getpid(), self.place, self.queues, holding))
+        self._remote.again()
+        hello = WorkerHello(
+            address.token,
+            self.worker,
+            os.getpid(),
+            self.place,
+            self.queues,
+            holding,
+            self._remote.refs,
+            self.concurrency,
+        )
+        self._send(hello)
+        if self._drained_by is not None:
+            self._send(Draining())
         try:
             await link.closed.wait()
         finally:
@@ -121,11 +157,16 @@ class Session:
             report = held.report()
             if report is not None:
                 frames.append(pack(report))
+        frames += [pack(report) for report in self._remote.outgoing()]
         return frames
 
     def _speak(self, held: HeldRun) -> None:
         """The run may have something to report."""
         self._speaking[held.run] = held
+        if self._link is not None:
+            self._link.flush()
+
+    def _speak_of_tasks(self) -> None:
         if self._link is not None:
             self._link.flush()
 
@@ -147,6 +188,16 @@ class Session:
                 held = self._held.pop(packet.run, None)
                 if held is not None:
                     held.drop()
+            case Task():
+                if self._remote.take(packet):
+                    self._with_module(packet)
+            case CancelTask():
+                self._remote.cancel(packet.task)
+                self._speak_of_tasks()
+            case TaskReported():
+                self._remote.answered(packet.task, packet.number)
+            case Drain():
+                self.drain()
             case ModuleSource():
                 self._module_arrived(packet)
             case Goodbye():
@@ -170,9 +221,9 @@ class Session:
 
     def _forget_activation(self, run: RunId) -> None:
         for waiting in self._waiting.values():
-            waiting[:] = [asked for asked in waiting if isinstance(asked, Inspect) or asked.run != run]
+            waiting[:] = [asked for asked in waiting if isinstance(asked, Inspect | Task) or asked.run != run]
 
-    def _with_module(self, packet: Activate | Inspect) -> None:
+    def _with_module(self, packet: Activate | Inspect | Task) -> None:
         module = modules.loaded(packet.module)
         if module is not None:
             self._act(packet, module)
@@ -197,7 +248,11 @@ class Session:
             else:
                 self._act(asked, module)
 
-    def _act(self, packet: Activate | Inspect, module: modules.LoadedModule) -> None:
+    def _act(self, packet: Activate | Inspect | Task, module: modules.LoadedModule) -> None:
+        if isinstance(packet, Task):
+            self._remote.begin(packet, module)
+            self._speak_of_tasks()
+            return
         if isinstance(packet, Inspect):
             self._send(inspect(packet, module, self._files))
             return
@@ -206,7 +261,11 @@ class Session:
         self._forget_if_over(held)
         self._speak(held)
 
-    def _cannot_load(self, packet: Activate | Inspect, error: BaseException) -> None:
+    def _cannot_load(self, packet: Activate | Inspect | Task, error: BaseException) -> None:
+        if isinstance(packet, Task):
+            self._remote.cannot(packet, error)
+            self._speak_of_tasks()
+            return
         if isinstance(packet, Inspect):
             self._send(inspect(packet, None, self._files, error))
             return
@@ -219,6 +278,7 @@ class Session:
         if before is not None:
             before.drop()
         held = HeldRun(packet.run, packet.lease, self.worker, self._files, self._begin)
+        held.draining = self._drained_by is not None
         self._held[packet.run] = held
         return held
 
@@ -231,18 +291,51 @@ class Session:
     def _begin(self, held: HeldRun, attempt: Attempt) -> None:
         self._tasks.start_soon(run_attempt, held, attempt, self._speak)
 
+    def _begin_task(self, task: RemoteTask, attempt: Attempt) -> None:
+        self._tasks.start_soon(run_task, task, attempt, self._speak_of_tasks)
+
+    def drain(self) -> None:
+        """Take nothing new; leave when what runs has ended, or when its time is up."""
+        if self._drained_by is not None or self._stopped:
+            return
+        self._drained_by = time.monotonic() + self._grace
+        for held in self._held.values():
+            held.draining = True
+        self._send(Draining())
+
+    def _hand_over(self) -> None:
+        """Let go of every run that has no step running; leave when nothing is left."""
+        assert self._drained_by is not None
+        if self._waiting and time.monotonic() < self._drained_by:
+            return
+        for held in list(self._held.values()):
+            packet = held.hand_over()
+            if packet is not None:
+                del self._held[held.run]
+                self._send(packet)
+        is_done = not self._held and not len(self._remote) and not self._out
+        if is_done or time.monotonic() >= self._drained_by:
+            self._stopped = True
+            if self._link is not None:
+                self._link.close()
+
     async def _tend(self) -> None:
         """Announce what runs for longer, pass on its output, let idle runs go, and leave with the project."""
         ticks = 0
         while True:
-            await anyio.sleep(0.05 if self._keep else 0.002)
+            await anyio.sleep(self._tick)
             ticks += 1
             for held in self._held.values():
                 if held.attempts:
                     self._announce(held, ticks)
+            if ticks % 5 == 0 and self._remote.note_output():
+                self._speak_of_tasks()
             self._release_idle()
+            if self._drained_by is not None:
+                self._hand_over()
             if ticks % 20 == 0:
-                self._send(Alive(sum(len(held.attempts) for held in self._held.values())))
+                busy = sum(len(held.attempts) for held in self._held.values())
+                self._send(Alive(busy + self._remote.running))
                 if not self.home.exists():
                     self._stopped = True
                     self._tasks.cancel_scope.cancel()

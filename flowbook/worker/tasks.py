@@ -1,0 +1,241 @@
+"""Steps of queues that this worker has in hand: their attempts, and what the engine has not yet answered.
+
+Their run's code may be anywhere. A task is in hand until the engine has answered its last report, so that after the
+engine's death neither side takes it for lost while the other has it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+from flowbook.core.failure import Failure
+from flowbook.core.ids import Key, RunId, WorkerId
+from flowbook.core.messages import AttemptFailed, ReportItem
+from flowbook.errors import UserError
+from flowbook.runtime.commands import Argument, DurableFuture, StepCall, StepCommand
+from flowbook.runtime.definitions import Step
+from flowbook.store.values import ValueFiles
+from flowbook.wire.protocol import Task, TaskRef, TaskReport
+from flowbook.worker.attempts import Attempt
+from flowbook.worker.modules import LoadedModule
+
+
+class RemoteTask:
+    """One attempt of a step of a queue. ``attempt`` is None until its module is there, or where it cannot begin."""
+
+    def __init__(self, packet: Task) -> None:
+        self.ref = packet.task
+        self.packet = packet
+        self.attempt: Attempt | None = None
+        self.over = False
+        self._outbox: list[ReportItem] = []
+        self._unanswered: list[TaskReport] = []
+        self._number = 0
+
+    def put(self, item: ReportItem) -> None:
+        """Have something said about it."""
+        self._outbox.append(item)
+
+    def end(self, outcome: ReportItem | None) -> None:
+        """It has ended; None where it was stopped."""
+        if not self.over:
+            self.over = True
+            if outcome is not None:
+                self._outbox.append(outcome)
+            self._say(ended=True)
+
+    def outgoing(self) -> Iterator[TaskReport]:
+        """What is to be said now."""
+        if self._outbox:
+            self._say(ended=False)
+        for report in self._unanswered:
+            if report.number > self._number:
+                self._number = report.number
+                yield report
+
+    def again(self) -> None:
+        """On a new connection, all that is unanswered is said again."""
+        self._number = self._unanswered[0].number - 1 if self._unanswered else self._number
+
+    def answered(self, number: int) -> bool:
+        """The engine has these reports; True when it is done with."""
+        self._unanswered = [report for report in self._unanswered if report.number > number]
+        return self.over and not self._unanswered and not self._outbox
+
+    def _say(self, *, ended: bool) -> None:
+        last = self._unanswered[-1].number if self._unanswered else self._number
+        items, self._outbox = tuple(self._outbox), []
+        self._unanswered.append(TaskReport(self.ref, last + 1, items, ended))
+
+
+Begin = Callable[[RemoteTask, Attempt], None]
+
+
+class Tasks:
+    """All tasks in hand. Synchronous; the session moves its packets and runs its attempts."""
+
+    def __init__(self, worker: WorkerId, files: ValueFiles, begin: Begin) -> None:
+        self._worker = worker
+        self._files = files
+        self._begin = begin
+        self._in_hand: dict[tuple[RunId, Key, int], RemoteTask] = {}
+
+    def __len__(self) -> int:
+        return len(self._in_hand)
+
+    @property
+    def refs(self) -> tuple[TaskRef, ...]:
+        """What is in hand, for the engine to know."""
+        return tuple(task.ref for task in self._in_hand.values())
+
+    @property
+    def running(self) -> int:
+        """How many attempts run."""
+        return sum(not task.over for task in self._in_hand.values())
+
+    def take(self, packet: Task) -> bool:
+        """A task to do; False where it is in hand already."""
+        ref = packet.task
+        if (ref.run, ref.key, ref.attempt) in self._in_hand:
+            return False
+        self._in_hand[ref.run, ref.key, ref.attempt] = RemoteTask(packet)
+        return True
+
+    def begin(self, packet: Task, module: LoadedModule) -> None:
+        """Its module is there: run it, unless it was cancelled meanwhile."""
+        task = self._task(packet.task)
+        if task is None or task.over or task.attempt is not None:
+            return
+        try:
+            call = _call(packet, step_of(module, packet))
+        except Exception as error:
+            self.cannot(packet, error)
+            return
+        task.attempt = Attempt(call, module.places, self._files)
+        # Its start was recorded before it was handed out.
+        task.attempt.announced = True
+        self._begin(task, task.attempt)
+
+    def cannot(self, packet: Task, error: BaseException) -> None:
+        """It cannot even begin here."""
+        task = self._task(packet.task)
+        if task is None:
+            return
+        step = packet.step
+        name = type(error).__name__
+        message = f"the step could not be loaded: {name}: {error}" if not isinstance(error, UserError) else str(error)
+        failure = Failure(type=name, message=message, retryable=False)
+        task.end(
+            AttemptFailed(
+                key=step.key,
+                step=step.step,
+                attempt=packet.task.attempt,
+                failure=failure,
+                retry=step.retry,
+                digest=step.digest,
+                item=step.item,
+                site=step.site,
+            )
+        )
+
+    def cancel(self, ref: TaskRef) -> None:
+        """Nothing more is wanted of it: stop, and say so when it has stopped."""
+        task = self._task(ref)
+        if task is None:
+            # It was done with; the engine may have died before it could know.
+            task = RemoteTask(Task(ref, cast(Any, ""), "", cast(Any, None)))
+            self._in_hand[ref.run, ref.key, ref.attempt] = task
+        if task.attempt is not None and not task.over:
+            task.attempt.scope.cancel()
+        else:
+            task.end(None)
+
+    def answered(self, ref: TaskRef, number: int) -> None:
+        """The engine has recorded what was reported."""
+        task = self._task(ref)
+        if task is not None and task.answered(number):
+            del self._in_hand[ref.run, ref.key, ref.attempt]
+
+    def again(self) -> None:
+        """A new connection: what is unanswered is said again; what has not begun will be sent again."""
+        self._in_hand = {key: task for key, task in self._in_hand.items() if task.over or task.attempt is not None}
+        for task in self._in_hand.values():
+            task.again()
+
+    def outgoing(self) -> Iterator[TaskReport]:
+        """What is to be said now."""
+        for task in list(self._in_hand.values()):
+            yield from task.outgoing()
+
+    def note_output(self) -> bool:
+        """Take up what attempts have shown; True when there was something."""
+        found = False
+        for task in self._in_hand.values():
+            shown = task.attempt.shown() if task.attempt is not None and not task.over else None
+            if shown is not None:
+                task.put(shown)
+                found = True
+        return found
+
+    def drop(self) -> None:
+        """Stop all; nothing more is said."""
+        for task in self._in_hand.values():
+            if task.attempt is not None:
+                task.over = True
+                task.attempt.scope.cancel()
+
+    def _task(self, ref: TaskRef) -> RemoteTask | None:
+        return self._in_hand.get((ref.run, ref.key, ref.attempt))
+
+
+async def run_task(task: RemoteTask, attempt: Attempt, speak: Callable[[], None]) -> None:
+    """Run one attempt and put its outcome where the next report takes it."""
+    task.end(await attempt.run())
+    speak()
+
+
+def _call(packet: Task, step: Step[..., Any]) -> StepCall:
+    asked = packet.step
+    command = StepCommand(
+        key=asked.key,
+        step=step,
+        # Nobody here waits for the result.
+        future=cast(DurableFuture, None),
+        digest=asked.digest,
+        arguments=tuple(Argument(value) for value in asked.arguments),
+        keywords={name: Argument(value) for name, value in asked.keywords.items()},
+        item=asked.item,
+        site=asked.site,
+    )
+    return StepCall(command, packet.task.attempt)
+
+
+def step_of(module: LoadedModule, packet: Task) -> Step[..., Any]:
+    """The step that a task names. Raises UserError where this worker does not find it."""
+    name = packet.step.step
+    found = _defined_at(packet.step.options.get("home", ""))
+    if not isinstance(found, Step):
+        values = vars(module.namespace).values()
+        found = next((value for value in values if isinstance(value, Step) and value.name == name), None)
+    if found is None:
+        raise UserError(
+            f"step '{name}' of queue '{packet.step.queue}' is not defined at the top level of module "
+            f"'{module.module.name}', where a worker of the queue could find it. Move it there."
+        )
+    return found
+
+
+def _defined_at(home: str) -> Any:
+    """What lies at ``module:name.name``, or None."""
+    path, _, qualname = home.partition(":")
+    if not qualname or "<" in qualname:
+        return None
+    try:
+        found: Any = importlib.import_module(path)
+        for name in qualname.split("."):
+            found = getattr(found, name)
+    except (ImportError, AttributeError):
+        return None
+    return found
