@@ -29,4 +29,4 @@ def compile_notebook(notebook: Any, name: str, origin: str = "", folder: str = "
         return Compiled(None, findings)
     called = identifier(cells.workflow or name)
     compiled = compile_module(generate(cells, resolved, called, origin), called, origin, folder)
-    return Compiled(compiled.module, (*findings, *compiled.diagnostics))
+    return Compiled(compiled.module, (*findings, *compiled.diagnostics), cells.schedule)

@@ -15,6 +15,8 @@ import msgspec
 
 from flowbook.compiler.diagnostics import Diagnostic, Edit, Severity
 from flowbook.compiler.spelling import nearest
+from flowbook.core.calendar import check_cron
+from flowbook.errors import UserError
 
 KEYS = (
     "step",
@@ -154,7 +156,9 @@ class _Reader:
             self.ignored = self.ignored or value.lower() in ("false", "no", "off")
         if not value and (key in (*_NESTED, *_LISTS) or key not in KEYS):
             self.parent = key
-        if key in LATER:
+        if key == "schedule":
+            self._scheduled(value, line, column, value_column)
+        elif key in LATER:
             fix = "the cell runs as if it were not there"
             self._find("FB003", f"'{key}' is not acted on by this version", fix, line, column, key, severity="warning")
         elif key not in KEYS:
@@ -179,6 +183,17 @@ class _Reader:
         text = "" if key in _BARE and value.lower() in ("true", "yes", "on") else _unquoted(value)
         shift = 1 if text and text != value else 0
         self.options[key] = Option(key, text, line, value_column + shift)
+
+    def _scheduled(self, value: str, line: int, column: int, value_column: int) -> None:
+        """Running a notebook, or opening it, must not make it run every night: that is asked for by a command."""
+        text = _unquoted(value)
+        message, fix = "'schedule' by itself starts nothing", "make it with: flowbook schedule set NAME NOTEBOOK"
+        try:
+            check_cron(text)
+            self._keep("schedule", value, line, column, value_column)
+        except UserError as error:
+            message, fix = str(error), "write for example '#| schedule: 0 3 * * *'"
+        self._find("FB003", message, fix, line, column, "schedule", severity="warning")
 
     def _below(self, text: str, line: int, column: int) -> None:
         """A line that belongs to the key above it."""
@@ -214,6 +229,8 @@ class _Reader:
         allowed = _NESTED[parent]
         if pair is None or key not in allowed:
             self._misplaced(parent, text if pair is None else key, line, column)
+        elif key == "schedule":
+            self._scheduled(value, line, column, column + pair.end())
         elif key in LATER:
             self._pair(key, value or "later", line, column, column + pair.end())
         elif not value:

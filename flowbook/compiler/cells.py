@@ -96,6 +96,7 @@ class Page(msgspec.Struct):
     cells: list[PageCell]
     title: str = ""
     workflow: str = ""
+    schedule: str = ""
     diagnostics: list[Diagnostic] = []
 
 
@@ -127,6 +128,7 @@ def page(notebook: Any) -> Page:
 
 
 def _name_workflow(found: Page, cell: PageCell) -> None:
+    found.schedule = found.schedule or cell.annotations.text("schedule") or ""
     option = cell.annotations.options.get("workflow")
     if option is not None and found.workflow and option.text != found.workflow:
         message = f"the workflow is called '{found.workflow}' further up"

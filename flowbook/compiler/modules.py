@@ -31,10 +31,11 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Compiled(msgspec.Struct, frozen=True):
-    """A module, or None where the findings have errors."""
+    """A module, or None where the findings have errors. ``schedule`` is the cron expression the notebook asks for."""
 
     module: Module | None
     diagnostics: tuple[Diagnostic, ...] = ()
+    schedule: str = ""
 
 
 def compile_module(text: str, name: str, origin: str = "", folder: str = "") -> Compiled:

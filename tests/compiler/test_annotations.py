@@ -102,3 +102,26 @@ def test_a_place_is_where_the_value_stands(key: str) -> None:
 def test_eval_false_takes_the_cell_out() -> None:
     assert read_annotations("#| step\n#| eval: false\nx = 1").ignored
     assert not read_annotations("#| step\n#| eval: true\nx = 1").ignored
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        '#| workflow: {name: x, schedule: "0 3 * * *"}',
+        "#| workflow:\n#|   name: x\n#|   schedule: 0 3 * * *",
+        "#| schedule: '0 3 * * *'",
+    ],
+)
+def test_a_schedule_is_read_and_starts_nothing_by_itself(head: str) -> None:
+    found = read_annotations(head + "\nx = 1")
+    assert found.text("schedule") == "0 3 * * *"
+    (warning,) = found.diagnostics
+    assert (warning.code, warning.severity) == ("FB003", "warning") and "schedule set" in warning.fix
+
+
+@pytest.mark.parametrize("head", ["#| schedule: nightly", "#| schedule:", "#| workflow: {name: x, schedule: 0 3 * *}"])
+def test_a_schedule_that_is_no_cron_expression_is_explained(head: str) -> None:
+    found = read_annotations(head + "\nx = 1")
+    assert found.text("schedule") is None
+    (warning,) = found.diagnostics
+    assert warning.severity == "warning" and "is not a cron expression" in warning.message
