@@ -93,3 +93,7 @@ class HistoryMismatch(FlowbookError):
 
 class NotDeterministic(FlowbookError):
     """Workflow code used something that cannot be re-executed; the message names the replacement."""
+
+
+class RunWaits(FlowbookError):
+    """A test asked for the result of a run that waits for something the test never brings; the message says what."""

@@ -68,6 +68,18 @@ def load(module: Module) -> LoadedModule:
     return found
 
 
+def offer(module: Module, workflows: dict[str, Workflow[..., object]], file: str) -> None:
+    """Have workflows that live in this process stand for a module's digest: for tests."""
+    namespace = ModuleType(f"flowbook_module_{module.digest}", None)
+    vars(namespace).update(workflows)
+    _loaded[module.digest] = LoadedModule(module, namespace, file)
+
+
+def withdraw(digest: Digest) -> None:
+    """Take back what was offered."""
+    _loaded.pop(digest, None)
+
+
 def _pickle_by_value(namespace: ModuleType) -> None:
     """Instances of classes in the module must load in processes that do not have it."""
     import cloudpickle
