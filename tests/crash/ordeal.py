@@ -1,0 +1,125 @@
+"""Runs, signals and SIGKILLs at random for as long as one likes, with a ledger of what was acknowledged.
+
+``python -m tests.crash.ordeal --minutes 5 [--seed 7]`` (``make kills``) says what happened; tests run a short one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flowbook.core import events as e
+from flowbook.core.value import shown
+from flowbook.errors import EngineUnavailable
+from tests.crash.project import Project, encoded, kill
+
+SHAPES = ("mixed", "asked", "sequence", "sleeper")
+
+
+@dataclass
+class Ledger:
+    """What was acknowledged: runs by id and shape, and the answers that were sent."""
+
+    started: dict[str, str] = field(default_factory=dict)
+    answered: dict[str, str] = field(default_factory=dict)
+    kills: Counter[str] = field(default_factory=Counter)
+
+
+def ordeal(project: Project, seconds: float, chance: random.Random, pause: tuple[float, float] = (0.2, 1.2)) -> Ledger:
+    """Start, answer and kill for so long; then everything that was acknowledged is there, once, and complete."""
+    ledger = Ledger()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for _ in range(chance.randint(1, 3)):
+            _start(project, ledger, chance)
+        _answer_some(project, ledger, chance)
+        time.sleep(chance.uniform(*pause))
+        _kill_somebody(project, ledger, chance)
+    for run, shape in ledger.started.items():
+        if shape == "asked" and run not in ledger.answered:
+            _answer(project, ledger, run)
+    for run, shape in ledger.started.items():
+        _check(project, ledger, run, shape)
+    return ledger
+
+
+def _start(project: Project, ledger: Ledger, chance: random.Random) -> None:
+    run, shape = f"r{len(ledger.started)}", chance.choice(SHAPES)
+    path = f"{project.ledger}-{run}"
+    match shape:
+        case "mixed":
+            project.start(run, shape, ledger=path, count=2)
+        case "asked":
+            project.start(run, shape, ledger=path)
+        case "sequence":
+            project.start(run, shape, ledger=path, count=4, seconds=0.05)
+        case _:
+            project.start(run, shape, seconds=chance.uniform(0.1, 2.0))
+    ledger.started[run] = shape
+
+
+def _answer_some(project: Project, ledger: Ledger, chance: random.Random) -> None:
+    waiting = [run for run, shape in ledger.started.items() if shape == "asked" and run not in ledger.answered]
+    if waiting and chance.random() < 0.5:
+        _answer(project, ledger, chance.choice(waiting))
+
+
+def _answer(project: Project, ledger: Ledger, run: str) -> None:
+    project.client.signal(run, "answer", encoded(run), f"answer-{run}")
+    ledger.answered[run] = run
+
+
+def _kill_somebody(project: Project, ledger: Ledger, chance: random.Random) -> None:
+    try:
+        engine, workers = project.engine_pid(), project.worker_pids()
+    except EngineUnavailable:
+        return
+    whom = chance.choice(("engine", "worker", "both", "nobody"))
+    ledger.kills[whom] += 1
+    for pid in ([engine] if whom in ("engine", "both") else []) + (workers if whom in ("worker", "both") else []):
+        kill(pid, missing_ok=True)
+
+
+def _check(project: Project, ledger: Ledger, run: str, shape: str) -> None:
+    result = project.result(run, 120.0)
+    expected = {"mixed": [0, 1], "asked": run, "sequence": list(range(4)), "sleeper": "woken"}[shape]
+    assert result == expected, (run, shape, result)
+    history = project.history(run)
+    assert [recorded.seq for recorded in history] == list(range(1, len(history) + 1)), run
+    assert [isinstance(recorded.event, e.CLOSING) for recorded in history].index(True) == len(history) - 1, run
+    settled = [r.event.key for r in history if isinstance(r.event, e.StepCompleted | e.StepFailed | e.TimerFired)]
+    assert len(settled) == len(set(settled)), run
+    signals = [shown(r.event.value) for r in history if isinstance(r.event, e.SignalReceived)]
+    assert signals == ([run] if shape == "asked" else []), run
+    if shape != "sleeper":
+        written = {
+            line.split()[1] for line in Path(f"{project.ledger}-{run}").read_text().splitlines() if "end" in line
+        }
+        assert written == set(project.recorded_steps(run)), run
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.crash.ordeal", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    options = parser.parse_args()
+    print(f"seed {options.seed}, {options.minutes:g} minutes", flush=True)
+    with tempfile.TemporaryDirectory(prefix="flowbook-ordeal-", ignore_cleanup_errors=True) as folder:
+        project = Project(Path(folder))
+        try:
+            ledger = ordeal(project, options.minutes * 60, random.Random(options.seed))
+        finally:
+            project.close()
+    kills = ", ".join(f"{whom} {count}" for whom, count in sorted(ledger.kills.items()))
+    print(f"{len(ledger.started)} runs, {len(ledger.answered)} answers, kills: {kills}. Nothing lost, nothing twice.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
