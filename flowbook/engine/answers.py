@@ -22,6 +22,8 @@ from flowbook.engine.inspections import Inspections
 from flowbook.engine.links import ClientLink
 from flowbook.engine.modules import Modules
 from flowbook.engine.publish import Publisher
+from flowbook.engine.queue_calls import QueueCalls
+from flowbook.engine.queues import Queues
 from flowbook.engine.runs import LiveRun, newest_first, summary_of
 from flowbook.engine.schedule_calls import ScheduleCalls
 from flowbook.engine.views import ViewMaker
@@ -30,6 +32,7 @@ from flowbook.store.base import CLOSED_STATUS, decode_recorded
 from flowbook.store.home import Home
 from flowbook.wire import calls
 from flowbook.wire.protocol import Request
+from flowbook.wire.queues import ChangeQueue, DrainWorker
 from flowbook.wire.schedules import ChangeSchedule, OfSchedule
 
 LONGEST_WAIT = 24 * 3600.0
@@ -42,7 +45,14 @@ class Answers:
     """The methods. Each takes the client's link, the request's number and its decoded parameters."""
 
     def __init__(
-        self, engine: Engine, fleet: Fleet, modules: Modules, views: ViewMaker, home: Home, stop: Callable[[str], None]
+        self,
+        engine: Engine,
+        fleet: Fleet,
+        queues: Queues,
+        modules: Modules,
+        views: ViewMaker,
+        home: Home,
+        stop: Callable[[str], None],
     ) -> None:
         self._engine = engine
         self._fleet = fleet
@@ -52,6 +62,7 @@ class Answers:
         self._stop = stop
         self.changes = Changes(engine)
         self.inspections = Inspections(engine, fleet)
+        self.queues = QueueCalls(queues, fleet)
         self.schedules = ScheduleCalls(engine.schedules, modules, engine.clock)
         self.publisher = Publisher(views, self._watched_runs)
         self._at_once: dict[str, tuple[msgspec.json.Decoder[Any], Callable[[ClientLink, int, Any], None]]] = {
@@ -62,6 +73,9 @@ class Answers:
                 ("stop", calls.Nothing, self._stop_engine),
                 ("unwatch", dict[str, int], self._unwatch),
                 ("complete", calls.Complete, self.changes.complete),
+                ("queues", calls.Nothing, self.queues.all),
+                ("change_queue", ChangeQueue, self.queues.change),
+                ("drain", DrainWorker, self.queues.drain),
                 ("schedules", calls.Nothing, self.schedules.all),
                 ("schedule", OfSchedule, self.schedules.one),
                 ("change_schedule", ChangeSchedule, self.schedules.change),
@@ -166,6 +180,9 @@ class Answers:
                 python=link.place.python,
                 runs=len(link.runs),
                 busy=link.busy,
+                queues=list(link.queues),
+                tasks=len(link.tasks),
+                draining=link.draining,
             )
             for link in self._fleet.links.values()
         ]

@@ -70,7 +70,7 @@ class Host:
         self.engine.queues = self.fleet.tasks = self.queues
         modules = Modules(store, lay_out)
         views = ViewMaker(modules, make_view, difference)
-        self.answers = Answers(self.engine, self.fleet, modules, views, home, self.stop)
+        self.answers = Answers(self.engine, self.fleet, self.queues, modules, views, home, self.stop)
         self.server = Server(self.engine, self.fleet, self.queues, self.answers, modules, token)
         self.engine.placement = self.fleet
         self.engine.publication = self.answers.publisher
@@ -133,6 +133,7 @@ class Host:
             run.reserved = run.idle < run.state.woken or bool(run.state.steps)
             self.engine.arm(run)
         self.engine.schedules.recall(self.store)
+        self.queues.recall(self.store)
         self.queues.recover(runs.open.values())
         if broken:
             self.store.notices.append(

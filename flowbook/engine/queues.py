@@ -10,6 +10,8 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterable
 
+import msgspec
+
 from flowbook.core.dispatch import Dispatcher, Grant, Server, Ticket, TicketId
 from flowbook.core.events import (
     CLOSING,
@@ -29,7 +31,18 @@ from flowbook.core.events import (
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Key, RunId, Seq, WorkerId
 from flowbook.core.messages import PauseRun, WorkerLost
-from flowbook.core.queues import DEFAULT, NO_LIMITS, Limits, QueueState, limits_from
+from flowbook.core.queues import (
+    NO_LIMITS,
+    PREFIX,
+    AnyQueueMessage,
+    Limits,
+    QueueRecorded,
+    QueueState,
+    decide,
+    evolve,
+    limits_from,
+    stream,
+)
 from flowbook.core.state import LiveStep
 from flowbook.core.value import Value
 from flowbook.engine.engine import Engine, Told
@@ -37,10 +50,12 @@ from flowbook.engine.fleet import Fleet
 from flowbook.engine.links import WorkerLink
 from flowbook.engine.runs import LiveRun
 from flowbook.engine.timers import Timers
-from flowbook.store.base import decode_recorded
+from flowbook.store.base import Group, Store, decode_recorded
 from flowbook.wire.protocol import CancelTask, Task, TaskRef, TaskReport, TaskReported, WorkerHello
 
 log = logging.getLogger("flowbook.engine.queues")
+
+_decode = msgspec.json.Decoder(QueueRecorded).decode
 
 WHOLE = Key("")
 """In place of a step's key: the run itself waits in a queue."""
@@ -94,6 +109,31 @@ class Queues:
         self._of_run: dict[RunId, dict[Key, None]] = {}
         self._noted: list[tuple[LiveRun, Key]] = []
         self._is_open = False
+
+    def recall(self, store: Store) -> None:
+        """Learn at start what was set for which queue."""
+        for found, records in store.streams(PREFIX):
+            queue = self.queue(found.removeprefix(PREFIX))
+            for record in records:
+                evolve(queue.state, _decode(record))
+            queue.apply()
+
+    def change(self, name: str, message: AnyQueueMessage) -> LiveQueue:
+        """Have a queue set, paused or resumed. Raises StoreError; then nothing has changed."""
+        queue, now = self.queue(name), self._engine.clock.now()
+        events = decide(queue.state, message)
+        if events:
+            group = Group()
+            recorded = [QueueRecorded(Seq(queue.state.seq + 1 + n), now, event) for n, event in enumerate(events)]
+            for each in recorded:
+                group.note(stream(name), each.seq, each.time, each.event)
+            self._engine.store.commit(group)
+            self._engine.committed.set()
+            for each in recorded:
+                evolve(queue.state, each)
+            queue.apply()
+            self.dispatch()
+        return queue
 
     def queue(self, name: str) -> LiveQueue:
         """The queue of this name; every name is one."""
@@ -473,6 +513,3 @@ _FROM_OUTSIDE = frozenset(
 def _had_its_turn(run: LiveRun) -> bool:
     """True when a worker has said something about the run."""
     return any(type(decode_recorded(record).event).__name__ not in _FROM_OUTSIDE for record in run.records)
-
-
-__all__ = ["DEFAULT", "LiveQueue", "Queues"]

@@ -10,6 +10,7 @@ import msgspec
 from flowbook.core.events import STATUS, AnyEvent, Recorded
 from flowbook.core.ids import Digest, RunId, Seq
 from flowbook.core.module import Module
+from flowbook.core.queues import AnyQueueEvent
 from flowbook.core.schedule import AnyScheduleEvent
 
 _encode = msgspec.json.Encoder().encode
@@ -26,7 +27,7 @@ class Stored(msgspec.Struct, frozen=True):
 
     seq: Seq
     time: float
-    event: AnyEvent | AnyScheduleEvent
+    event: AnyEvent | AnyScheduleEvent | AnyQueueEvent
 
 
 class Entry(NamedTuple):
@@ -85,7 +86,7 @@ class Group:
         self.entries.append(entry(run, recorded))
         return recorded
 
-    def note(self, stream: RunId, seq: Seq, time: float, event: AnyScheduleEvent) -> None:
+    def note(self, stream: RunId, seq: Seq, time: float, event: AnyScheduleEvent | AnyQueueEvent) -> None:
         """Put an event of an internal stream into the group."""
         self.entries.append(entry(stream, Stored(seq, time, event)))
 

@@ -247,7 +247,7 @@ class Outcome(TypedDict):
 
 
 class WorkerStatus(TypedDict):
-    """One worker process."""
+    """One worker process. ``busy`` is how many steps it runs, ``tasks`` how many of them are of queues."""
 
     pid: int
     worker: str
@@ -255,6 +255,9 @@ class WorkerStatus(TypedDict):
     python: str
     runs: int
     busy: int
+    queues: list[str]
+    tasks: int
+    draining: bool
 
 
 class Status(TypedDict):

@@ -216,15 +216,15 @@ def step_of(module: LoadedModule, packet: Task) -> Step[..., Any]:
     """The step that a task names. Raises UserError where this worker does not find it."""
     name = packet.step.step
     found = _defined_at(packet.step.options.get("home", ""))
-    if not isinstance(found, Step):
-        values = vars(module.namespace).values()
-        found = next((value for value in values if isinstance(value, Step) and value.name == name), None)
-    if found is None:
-        raise UserError(
-            f"step '{name}' of queue '{packet.step.queue}' is not defined at the top level of module "
-            f"'{module.module.name}', where a worker of the queue could find it. Move it there."
-        )
-    return found
+    if isinstance(found, Step):
+        return found
+    for value in vars(module.namespace).values():
+        if isinstance(value, Step) and value.name == name:
+            return value
+    raise UserError(
+        f"step '{name}' of queue '{packet.step.queue}' is not defined at the top level of module "
+        f"'{module.module.name}', where a worker of the queue could find it. Move it there."
+    )
 
 
 def _defined_at(home: str) -> Any:

@@ -1,0 +1,33 @@
+"""The calls about queues and workers, as data. No IO."""
+
+from __future__ import annotations
+
+from flowbook.client.asks import Ask
+from flowbook.core.queues import Limits, PauseQueue, ResumeQueue, SetLimits
+from flowbook.wire.calls import Nothing
+from flowbook.wire.queues import ChangeQueue, DrainWorker, QueueStatus
+
+
+def queues() -> Ask[list[QueueStatus]]:
+    """Every queue, by name."""
+    return Ask("queues", Nothing(), list[QueueStatus])
+
+
+def set_limits(name: str, limits: Limits, *, by: str = "user", reset: bool = False) -> Ask[QueueStatus]:
+    """Set limits of a queue."""
+    return Ask("change_queue", ChangeQueue(name, SetLimits(limits, by, reset)), QueueStatus)
+
+
+def pause(name: str, reason: str) -> Ask[QueueStatus]:
+    """Hand out nothing more."""
+    return Ask("change_queue", ChangeQueue(name, PauseQueue(reason)), QueueStatus)
+
+
+def resume(name: str) -> Ask[QueueStatus]:
+    """End a pause."""
+    return Ask("change_queue", ChangeQueue(name, ResumeQueue()), QueueStatus)
+
+
+def drain(worker: str) -> Ask[int]:
+    """Have a worker leave."""
+    return Ask("drain", DrainWorker(worker), int)
