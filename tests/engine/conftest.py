@@ -80,12 +80,14 @@ class Project:
         self.home.create()
         self.store: Store = MemoryStore()
         self.children: list[FakeChild] = []
+        self.served: list[str] = []
         self.fail_starts = ""
         self._pids = itertools.count(900_000_000)
 
     async def spawn(self, place: e.Place, queue: str) -> Child:
         child = FakeChild(next(self._pids))
         self.children.append(child)
+        self.served.append(queue)
         if self.fail_starts:
             child.end(3)
         return child

@@ -33,11 +33,14 @@ PLACE = e.Place("/somewhere", sys.executable)
 class ScriptedWorker:
     """Packets by type, in the order they come; reports numbered as a worker numbers them."""
 
-    def __init__(self, home: Any, worker: str = "w1", holding: dict[str, int] | None = None, pid: int = 0) -> None:
+    def __init__(
+        self, home: Any, worker: str = "w1", holding: dict[str, int] | None = None, pid: int = 0, **hello: Any
+    ) -> None:
         self.home = home
         self.worker = WorkerId(worker)
         self.holding = {RunId(run): Seq(seq) for run, seq in (holding or {}).items()}
         self.pid = pid or os.getpid()
+        self.hello = hello
         self.leases: dict[str, str] = {}
         self.seqs: dict[str, int] = {}
         self._numbers: dict[str, int] = {}
@@ -48,7 +51,9 @@ class ScriptedWorker:
         address = launch.read_address(self.home)
         assert address is not None
         self.stream = await anyio.connect_unix(address.socket)
-        hello = WorkerHello(address.token, self.worker, self.pid, PLACE, holding=self.holding)
+        hello = WorkerHello(
+            address.token, self.worker, self.pid, **{"place": PLACE, "holding": self.holding, **self.hello}
+        )
         await self.stream.send(pack(hello))
         return self
 
