@@ -14,10 +14,10 @@ TESTS ?= tests
 EXTENSION := $(shell find extension -type f -not -path '*/node_modules/*' -not -path '*/lib/*' -not -path '*/shared/*' \
 	-not -name '*.tsbuildinfo' 2>/dev/null) $(wildcard flowbook/widgets/draw.*) $(wildcard kernels/*/* jupyter-config/*/*)
 
-.PHONY: help run lab test check format bench kills setup clean
+.PHONY: help run lab test check format bench bench-peers kills setup clean
 
 help: ## list what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 run: setup ## set up, then run a sample workflow durably in the terminal
 	@$(BIN)/flowbook run sample_notebooks/provision_vm.ipynb
@@ -40,6 +40,9 @@ format: .make/dev ## format the Python code and fix what lint can fix
 
 bench: setup ## measure what the design promises, on this machine
 	@$(BIN)/python -m benchmarks
+
+bench-peers: setup ## install DBOS, LangGraph, Temporal and Restate aside, and measure the same work on them
+	@$(BIN)/python -m benchmarks.peers
 
 kills: setup .make/dev ## SIGKILL engine and workers at random for MINUTES=5, and look for anything lost or done twice
 	@$(BIN)/python -m tests.crash.ordeal --minutes $(or $(MINUTES),5)

@@ -1,0 +1,1 @@
+"""Other durable engines, doing the same work on the same machine."""
