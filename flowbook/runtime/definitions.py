@@ -13,9 +13,10 @@ from types import CodeType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from flowbook.core.duration import seconds
+from flowbook.core.queues import Queue
 from flowbook.core.retry import ONCE, RetryPolicy
 from flowbook.errors import UserError
-from flowbook.runtime import current
+from flowbook.runtime import current, remote
 from flowbook.runtime.dataflow import Call
 from flowbook.runtime.handles import Handle
 
@@ -27,7 +28,7 @@ class Step(Generic[P, R]):
     """A function whose results are recorded.
 
     ``outputs`` names the values it returns where there are several (a tuple in that order); ``timeout`` is in
-    seconds, for one attempt.
+    seconds, for one attempt. ``queue`` is None where the run's own worker does it.
     """
 
     def __init__(
@@ -37,12 +38,18 @@ class Step(Generic[P, R]):
         retry: RetryPolicy = ONCE,
         timeout: float | None = None,
         outputs: tuple[str, ...] = (),
+        queue: Queue | None = None,
+        priority: int = 0,
+        concurrency_key: str | Callable[..., Any] = "",
     ) -> None:
         self.function = function
         self.name = name or function.__name__
         self.retry = retry
         self.timeout = timeout
         self.outputs = outputs
+        self.queue = queue
+        self.priority = priority
+        self.concurrency_key = concurrency_key
         self.is_async = inspect.iscoroutinefunction(function)
         functools.update_wrapper(self, function)
 
@@ -138,6 +145,9 @@ def step(
     retry: RetryPolicy | int | None = None,
     timeout: float | str | None = None,
     outputs: tuple[str, ...] = (),
+    queue: Queue | str | None = None,
+    priority: int = 0,
+    concurrency_key: str | Callable[..., Any] = "",
 ) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 
 
@@ -149,15 +159,21 @@ def step(
     retry: RetryPolicy | int | None = None,
     timeout: float | str | None = None,
     outputs: tuple[str, ...] = (),
+    queue: Queue | str | None = None,
+    priority: int = 0,
+    concurrency_key: str | Callable[..., Any] = "",
 ) -> Any:
     """Make a function a step: its result is durable, and it is tried again as ``retry`` says.
 
-    ``retry`` may be a number of attempts; ``timeout`` limits one attempt ("30s").
+    ``retry`` may be a number of attempts; ``timeout`` limits one attempt ("30s"). With a ``queue`` it runs on a
+    worker that serves it: those of higher ``priority`` first, those of one ``concurrency_key`` (a text, or a function
+    of the step's arguments) in turn with those of others.
     """
     policy = RetryPolicy(maximum_attempts=retry) if isinstance(retry, int) else retry or ONCE
     limit = None if timeout is None else seconds(timeout)
 
     def make(target: Callable[P, R]) -> Step[P, R]:
-        return Step(target, name, policy, limit, tuple(outputs))
+        where = remote.required_queue(queue, target, priority, concurrency_key)
+        return Step(target, name, policy, limit, tuple(outputs), where, priority, concurrency_key)
 
     return make if function is None else make(function)

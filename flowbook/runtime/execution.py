@@ -17,7 +17,7 @@ from flowbook.core import keys
 from flowbook.core.ids import Key
 from flowbook.core.messages import ReportItem
 from flowbook.core.value import Value
-from flowbook.runtime import outcomes, sites
+from flowbook.runtime import outcomes, remote, sites
 from flowbook.runtime.commands import DurableFuture, SignalCommand, StepCall, StepCommand, TimerCommand
 from flowbook.runtime.definitions import Step, Workflow
 from flowbook.runtime.handles import Handle
@@ -66,6 +66,7 @@ class Execution:
         self._view = view
         self._visits: dict[tuple[str, str], int] = {}
         self._abandoned: set[Key] = set()
+        self._remote: set[Key] = set()
         self._expected = Expectations(())
         self._reuse: Reuse | None = None
         self._live = False
@@ -144,7 +145,7 @@ class Execution:
             case e.StepAttemptFailed():
                 self.failures[event.key] = event
                 command = self.steps.get(event.key)
-                if self._live and command is not None:
+                if self._live and command is not None and not self._is_remote(command):
                     self.calls.append(StepCall(command, event.attempt + 1, event.retry_at))
             case e.RunCompleted() | e.RunFailed() | e.RunCancelled():
                 self.closed = True
@@ -316,14 +317,29 @@ class Execution:
         key = command.key
         if self._reuse is not None and self._reuse.match_step(key, command.step.name, command.digest):
             return
+        if self._is_remote(command):
+            self._remote.add(key)
+            self.note("scheduled", key, remote.scheduled(command, self.values))
+            return
         attempt = self._expected.attempts.get(key, 0) + 1
         self.calls.append(StepCall(command, attempt, self._expected.retry_at.get(key, 0.0)))
 
+    def _is_remote(self, command: StepCommand) -> bool:
+        """True where a worker of the step's queue runs it. What has begun one way goes on that way."""
+        if self._expected.is_noted("scheduled", command.key):
+            return True
+        return command.step.queue is not None and command.key not in self._expected.attempts
+
     def _abandon_step(self, command: StepCommand) -> None:
         self._abandoned.add(command.key)
-        if self.steps.pop(command.key, None) is not None and not self._view:
+        if self.steps.pop(command.key, None) is None or self._view:
+            return
+        if command.key not in self._remote and not self._expected.is_noted("scheduled", command.key):
             self.calls = [call for call in self.calls if call.command is not command]
             self.stops.append(command.key)
+        elif not self._unask(command.key):
+            cancelled = e.StepCancelled(key=command.key, step=command.step.name, item=command.item)
+            self.note("step cancelled", command.key, cancelled)
 
     def _abandon_signal(self, command: SignalCommand) -> None:
         if self.signals.pop(command.key, None) is not None and not self._unask(command.key):

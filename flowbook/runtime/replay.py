@@ -39,6 +39,11 @@ class Expectations:
                 self.asked.setdefault(event.key, f"step '{event.step}'")
                 self.attempts[event.key] = event.attempt
                 self.retry_at[event.key] = event.retry_at
+            case e.StepScheduled():
+                self.asked.setdefault(event.key, f"step '{event.step}'")
+                self.noted.add(("scheduled", event.key))
+            case e.StepCancelled():
+                self.noted.add(("step cancelled", event.key))
             case e.TimerStarted():
                 self.asked[event.key] = event.label or "a timer"
                 self.noted.add(("timer", event.key))
