@@ -28,6 +28,10 @@ _HOME = {
     "runs": "flowbook.api",
     "get_run": "flowbook.api",
     "sql": "flowbook.api",
+    "schedule": "flowbook.api.schedules",
+    "schedules": "flowbook.api.schedules",
+    "get_schedule": "flowbook.api.schedules",
+    "Schedule": "flowbook.api.schedules",
     "FlowbookError": "flowbook.errors",
     "StepFailed": "flowbook.errors",
     "RunFailed": "flowbook.errors",
@@ -41,10 +45,12 @@ __all__ = [
     "Run",
     "RunCancelled",
     "RunFailed",
+    "Schedule",
     "StepFailed",
     "display",
     "flow",
     "get_run",
+    "get_schedule",
     "load_ipython_extension",
     "now",
     "random",
@@ -52,6 +58,8 @@ __all__ = [
     "results",
     "run",
     "runs",
+    "schedule",
+    "schedules",
     "signal",
     "sleep",
     "sql",
@@ -62,6 +70,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from flowbook.api import Run, flow, get_run, run, runs, sql, workflow
+    from flowbook.api.schedules import Schedule, get_schedule, schedule, schedules
     from flowbook.core.retry import RetryPolicy
     from flowbook.errors import FlowbookError, RunCancelled, RunFailed, StepFailed
     from flowbook.jupyter.magics import load_ipython_extension

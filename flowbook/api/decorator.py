@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from flowbook.api.connection import connect
 from flowbook.api.started import Run
 from flowbook.errors import UserError
 from flowbook.runtime import current, definitions
+
+if TYPE_CHECKING:
+    from flowbook.api.schedules import Schedule
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,6 +46,15 @@ class Workflow(definitions.Workflow[P, R]):
             connection, module, found, arguments, id=own_id, name="" if "name" in signature.parameters else name
         )
         return Run(summary["id"], connection)
+
+    def schedule(self, name: str, /, *args: Any, **options: Any) -> Schedule:
+        """Have it started at certain times: ``nightly.schedule("nightly", cron="0 3 * * *", region="eu")``.
+
+        Takes the options of ``flowbook.schedule`` and the workflow's own arguments.
+        """
+        from flowbook.api.schedules import schedule
+
+        return schedule(self, name, *args, **options)
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Start it and wait for its result."""

@@ -45,13 +45,13 @@ def compiled(workflow: definitions.Workflow[..., Any]) -> tuple[Module, Workflow
     return module, chosen(module, workflow.name, place)
 
 
-def refuse_while_loading(workflow: definitions.Workflow[..., Any]) -> None:
+def refuse_while_loading(workflow: definitions.Workflow[..., Any], call: str = "start") -> None:
     """A worker loads a module to run it; were it to start a run whenever it is loaded, there would be no end."""
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_code.co_name == "<module>" and _starts_when_loaded(frame, workflow):
             raise UserError(
-                f"the module calls {workflow.name}.start() when it is loaded, and a worker has to load it to run it; "
+                f"the module calls {workflow.name}.{call}() when it is loaded, and a worker has to load it to run it; "
                 "put that call under: if __name__ == '__main__':"
             )
         frame = frame.f_back

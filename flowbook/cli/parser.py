@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from flowbook import __version__
+from flowbook.cli import queue_parser, schedule_parser
 
 FORMATS = ("svg", "dot", "mermaid", "json")
 
@@ -33,8 +34,10 @@ def build() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (_run, _runs, _show, _watch, _at, _signal, _cancel, _resume, _fork):
         add(commands)
-    for add in (_check, _graph, _export, _sql, _engine, _worker, _lab):
+    for add in (_check, _graph, _export, _sql, _engine, _lab):
         add(commands)
+    queue_parser.add(commands, _command)
+    schedule_parser.add(commands, _command)
     return parser
 
 
@@ -43,7 +46,14 @@ def _examples(*lines: str) -> str:
 
 
 def _command(
-    commands: Any, name: str, home: str, help: str, *examples: str, about: str = "", json: bool = True
+    commands: Any,
+    name: str,
+    home: str,
+    help: str,
+    *examples: str,
+    about: str = "",
+    json: bool = True,
+    function: str = "",
 ) -> argparse.ArgumentParser:
     made: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -52,7 +62,7 @@ def _command(
         epilog=_examples(*examples),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.set_defaults(command=_later(home, name))
+    made.set_defaults(command=_later(home, function or name))
     if json:
         made.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     return made
@@ -115,7 +125,7 @@ def _runs(commands: Any) -> None:
     )
     parser.add_argument("--limit", type=int, default=20, help="how many (default: 20)")
     parser.add_argument(
-        "--status", default="", choices=("running", "waiting", "paused", "succeeded", "failed", "cancelled")
+        "--status", default="", choices=("running", "waiting", "queued", "paused", "succeeded", "failed", "cancelled")
     )
 
 
@@ -275,20 +285,6 @@ def _engine(commands: Any) -> None:
         about="It is started by whoever needs it first, and leaves when nobody has for a while.",
     )
     parser.add_argument("action", choices=("start", "stop", "status"))
-
-
-def _worker(commands: Any) -> None:
-    parser = _command(
-        commands,
-        "worker",
-        "processes",
-        "run a worker for this project in the foreground",
-        "flowbook worker",
-        "flowbook worker --queue gpu",
-        about="The engine starts workers itself; this one is for other environments, queues and debugging.",
-        json=False,
-    )
-    parser.add_argument("--queue", action="append", default=[], help="task queue to serve (default: 'default')")
 
 
 def _lab(commands: Any) -> None:

@@ -184,6 +184,10 @@ class AsyncClient:
         """See ``Client``."""
         await self._ask(asks.stop())
 
+    async def ask(self, ask: Ask[T]) -> T:
+        """See ``Client``."""
+        return await self._ask(ask)
+
     # Connection
 
     async def _ask(self, ask: Ask[T]) -> T:

@@ -177,6 +177,10 @@ class Client:
         """Stop the engine; open runs go on when it is started again."""
         self._ask(asks.stop())
 
+    def ask(self, ask: Ask[T]) -> T:
+        """Make a call that has no method here, for example one of ``schedule_asks``."""
+        return self._ask(ask)
+
     # Connection
 
     def _ask(self, ask: Ask[T]) -> T:
