@@ -1,4 +1,4 @@
-"""Restate's server (RocksDB, synced log) and its Python SDK behind hypercorn: ``python restate_work.py FOLDER SERVER``."""
+"""Restate's server (RocksDB, synced log), its Python SDK behind hypercorn: ``python restate_work.py FOLDER SERVER``."""
 
 from __future__ import annotations
 
