@@ -28,6 +28,8 @@ _HOME = {
     "runs": "flowbook.api",
     "get_run": "flowbook.api",
     "sql": "flowbook.api",
+    "Queue": "flowbook.core.queues",
+    "queues": "flowbook.api.queues",
     "schedule": "flowbook.api.schedules",
     "schedules": "flowbook.api.schedules",
     "get_schedule": "flowbook.api.schedules",
@@ -41,6 +43,7 @@ _HOME = {
 
 __all__ = [
     "FlowbookError",
+    "Queue",
     "RetryPolicy",
     "Run",
     "RunCancelled",
@@ -53,6 +56,7 @@ __all__ = [
     "get_schedule",
     "load_ipython_extension",
     "now",
+    "queues",
     "random",
     "record",
     "results",
@@ -70,7 +74,9 @@ __all__ = [
 
 if TYPE_CHECKING:
     from flowbook.api import Run, flow, get_run, run, runs, sql, workflow
+    from flowbook.api.queues import queues
     from flowbook.api.schedules import Schedule, get_schedule, schedule, schedules
+    from flowbook.core.queues import Queue
     from flowbook.core.retry import RetryPolicy
     from flowbook.errors import FlowbookError, RunCancelled, RunFailed, StepFailed
     from flowbook.jupyter.magics import load_ipython_extension

@@ -1,4 +1,4 @@
-"""``engine``, ``worker`` and ``lab``: start and stop processes."""
+"""``engine`` and ``lab``: start and stop processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flowbook.cli import shapes
-from flowbook.errors import EngineUnavailable, UserError
+from flowbook.errors import UserError
 
 if TYPE_CHECKING:
     from flowbook.wire.calls import Status
@@ -69,20 +69,6 @@ def _described(status: Status) -> str:
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name.ljust(width)}  {value}" for name, value in rows)
-
-
-def worker(options: Namespace) -> int:
-    """``flowbook worker``."""
-    from flowbook.client.launch import ensure_engine, find_home
-
-    home = find_home()
-    try:
-        ensure_engine(home)
-    except EngineUnavailable as error:
-        raise UserError(str(error)) from None
-    print(f"a worker for {home}; Ctrl-C stops it", file=sys.stderr)
-    arguments = [part for queue in options.queue for part in ("--queue", queue)]
-    _become("flowbook.worker", "--home", str(home), *arguments)
 
 
 def lab(options: Namespace) -> int:

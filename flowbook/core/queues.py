@@ -25,6 +25,7 @@ DEFAULT = "default"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _RATE = re.compile(r"\s*(\d+)\s*/\s*(\S+)\s*")
 _SHORTEST_PERIOD = 0.001
+_UNITS = {1.0: "s", 60.0: "m", 3600.0: "h", 86400.0: "d"}
 
 
 def stream(name: str) -> RunId:
@@ -49,7 +50,7 @@ class Rate(msgspec.Struct, frozen=True):
     period: float = 1.0
 
     def __str__(self) -> str:
-        return f"{self.count}/{spoken(self.period)}" if self.count else "none"
+        return f"{self.count}/{_UNITS.get(self.period) or spoken(self.period)}" if self.count else "none"
 
 
 def rate(text: str) -> Rate:
@@ -110,20 +111,30 @@ def checked_limits(
     worker_concurrency: int | str | None = None,
     key_concurrency: int | str | None = None,
     rate: str | None = None,
+    *,
+    flags: bool = False,
 ) -> Limits:
-    """Limits as people write them: whole numbers from 1, a rate, or "none". Raises UserError for anything else."""
+    """Limits as people write them: whole numbers from 1, a rate, or "none". Raises UserError for anything else.
+
+    ``flags``: they are named as on the command line.
+    """
+    given = {
+        "concurrency": concurrency,
+        "worker_concurrency": worker_concurrency,
+        "key_concurrency": key_concurrency,
+    }
+    named = (("--" + name.replace("_", "-") if flags else name, count) for name, count in given.items())
     return Limits(
-        _checked_count("concurrency", concurrency),
-        _checked_count("worker_concurrency", worker_concurrency),
-        _checked_count("key_concurrency", key_concurrency),
-        None if rate is None else _rate(rate),
+        *(checked_count(name, count) for name, count in named),
+        rate=None if rate is None else _rate(rate),
     )
 
 
 _rate = rate
 
 
-def _checked_count(name: str, count: Any) -> int | None:
+def checked_count(name: str, count: Any) -> int | None:
+    """A limit; 0 for "none", None for nothing said. Raises UserError for anything else."""
     if count is None:
         return None
     if count == "none":

@@ -25,6 +25,11 @@ def test_a_rate_is_read(text: str, meant: Rate) -> None:
     assert q.rate(text) == meant
 
 
+@pytest.mark.parametrize("meant", [*RATES.values(), Rate(0)], ids=str)
+def test_a_rate_is_written_as_it_is_read(meant: Rate) -> None:
+    assert q.rate(str(meant)) == meant
+
+
 @pytest.mark.parametrize("text", ["10/x", "0/s", "/s", "10", "10/", "-1/s", "1.5/s", "10/0s", ""])
 def test_what_is_no_rate_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="not a rate"):
