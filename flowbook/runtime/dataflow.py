@@ -131,7 +131,7 @@ class _Work:
         signalled, args = await self._wait(args)
         if signalled is not None:
             return signalled[0]
-        done = self._register_undo(args, kwargs)
+        done = await self._register_undo(args, kwargs)
         if self.call.repeat is not None:
             return await self._repeated(self.call.repeat, args, kwargs, done)
         return await self._run(args, kwargs, done)
@@ -149,9 +149,9 @@ class _Work:
         room = asyncio.Semaphore(concurrency or max(1, len(elements)))
 
         async def one(index: int, element: Any) -> Any:
-            done = self._register_undo((element, *rest_args), kwargs)
             item_key = Key(f"{key}#{index}")
             async with room:
+                done = await self._register_undo((element, *rest_args), kwargs)
                 inputs = (element, *rest_args)
                 call = execution.step(self.step, inputs, kwargs, item_key, item=index, site=self.site)
                 return await self._settled(call, done)
@@ -255,7 +255,7 @@ class _Work:
             return {}
         return {names[0]: result} if len(names) == 1 else dict(zip(names, result, strict=True))
 
-    def _register_undo(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    async def _register_undo(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Remember what takes this step back, before it is done; gives where its outputs are put."""
         done: dict[str, Any] = {"outputs": {}}
         if self.call.compensation is None:
@@ -268,7 +268,9 @@ class _Work:
             wanted = {name: known.get(name) for name in undo.step.parameters}
             await _Work(self.execution, undo, self.site).once((), wanted)
 
-        self.execution.undos.append(take_back)
+        name = undo.step.name
+        duty = self.execution.duties.open(name, "undo", take_back, site=self.site, of_the_run=True)
+        await duty.durable
         return done
 
 

@@ -20,6 +20,7 @@ from flowbook.core.value import Value
 from flowbook.runtime import outcomes, remote, sites
 from flowbook.runtime.commands import DurableFuture, SignalCommand, StepCall, StepCommand, TimerCommand
 from flowbook.runtime.definitions import Step, Workflow
+from flowbook.runtime.duties import Duties
 from flowbook.runtime.handles import Handle
 from flowbook.runtime.loop import DeterministicLoop, Task, Timer
 from flowbook.runtime.replay import Expectations, Reuse, mismatch
@@ -57,9 +58,11 @@ class Execution:
         self.latest: dict[str, tuple[tuple[str, ...], Value]] = {}
         self.failures: dict[Key, e.StepAttemptFailed | e.StepFailed] = {}
         self.handles: list[asyncio.Task[Any]] = []
-        self.undos: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self.duties = Duties(self)
         self.closed = False
         self.cancelling = False
+        self.terminated = False
+        self._dropping = False
         self.seq = 0
         self._now = 0.0
         self.values = Values(save, load)
@@ -147,7 +150,7 @@ class Execution:
                 command = self.steps.get(event.key)
                 if self._live and command is not None and not self._is_remote(command):
                     self.calls.append(StepCall(command, event.attempt + 1, event.retry_at))
-            case e.RunCompleted() | e.RunFailed() | e.RunCancelled():
+            case e.RunCompleted() | e.RunFailed() | e.RunCancelled() | e.RunTerminated() | e.RunContinued():
                 self.closed = True
             case _:
                 pass
@@ -172,10 +175,14 @@ class Execution:
                     raise mismatch("a timer fired that the code did not set", event.key, recorded="timer", asked="")
             case e.SignalReceived():
                 self._deliver(event)
+            case e.ObligationOpened():
+                self.duties.recorded(event)
             case e.CancelRequested():
                 self.cancelling = True
                 if self.main is not None:
                     self.main.cancel()
+            case e.TerminateRequested():
+                self._terminate()
             case e.RunStarted():
                 self._start(event)
             case _:
@@ -227,12 +234,39 @@ class Execution:
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         for other in self.loop.unfinished():
-            if other is not task:
+            if other is not task and not self.duties.owns(other.path):
                 other.cancel()
-        self.loop.call_soon(self._conclude, task)
+        if self.duties.outstanding:
+            is_well = not task.cancelled() and task.exception() is None
+            winding = self.duties.run(self.duties.wind_up(keep=is_well))
+            winding.add_done_callback(lambda _: self._conclude(task))
+        else:
+            self.loop.call_soon(self._conclude, task)
+
+    def _terminate(self) -> None:
+        """Drop the workflow's code where it stands; what it owes is still taken back."""
+        self.terminated = self._dropping = True
+        if self.main is not None:
+            self.main.remove_done_callback(self._finished)
+        for task in reversed(self.loop.unfinished()):
+            if not self.duties.owns(task.path):
+                self.loop.drop(task)
+        self._dropping = False
+        for key, command in list(self.steps.items()):
+            if not self.duties.owns(key):
+                command.future.cancel()
+        for timer in [timer for key, timer in self.timers.items() if not self.duties.owns(key)]:
+            timer.timer.cancel()
+        self.signals.clear()
+        taking_back = self.duties.run(self.duties.take_back_all())
+        taking_back.add_done_callback(lambda _: self._report(e.RunTerminated()))
+
+    def _report(self, closing: e.RunTerminated) -> None:
+        if not self._expected.closed and not self._view:
+            self.items.append(closing)
 
     def _conclude(self, task: asyncio.Task[Any]) -> None:
-        if self._expected.closed or self._view:
+        if self._expected.closed or self._view or self.terminated:
             return
         for command in list(self.steps.values()):
             self.stops.append(command.key)
@@ -303,8 +337,12 @@ class Execution:
         return future
 
     def _require_open(self) -> None:
-        if self.closed:
+        if self.closed or self._dropping:
             raise GeneratorExit  # clean-up code of a run that leaves memory has nothing to ask for
+
+    def expect(self, key: Key) -> None:
+        """The code asks for ``key``, whether the history has it or not."""
+        self._expected.met(key)
 
     def note(self, what: str, key: Key, item: ReportItem) -> None:
         """Report ``item`` once: not when re-executing, where the history has it already."""

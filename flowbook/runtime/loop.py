@@ -143,6 +143,18 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.tasks = [task for task in self.tasks if not task.done()]
         return list(self.tasks)
 
+    def drop(self, task: Task) -> None:
+        """End a task where it stands: its clean-up code runs as far as it awaits nothing, and nobody hears of it."""
+        outer = asyncio._get_running_loop()
+        asyncio._set_running_loop(self)
+        try:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            with suppress(Exception, GeneratorExit):
+                task.get_coro().close()
+        finally:
+            asyncio._set_running_loop(outer)
+        self.tasks = [other for other in self.tasks if other is not task]
+
     def _spinning(self, handle: asyncio.Handle) -> NoReturn:
         current = next((task for task in reversed(self.tasks) if not task.done()), None)
         what = repr(getattr(handle, "_callback", None))
@@ -233,15 +245,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         """End every coroutine where it stands. Its clean-up code finds this loop, which gives it nothing."""
         self._closed = True
         self._ready.clear()
-        outer = asyncio._get_running_loop()
-        asyncio._set_running_loop(self)
-        try:
-            for task in reversed(self.unfinished()):
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-                with suppress(Exception, GeneratorExit):
-                    task.get_coro().close()
-        finally:
-            asyncio._set_running_loop(outer)
+        for task in reversed(self.unfinished()):
+            self.drop(task)
 
     def get_debug(self) -> bool:
         return False

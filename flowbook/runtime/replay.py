@@ -54,11 +54,16 @@ class Expectations:
                 self.noted.add(("signal", event.key))
             case e.SignalDropped():
                 self.noted.add(("signal dropped", event.key))
+            case e.ObligationOpened():
+                self.asked[event.key] = f"obligation '{event.name}'"
+                self.noted.add(("obligation", event.key))
+            case e.ObligationSettled() | e.ObligationFailed():
+                self.noted.add(("obligation ended", event.key))
             case e.StepSkipped():
                 self.noted.add(("skipped", event.key))
             case e.MapStarted():
                 self.noted.add(("map", event.key))
-            case e.RunCompleted() | e.RunFailed() | e.RunCancelled():
+            case e.RunCompleted() | e.RunFailed() | e.RunCancelled() | e.RunTerminated() | e.RunContinued():
                 self.closed = True
             case _:
                 pass

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowbook.runtime import current
 from flowbook.runtime.handles import SKIPPED, failed, resolved
+from flowbook.runtime.shielding import unbroken
 
 if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
@@ -34,6 +35,7 @@ async def _results(execution: Execution, named: dict[str, Any]) -> dict[str, Any
     except BaseException:
         await _unwind(execution)
         raise
+    execution.duties.keep_all()
     return {name: None if value is SKIPPED else value for name, value in found.items()}
 
 
@@ -48,22 +50,17 @@ async def _first_failure(execution: Execution) -> None:
 
 
 async def _unwind(execution: Execution) -> None:
-    """Stop what still runs and take back what was done; a second cancellation waits until that is finished."""
+    """Stop what still runs and take back what was done; a second cancellation waits until that is finished.
+
+    The history holds an undo that failed; the run still ends with what made it fail.
+    """
     for task in execution.handles:
         task.cancel()
-    unwinding = execution.loop.create_task(_undo_all(execution))
-    while not unwinding.done():
-        try:
-            await asyncio.shield(unwinding)
-        except asyncio.CancelledError:
-            continue
-    unwinding.result()
+    with suppress(asyncio.CancelledError):
+        await unbroken(execution.duties.run(_undo_all(execution)))
 
 
 async def _undo_all(execution: Execution) -> None:
     if execution.handles:
         await asyncio.wait(execution.handles)
-    while execution.undos:
-        # The history holds a failed undo; the run still ends with what made it fail.
-        with suppress(Exception):
-            await execution.undos.pop()()
+    await execution.duties.take_back_all()
