@@ -138,6 +138,11 @@ def schedule(
     limit: int = 0,
     time_parameter: str = "",
     timeout: Length = 0,
+    queue: str = "",
+    priority: int = 0,
+    concurrency_key: str = "",
+    attributes: Mapping[str, Any] | None = None,
+    memo: Mapping[str, Any] | None = None,
     arguments: Mapping[str, Any] | None = None,
     **params: Any,
 ) -> Schedule:
@@ -153,7 +158,8 @@ def schedule(
     ``overlap``: what a time means while a run is open: skip, buffer_one, buffer_all, cancel_other, terminate_other or
     allow_all. ``catch_up``: how late a time that was missed is still carried out.
     ``pause_on_failure``: a failed run pauses the schedule. ``limit``: so many runs and no more.
-    ``time_parameter``: the workflow's parameter that is given the nominal time. ``timeout``: of each run.
+    ``time_parameter``: the workflow's parameter that is given the nominal time. ``timeout``, ``queue``,
+    ``priority``, ``concurrency_key``, ``attributes`` and ``memo`` are those of each run, as in ``start``.
     """
     connection = connect()
     module, workflow, asked, given = _prepared(what, args, {**params, **(arguments or {})})
@@ -169,6 +175,11 @@ def schedule(
             source=module.origin,
             time_parameter=time_parameter,
             timeout=length(timeout),
+            queue=queue,
+            priority=priority,
+            concurrency_key=concurrency_key,
+            attributes=dict(attributes or {}),
+            memo={key: connection.encode(value, key) for key, value in (memo or {}).items()},
         ),
         crons=crons,
         every=length(every),

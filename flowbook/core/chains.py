@@ -80,6 +80,8 @@ def _check(message: StartRun) -> None:
     ):
         if value not in known:
             raise UserError(f'{name}="{value}" is not known; it is one of {", ".join(known)}.')
+    if message.run.startswith("$"):
+        raise UserError(f'"{message.run}" cannot be the id of a run: ids that begin with $ are Flowbook\'s own.')
     if message.run != root(message.run) and not message.continued:
         raise UserError(f'"{message.run}" cannot be the id of a new run: ids that end in ~ and a number are given out.')
 

@@ -124,3 +124,8 @@ def test_the_state_is_left_alone() -> None:
     assert state == after(CHILD)
     evolve(state, e.Recorded(Seq(3), 3.0, CLOSED))
     assert consequences(state, CLOSED) == []
+
+
+def test_ids_of_internal_streams_are_no_runs() -> None:
+    with pytest.raises(UserError, match=r"begin with \$"):
+        start_plan(None, replace(START, run=RunId("$schedule/x")))
