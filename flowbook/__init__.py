@@ -18,6 +18,9 @@ _HOME = {
     "random": "flowbook.runtime.primitives",
     "uuid4": "flowbook.runtime.primitives",
     "record": "flowbook.runtime.primitives",
+    "operation": "flowbook.runtime.operation",
+    "saga": "flowbook.runtime.saga",
+    "shielded": "flowbook.runtime.shielding",
     "results": "flowbook.runtime.results",
     "display": "flowbook.runtime.output",
     "RetryPolicy": "flowbook.core.retry",
@@ -56,14 +59,17 @@ __all__ = [
     "get_schedule",
     "load_ipython_extension",
     "now",
+    "operation",
     "queues",
     "random",
     "record",
     "results",
     "run",
     "runs",
+    "saga",
     "schedule",
     "schedules",
+    "shielded",
     "signal",
     "sleep",
     "sql",
@@ -81,9 +87,12 @@ if TYPE_CHECKING:
     from flowbook.errors import FlowbookError, RunCancelled, RunFailed, StepFailed
     from flowbook.jupyter.magics import load_ipython_extension
     from flowbook.runtime.definitions import step
+    from flowbook.runtime.operation import operation
     from flowbook.runtime.output import display
     from flowbook.runtime.primitives import now, random, record, signal, sleep, uuid4
     from flowbook.runtime.results import results
+    from flowbook.runtime.saga import saga
+    from flowbook.runtime.shielding import shielded
 
 
 def __getattr__(name: str) -> Any:

@@ -27,7 +27,7 @@ import asyncio
 import os
 import time
 
-from flowbook import RetryPolicy, signal, step
+from flowbook import RetryPolicy, operation, signal, step
 from flowbook.runtime.definitions import Workflow
 
 
@@ -75,7 +75,37 @@ async def mixed(ledger: str, count: int):
     return sorted(await asyncio.gather(*(branch(index) for index in range(count))))
 
 
-sequence, fan, sleeper, asked, mixed = map(Workflow, (sequence, fan, sleeper, asked, mixed))
+@step
+def create(ledger):
+    note(ledger, "create", "vm")
+    return ledger
+
+
+@step
+def ready(ledger):
+    time.sleep(0.05)
+    return os.path.exists(ledger + ".ready")
+
+
+@step(retry=RetryPolicy(maximum_attempts=0, initial_interval=0.1))
+def delete(ledger):
+    note(ledger, "delete", "vm")
+
+
+@step
+def gone(ledger):
+    note(ledger, "confirm", "vm")
+    return True
+
+
+async def provision(ledger: str, timeout: float):
+    return await operation(
+        create, ledger, poll=ready, every=0.2, timeout=timeout or None, cancel=delete, confirm=gone
+    )
+
+
+WORKFLOWS = [Workflow(function) for function in (sequence, fan, sleeper, asked, mixed, provision)]
+sequence, fan, sleeper, asked, mixed, provision = WORKFLOWS
 """
 
 
@@ -91,7 +121,7 @@ class Project:
         self.ledger = folder / "ledger"
         self.client = Client(self.home)
         digest = Digest(hashlib.blake2b(SOURCE.encode(), digest_size=16).hexdigest())
-        names = ("sequence", "fan", "sleeper", "asked", "mixed")
+        names = ("sequence", "fan", "sleeper", "asked", "mixed", "provision")
         self.module = Module(digest, "crashing", SOURCE, tuple(Workflow(name) for name in names))
         self.client.put_module(self.module)
 
