@@ -118,14 +118,14 @@ def checked_limits(
 
     ``flags``: they are named as on the command line.
     """
-    given = {
-        "concurrency": concurrency,
-        "worker_concurrency": worker_concurrency,
-        "key_concurrency": key_concurrency,
-    }
-    named = (("--" + name.replace("_", "-") if flags else name, count) for name, count in given.items())
+
+    def named(name: str) -> str:
+        return "--" + name.replace("_", "-") if flags else name
+
     return Limits(
-        *(checked_count(name, count) for name, count in named),
+        concurrency=checked_count(named("concurrency"), concurrency),
+        worker_concurrency=checked_count(named("worker_concurrency"), worker_concurrency),
+        key_concurrency=checked_count(named("key_concurrency"), key_concurrency),
         rate=None if rate is None else _rate(rate),
     )
 

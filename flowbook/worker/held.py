@@ -33,6 +33,7 @@ class HeldRun:
         self.idle_since = time.monotonic()
         self.over = False
         self.draining = False
+        self._left_over = False
         self._worker = worker
         self._files = files
         self._start = start
@@ -121,8 +122,11 @@ class HeldRun:
         execution.stops.clear()
         calls, execution.calls = execution.calls, []
         assert self._module is not None
-        for call in [] if self.draining else calls:
-            self._begin(call, self._module)
+        if self.draining:
+            self._left_over = self._left_over or bool(calls)
+        else:
+            for call in calls:
+                self._begin(call, self._module)
         self._outbox += execution.items
         execution.items.clear()
         self.idle_since = time.monotonic()
@@ -175,6 +179,8 @@ class HeldRun:
         """True when nothing here would be lost or delayed by dropping the run."""
         if self.over or self._paused or self._execution is None or self._outbox or self._unanswered:
             return False
+        if self._left_over:
+            return False
         if self._execution.calls or self._execution.items or self._execution.closed:
             return False
         return all(attempt.call.not_before > now + LONG_WAIT for attempt in self.attempts.values())
@@ -184,7 +190,8 @@ class HeldRun:
         begun = any(attempt.began is not None for attempt in self.attempts.values())
         if self.over or begun or self._outbox or self._unanswered:
             return None
-        packet = Released(self.run, self.lease, self.seq, unfinished=True)
+        unfinished = self._left_over or not self.releasable(time.time())
+        packet = Released(self.run, self.lease, self.seq, unfinished)
         self.drop()
         return packet
 
