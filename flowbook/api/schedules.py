@@ -161,6 +161,8 @@ def schedule(
     ``time_parameter``: the workflow's parameter that is given the nominal time. ``timeout``, ``queue``,
     ``priority``, ``concurrency_key``, ``attributes`` and ``memo`` are those of each run, as in ``start``.
     """
+    if current.execution() is not None:
+        raise UserError(f"schedule '{name}' was made inside a workflow; make it outside, or in a step")
     connection = connect()
     module, workflow, asked, given = _prepared(what, args, {**params, **(arguments or {})})
     crons = (cron,) if isinstance(cron, str) else tuple(cron)
@@ -224,8 +226,6 @@ def _prepared(
     if isinstance(what, definitions.Workflow):
         from flowbook.api import live
 
-        if current.execution() is not None:
-            raise UserError(f"{what.name}.schedule() was called inside a workflow; make schedules outside or in a step")
         live.refuse_while_loading(what, "schedule")
         try:
             given = dict(inspect.signature(what.function).bind_partial(*args, **given).arguments)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from flowbook.client.asks import Ask
     from flowbook.wire.schedules import ScheduleChange, ScheduleSummary
 
+SHOWN = 5
+"""Runs that ``show`` lists."""
+
 
 def set_schedule(options: Namespace) -> int:
     """``flowbook schedule set``."""
@@ -126,11 +129,16 @@ def _show(summary: ScheduleSummary, connection: Connection, options: Namespace) 
     rows += [("next", shown(at, zone)) for at in summary["next"]] or [("next", "no time is to come")]
     print(f"{summary['name']} {summary['status']}" + (f": {summary['reason']}" if summary["reason"] else ""))
     _table(rows)
-    statuses = {run["id"]: run["status"] for run in connection.client.runs(1000)} if summary["recent"] else {}
-    _table([("last", f"{begun['run']}  {statuses.get(begun['run'], '')}".rstrip()) for begun in summary["recent"][:5]])
+    _table([("last", f"{run}  {connection.client.run(run)['status']}") for run in _last(summary)])
     if summary["started"] or summary["skipped"]:
         print(f"  {summary['started']} started, {summary['skipped']} skipped so far")
     return 0
+
+
+def _last(summary: ScheduleSummary) -> list[str]:
+    """The last runs, and older ones that are open still."""
+    last = [begun["run"] for begun in summary["recent"][:SHOWN]]
+    return last + [run for run in summary["running"] if run not in last][:SHOWN]
 
 
 def _extras(summary: ScheduleSummary) -> list[tuple[str, str]]:
