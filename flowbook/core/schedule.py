@@ -134,6 +134,12 @@ class ScheduleDeleted(Event, frozen=True, tag=True):
     """There is no such schedule any more; its runs go on. A ``ScheduleSet`` may follow."""
 
 
+class ScheduleSummed(Event, frozen=True, tag=True):
+    """All that the events before this one add up to, encoded: nobody has to read them to go on from here."""
+
+    state: msgspec.Raw
+
+
 AnyScheduleEvent = (
     ScheduleSet
     | ScheduleFired
@@ -143,6 +149,7 @@ AnyScheduleEvent = (
     | SchedulePaused
     | ScheduleResumed
     | ScheduleDeleted
+    | ScheduleSummed
 )
 
 

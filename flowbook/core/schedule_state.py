@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple
 
+import msgspec
+
 from flowbook.core.ids import RunId, Seq
 from flowbook.core.schedule import (
     ScheduleDeleted,
@@ -19,6 +21,7 @@ from flowbook.core.schedule import (
     ScheduleSet,
     ScheduleSkipped,
     ScheduleSpec,
+    ScheduleSummed,
 )
 from flowbook.core.schedule_times import fire_times, is_same_timing, times
 
@@ -48,13 +51,14 @@ class Begun(NamedTuple):
 class ScheduleState:
     """One schedule. ``spec`` is None where there is none (any more); ``cursor``: times up to it are decided.
 
-    ``counted`` is how many runs its times have started since the spec was set; ``started``, ``skipped`` and
-    ``recent`` are for eyes.
+    ``summed`` is the last event that sums up all before it; ``counted`` is how many runs its times have started since
+    the spec was set; ``started``, ``skipped`` and ``recent`` are for eyes.
     """
 
     name: str = ""
     spec: ScheduleSpec | None = None
     seq: Seq = NO_SEQ
+    summed: Seq = NO_SEQ
     since: float = 0.0
     cursor: float = 0.0
     is_paused: bool = False
@@ -126,6 +130,11 @@ def evolve(state: ScheduleState, recorded: ScheduleRecorded) -> ScheduleState:
             return replace(state, is_paused=False, reason="", cursor=recorded.time)
         case ScheduleDeleted():
             return replace(state, spec=None, buffer=(), is_paused=False, reason="")
+        case ScheduleSummed():
+            return replace(_decode(event.state), seq=recorded.seq, summed=recorded.seq)
+
+
+_decode = msgspec.json.Decoder(ScheduleState).decode
 
 
 def _asked(state: ScheduleState, id: str) -> ScheduleState:

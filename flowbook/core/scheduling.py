@@ -35,6 +35,7 @@ from flowbook.core.schedule import (
     ScheduleSet,
     ScheduleSkipped,
     ScheduleSpec,
+    ScheduleSummed,
     SetSchedule,
     TriggerSchedule,
 )
@@ -51,6 +52,9 @@ MOST_BUFFERED = 1000
 
 GRACE = 10.0
 """Seconds by which a time may always be late, whatever the catch-up window: clocks and disks are not exact."""
+
+SUM_EVERY = 500
+"""Events after which one sums them up, so that a schedule of every minute is read as fast after a year."""
 
 Free = Callable[[RunId], RunId]
 """Gives an id no run has, made from the one it is given."""
@@ -190,6 +194,8 @@ def decide(state: ScheduleState, message: AnyScheduleMessage, now: float, free: 
         case BackfillSchedule():
             _backfill(decision, message)
     decision.release()
+    if decision.state.seq - decision.state.summed >= SUM_EVERY:
+        decision.happen(ScheduleSummed(msgspec.Raw(msgspec.json.encode(decision.state))))
     return decision.events
 
 

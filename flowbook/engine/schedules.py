@@ -21,6 +21,7 @@ from flowbook.core.schedule import (
     ScheduledRunEnded,
     ScheduleDue,
     ScheduleRecorded,
+    ScheduleSummed,
     stream,
 )
 from flowbook.core.schedule_state import ScheduleState, due, evolve
@@ -38,6 +39,10 @@ TRY_AGAIN = 1.0
 Answer = Callable[[Sequence[AnyScheduleEvent], FlowbookError | None], None]
 
 _decode = msgspec.json.Decoder(ScheduleRecorded).decode
+
+
+def _is_beginning(recorded: ScheduleRecorded) -> bool:
+    return recorded.seq == 1 or isinstance(recorded.event, ScheduleSummed)
 
 
 class _Told:
@@ -69,11 +74,12 @@ class Schedules:
 
     def recall(self, store: Store) -> None:
         """Learn at start what schedules there are. Open runs are known by now: one that is not open has ended."""
-        for found, records in store.streams(PREFIX):
+        for found, records in store.streams(PREFIX, ScheduleSummed.__name__):
+            events = [_decode(record) for record in records]
             state = ScheduleState()
-            for record in records:
-                state = evolve(state, _decode(record))
-            if state.seq != len(records):
+            for recorded in events:
+                state = evolve(state, recorded)
+            if state.seq - events[0].seq + 1 != len(records) or not _is_beginning(events[0]):
                 store.notices.append(f'schedule "{state.name}" has lost a part of its history and goes on without it')
             name = found.removeprefix(PREFIX)
             self.states[name] = state

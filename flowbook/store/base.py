@@ -128,8 +128,11 @@ class Store(Protocol):
     def open_runs(self) -> Iterable[tuple[RunId, list[bytes]]]:
         """Every run without a closing event, with its whole encoded history."""
 
-    def streams(self, prefix: str) -> Iterable[tuple[RunId, list[bytes]]]:
-        """Every internal stream whose id begins so, with its whole encoded history."""
+    def streams(self, prefix: str, since: str = "") -> Iterable[tuple[RunId, list[bytes]]]:
+        """Every internal stream whose id begins so, with its encoded history: whole, or, where it has an event of the
+
+        kind ``since``, from the last of these on.
+        """
 
     def idle_runs(self) -> dict[RunId, Seq]:
         """The runs that had nothing to do after this event, as far as is known."""

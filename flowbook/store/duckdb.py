@@ -116,10 +116,16 @@ class Database:
         )
         return _by_run(rows)
 
-    def streams(self, prefix: str) -> Iterable[tuple[RunId, list[bytes]]]:
+    def streams(self, prefix: str, since: str = "") -> Iterable[tuple[RunId, list[bytes]]]:
         """See ``Store``."""
-        query = "select run, seq, time, body from recorded where starts_with(run, ?) order by run, seq"
-        return _by_run(self._rows(query, [prefix]))
+        rows = self._rows(
+            "with marks as (select run as marked, max(seq) as mark from recorded "
+            "where starts_with(run, $1) and kind = $2 group by run) "
+            "select run, seq, time, body from recorded left join marks on run = marked "
+            "where starts_with(run, $1) and seq >= coalesce(mark, 0) order by run, seq",
+            [prefix, since],
+        )
+        return _by_run(rows)
 
     def idle_runs(self) -> dict[RunId, Seq]:
         """See ``Store``."""

@@ -184,10 +184,10 @@ class LocalStore:
         self._drain_all()
         return self._database.open_runs()
 
-    def streams(self, prefix: str) -> Iterable[tuple[RunId, list[bytes]]]:
+    def streams(self, prefix: str, since: str = "") -> Iterable[tuple[RunId, list[bytes]]]:
         """See ``Store``."""
         self._drain_all()
-        return self._database.streams(prefix)
+        return self._database.streams(prefix, since)
 
     def idle_runs(self) -> dict[RunId, Seq]:
         """See ``Store``."""

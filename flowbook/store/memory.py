@@ -56,9 +56,14 @@ class MemoryStore:
             if run not in self._closed and not run.startswith(INTERNAL)
         ]
 
-    def streams(self, prefix: str) -> Iterable[tuple[RunId, list[bytes]]]:
+    def streams(self, prefix: str, since: str = "") -> Iterable[tuple[RunId, list[bytes]]]:
         """See ``Store``."""
-        return [(run, [e.record for e in entries]) for run, entries in self._runs.items() if run.startswith(prefix)]
+        found = []
+        for run, entries in self._runs.items():
+            if run.startswith(prefix):
+                marks = [at for at, e in enumerate(entries) if type(e.recorded.event).__name__ == since]
+                found.append((run, [e.record for e in entries[marks[-1] if marks else 0 :]]))
+        return found
 
     def idle_runs(self) -> dict[RunId, Seq]:
         """See ``Store``."""

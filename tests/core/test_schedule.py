@@ -403,6 +403,29 @@ def test_events_travel_as_they_are() -> None:
     assert replace(state, cursor=0.0, since=0.0) == replace(life.state, cursor=0.0, since=0.0)
 
 
+def test_a_sum_stands_for_all_events_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowbook.core.scheduling.SUM_EVERY", 4)
+    life = Life(overlap="buffer_all", pause_on_failure=True)
+    life.tell(s.TriggerSchedule(id="t"))
+    for hour in range(2, 9):
+        life.at(hour)
+        life.tell(s.ScheduledRunEnded(next(iter(life.state.running)), "succeeded"))
+    life.tell(s.PauseSchedule("holiday"))
+    sums = [index for index, event in enumerate(life.log) if isinstance(event, s.ScheduleSummed)]
+    assert len(sums) > 2
+    whole = fold(life.log)
+    for index in sums:
+        assert fold(life.log[index:], index) == whole
+    assert whole.buffer and whole.requests and whole.recent and whole.is_paused and whole.running
+
+
+def fold(events: Sequence[s.AnyScheduleEvent], after: int = 0) -> ScheduleState:
+    state = ScheduleState()
+    for number, event in enumerate(events, after + 1):
+        state = evolve(state, s.ScheduleRecorded(Seq(number), T0, event))
+    return state
+
+
 MOVES = st.lists(
     st.one_of(
         st.tuples(st.just("wait"), st.floats(0.0, 30 * HOUR)),

@@ -125,3 +125,5 @@ def test_a_schedules_events_are_a_stream_beside_the_runs(store: Store) -> None:
     assert [recorded.seq for recorded in decoded] == [1, 2, 3] and decoded[0].time == 100.5
     assert msgspec.json.encode([recorded.event for recorded in decoded]) == msgspec.json.encode(facts)
     assert dict(store.open_runs()).keys() == {"r"} and store.closed_ids() == []
+    since = [dict(store.streams(PREFIX, kind))[stream("nightly")] for kind in ("ScheduleFired", "ScheduleDeleted")]
+    assert since == [records[1:], records]
