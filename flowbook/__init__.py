@@ -19,6 +19,14 @@ _HOME = {
     "uuid4": "flowbook.runtime.primitives",
     "record": "flowbook.runtime.primitives",
     "operation": "flowbook.runtime.operation",
+    "awakeable": "flowbook.runtime.elsewhere",
+    "query": "flowbook.runtime.handlers",
+    "update": "flowbook.runtime.handlers",
+    "on_signal": "flowbook.runtime.handlers",
+    "continue_as_new": "flowbook.runtime.going_on",
+    "history_length": "flowbook.runtime.going_on",
+    "patched": "flowbook.runtime.going_on",
+    "set_attributes": "flowbook.runtime.going_on",
     "saga": "flowbook.runtime.saga",
     "shielded": "flowbook.runtime.shielding",
     "results": "flowbook.runtime.results",
@@ -53,13 +61,19 @@ __all__ = [
     "RunFailed",
     "Schedule",
     "StepFailed",
+    "awakeable",
+    "continue_as_new",
     "display",
     "flow",
     "get_run",
     "get_schedule",
+    "history_length",
     "load_ipython_extension",
     "now",
+    "on_signal",
     "operation",
+    "patched",
+    "query",
     "queues",
     "random",
     "record",
@@ -69,11 +83,13 @@ __all__ = [
     "saga",
     "schedule",
     "schedules",
+    "set_attributes",
     "shielded",
     "signal",
     "sleep",
     "sql",
     "step",
+    "update",
     "uuid4",
     "workflow",
 ]
@@ -87,6 +103,9 @@ if TYPE_CHECKING:
     from flowbook.errors import FlowbookError, RunCancelled, RunFailed, StepFailed
     from flowbook.jupyter.magics import load_ipython_extension
     from flowbook.runtime.definitions import step
+    from flowbook.runtime.elsewhere import awakeable
+    from flowbook.runtime.going_on import continue_as_new, history_length, patched, set_attributes
+    from flowbook.runtime.handlers import on_signal, query, update
     from flowbook.runtime.operation import operation
     from flowbook.runtime.output import display
     from flowbook.runtime.primitives import now, random, record, signal, sleep, uuid4

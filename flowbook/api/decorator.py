@@ -10,6 +10,7 @@ from flowbook.api.connection import connect
 from flowbook.api.started import Run
 from flowbook.errors import UserError
 from flowbook.runtime import current, definitions
+from flowbook.runtime.elsewhere import start_child
 
 if TYPE_CHECKING:
     from flowbook.api.schedules import Schedule
@@ -21,16 +22,16 @@ R = TypeVar("R")
 class Workflow(definitions.Workflow[P, R]):
     """A workflow. Call it inside another one; ``start`` it from outside."""
 
-    def start(self, *args: Any, id: str | None = None, name: str = "", **kwargs: Any) -> Run:
-        """Start a durable run and give it at once. The same ``id`` with the same arguments is the same run."""
+    def start(self, *args: Any, id: str | None = None, name: str = "", **kwargs: Any) -> Any:
+        """Start a durable run and give it at once. The same ``id`` with the same arguments is the same run.
+
+        Inside a workflow it starts a child run and gives its handle: see ``start_child`` for what else it takes.
+        """
         from flowbook.api import live
         from flowbook.api.starting import start
 
         if current.execution() is not None:
-            raise UserError(
-                f"{self.name}.start() was called inside a workflow, where it would start another run each time the "
-                f"code is re-executed; await {self.name}(...) there instead"
-            )
+            return start_child(self, args, kwargs, id=id, name=name)
         live.refuse_while_loading(self)
         signature = inspect.signature(self.function)
         reserved = {"id": id, "name": name or None}

@@ -9,6 +9,8 @@ from flowbook.api.connection import Connection, connect
 from flowbook.api.decorator import Workflow
 from flowbook.api.started import Run, one_line
 from flowbook.errors import UserError
+from flowbook.runtime import current
+from flowbook.runtime.elsewhere import other_run
 
 
 class Runs(list[Run]):
@@ -47,8 +49,10 @@ def runs(limit: int = 20, status: str = "") -> Runs:
     return Runs([one_line(s, connection) for s in summaries], [Run(s["id"], connection) for s in summaries])
 
 
-def get_run(id: str) -> Run:
-    """The run with this id. Raises UnknownRun."""
+def get_run(id: str) -> Any:
+    """The run with this id. Raises UnknownRun. In workflow code: the other run, to send signals to."""
+    if current.execution() is not None:
+        return other_run(id)
     connection = connect()
     return Run(connection.client.run(id)["id"], connection)
 

@@ -54,6 +54,7 @@ from flowbook.core.state import (
     LiveTimer,
     LiveWaiter,
     RunState,
+    Sending,
     request_mark,
 )
 
@@ -208,11 +209,11 @@ def _step_settled(
 
 
 def _child_started(state: RunState, event: ChildStarted, time: float) -> None:
-    state.children[event.key] = LiveChild(event.run, event.step, event.close, time)
+    state.children[event.key] = LiveChild(event.run, event.step, event.close, time, event.digest)
 
 
 def _signal_sent(state: RunState, event: SignalSent, time: float) -> None:
-    state.sending[event.key] = event.step
+    state.sending[event.key] = Sending(event.step, event.digest)
 
 
 def _map_started(state: RunState, event: MapStarted, time: float) -> None:

@@ -16,9 +16,9 @@ Span = tuple[int, int, int, int]
 """Line, column, end line, end column, as the compiler records them for an instruction."""
 
 
-def fingerprint(text: str) -> str:
-    """Six hex digits of a normalised piece of code."""
-    return hashlib.blake2b(text.encode(), digest_size=3).hexdigest()
+def fingerprint(text: str, size: int = 3) -> str:
+    """``size`` bytes, in hex, that tell a piece of code or a key from others."""
+    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
 
 
 def normalised(source: str, span: Span) -> str:

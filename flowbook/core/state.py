@@ -74,6 +74,15 @@ class LiveChild:
     step: str
     close: str
     since: float
+    digest: Digest = NO_DIGEST
+
+
+@dataclass(slots=True)
+class Sending:
+    """A signal to another run that is not known to have arrived."""
+
+    step: str
+    digest: Digest
 
 
 @dataclass(slots=True)
@@ -132,7 +141,7 @@ class RunState:
     unread: dict[str, int] = field(default_factory=dict)
     signals: set[str] = field(default_factory=set)
     children: dict[Key, LiveChild] = field(default_factory=dict)
-    sending: dict[Key, str] = field(default_factory=dict)
+    sending: dict[Key, Sending] = field(default_factory=dict)
     updates: dict[str, str] = field(default_factory=dict)
     updates_ended: set[str] = field(default_factory=set)
     obligations: dict[Key, LiveObligation] = field(default_factory=dict)

@@ -186,18 +186,19 @@ def child_ended(state: RunState, message: ChildEnded, now: float) -> Decision:
     if child is None or state.closed:
         return NO_EVENTS
     if message.failure is not None:
-        return (StepFailed(key=message.key, step=child.step, failure=message.failure, started=child.since),)
-    return (StepCompleted(key=message.key, step=child.step, value=message.value or NOTHING, started=child.since),)
+        failed = StepFailed(message.key, child.step, message.failure, child.digest, started=child.since)
+        return (failed,)
+    return (StepCompleted(message.key, child.step, message.value or NOTHING, child.digest, started=child.since),)
 
 
 def signal_delivered(state: RunState, message: SignalDelivered, now: float) -> Decision:
     """A signal that was sent has arrived, or was refused."""
-    step = state.sending.get(message.key)
-    if step is None or state.closed:
+    sent = state.sending.get(message.key)
+    if sent is None or state.closed:
         return NO_EVENTS
     if message.failure is not None:
-        return (StepFailed(key=message.key, step=step, failure=message.failure),)
-    return (StepCompleted(key=message.key, step=step, value=NOTHING),)
+        return (StepFailed(message.key, sent.step, message.failure, sent.digest),)
+    return (StepCompleted(message.key, sent.step, NOTHING, sent.digest),)
 
 
 def completed_outside(state: RunState, message: CompleteStep, now: float) -> Decision:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowbook.core.event import Event
-from flowbook.core.ids import Key, RunId
+from flowbook.core.ids import Digest, Key, RunId
 from flowbook.core.value import Value
 
 
@@ -63,4 +63,5 @@ class SignalSent(Event, frozen=True, tag=True):
     run: RunId
     name: str
     value: Value
+    digest: Digest = Digest("")
     site: int = 0

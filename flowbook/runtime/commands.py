@@ -12,6 +12,7 @@ from flowbook.core.ids import Digest, Key
 from flowbook.core.value import Value
 
 if TYPE_CHECKING:
+    from flowbook.core.messages import ReportItem
     from flowbook.runtime.definitions import Step
     from flowbook.runtime.loop import Timer
 
@@ -30,7 +31,10 @@ class DurableFuture(asyncio.Future):  # type: ignore[type-arg]
 
 
 class StepCommand(msgspec.Struct, eq=False):
-    """A step the code waits for. ``arguments`` and ``keywords`` hold objects or encoded values."""
+    """A step the code waits for. ``arguments`` and ``keywords`` hold objects or encoded values.
+
+    ``elsewhere`` is the note by which something other than this worker does it; ``what`` says what it is.
+    """
 
     key: Key
     step: Step[..., Any]
@@ -40,6 +44,8 @@ class StepCommand(msgspec.Struct, eq=False):
     keywords: dict[str, Any]
     item: int | None = None
     site: int = 0
+    elsewhere: ReportItem | None = None
+    what: str = "step"
 
 
 class TimerCommand(msgspec.Struct, eq=False):

@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from flowbook.core import events as e
 from flowbook.core import keys
-from flowbook.core.ids import Key
+from flowbook.core.ids import Key, RunId
 from flowbook.core.messages import ReportItem
 from flowbook.core.value import Value
+from flowbook.errors import NotDeterministic
 from flowbook.runtime import outcomes, remote, sites
 from flowbook.runtime.commands import DurableFuture, SignalCommand, StepCall, StepCommand, TimerCommand
 from flowbook.runtime.definitions import Step, Workflow
 from flowbook.runtime.duties import Duties
+from flowbook.runtime.going_on import ContinueAsNew, Patches, continued
+from flowbook.runtime.handlers import Handlers
 from flowbook.runtime.handles import Handle
 from flowbook.runtime.loop import DeterministicLoop, Task, Timer
 from flowbook.runtime.replay import Expectations, Reuse, mismatch
@@ -53,16 +57,21 @@ class Execution:
         self.steps: dict[Key, StepCommand] = {}
         self.timers: dict[Key, TimerCommand] = {}
         self.signals: dict[Key, SignalCommand] = {}
-        self.inbox: dict[str, deque[Value]] = {}
+        self.inbox: dict[str, deque[e.SignalReceived]] = {}
+        self.handlers = Handlers(self)
+        self.patches = Patches()
         self.named: dict[str, Any] = {}
         self.latest: dict[str, tuple[tuple[str, ...], Value]] = {}
         self.failures: dict[Key, e.StepAttemptFailed | e.StepFailed] = {}
         self.handles: list[asyncio.Task[Any]] = []
         self.duties = Duties(self)
         self.closed = False
-        self.cancelling = False
+        self.cancelling: e.CancelRequested | None = None
+        self.continuing: ContinueAsNew | None = None
         self.terminated = False
         self._dropping = False
+        self._label = ""
+        self._looking = ""
         self.seq = 0
         self._now = 0.0
         self.values = Values(save, load)
@@ -70,12 +79,13 @@ class Execution:
         self._visits: dict[tuple[str, str], int] = {}
         self._abandoned: set[Key] = set()
         self._remote: set[Key] = set()
-        self._expected = Expectations(())
+        self.expected = Expectations(())
         self._reuse: Reuse | None = None
         self._live = False
         self._taking = False
         self._reported = 0
         self.run = ""
+        self.id = RunId("")
 
     # The door
 
@@ -85,15 +95,15 @@ class Execution:
         Raises HistoryMismatch where the code does not fit the history.
         """
         shown = [recorded for recorded in history if not until or recorded.seq <= until]
-        self._expected = Expectations(shown)
+        self.expected = Expectations(shown)
         first = shown[0].event
         assert isinstance(first, e.RunStarted)
         if reuse and first.origin is not None:
             self._reuse = Reuse(reuse, first.origin, shown)
         for recorded in shown:
             self._advance(recorded)
-        if not self.closed and not self._expected.closed:
-            error = self._expected.unmet()
+        if not self.closed and not self.expected.closed:
+            error = self.expected.unmet()
             if error is not None and not until:
                 raise error
         self._live = True
@@ -166,19 +176,23 @@ class Execution:
                 self.failures[event.key] = event
                 command = self._answered(event)
                 if command is not None:
-                    command.future.set_exception(outcomes.step_failed(event, self.workflow.function.__globals__))
+                    command.future.set_exception(self._failure(event, command))
             case e.TimerFired():
                 timer = self.timers.pop(event.key, None)
                 if timer is not None:
                     self.loop.fire(timer.timer)
-                elif event.key in self._expected.asked:
+                elif event.key in self.expected.asked:
                     raise mismatch("a timer fired that the code did not set", event.key, recorded="timer", asked="")
             case e.SignalReceived():
                 self._deliver(event)
+                self._continue_again()
+            case e.UpdateReceived():
+                self.handlers.receive(event)
+                self._continue_again()
             case e.ObligationOpened():
                 self.duties.recorded(event)
             case e.CancelRequested():
-                self.cancelling = True
+                self.cancelling = event
                 if self.main is not None:
                     self.main.cancel()
             case e.TerminateRequested():
@@ -190,6 +204,7 @@ class Execution:
 
     def _start(self, event: e.RunStarted) -> None:
         self.run = event.seed or event.run
+        self.id = event.run
         arguments = {name: self.values.decoded(value) for name, value in event.arguments.items()}
 
         async def main() -> Any:
@@ -198,10 +213,13 @@ class Execution:
         self.main = self.loop.create_task(main())
         self.main.add_done_callback(self._finished)
 
+    def _failure(self, event: e.StepFailed, command: StepCommand) -> BaseException:
+        return outcomes.step_failed(event, self.workflow.function.__globals__, command.what)
+
     def _answered(self, event: e.StepCompleted | e.StepFailed | e.StepReused) -> StepCommand | None:
         command = self.steps.pop(event.key, None)
         if command is None:
-            if event.key in self._expected.asked and event.key not in self._abandoned:
+            if event.key in self.expected.asked and event.key not in self._abandoned:
                 raise mismatch(
                     f"the history has a result of step '{event.step}' that the code did not ask for",
                     event.key,
@@ -226,22 +244,30 @@ class Execution:
                 del self.signals[key]
                 command.future.set_result(self.values.decoded(event.value))
                 return
-        self.inbox.setdefault(event.name, deque()).append(event.value)
+        self.inbox.setdefault(event.name, deque()).append(event)
 
     def _drain(self) -> None:
         self._reported = len(self.items)
         self.loop.drain()
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
+        error = None if task.cancelled() else task.exception()
+        going_on = isinstance(error, ContinueAsNew)
+        handling = self.handlers.running if going_on else []
         for other in self.loop.unfinished():
-            if other is not task and not self.duties.owns(other.path):
+            if other is not task and other not in handling and not self.duties.owns(other.path):
                 other.cancel()
-        if self.duties.outstanding:
-            is_well = not task.cancelled() and task.exception() is None
-            winding = self.duties.run(self.duties.wind_up(keep=is_well))
+        if handling or self.duties.outstanding:
+            is_well = going_on or (error is None and not task.cancelled())
+            winding = self.duties.run(self._wind_up(handling, is_well))
             winding.add_done_callback(lambda _: self._conclude(task))
         else:
             self.loop.call_soon(self._conclude, task)
+
+    async def _wind_up(self, handling: list[Task], is_well: bool) -> None:
+        if handling:
+            await asyncio.wait(handling)
+        await self.duties.wind_up(keep=is_well)
 
     def _terminate(self) -> None:
         """Drop the workflow's code where it stands; what it owes is still taken back."""
@@ -259,18 +285,26 @@ class Execution:
             timer.timer.cancel()
         self.signals.clear()
         taking_back = self.duties.run(self.duties.take_back_all())
-        taking_back.add_done_callback(lambda _: self._report(e.RunTerminated()))
-
-    def _report(self, closing: e.RunTerminated) -> None:
-        if not self._expected.closed and not self._view:
-            self.items.append(closing)
+        taking_back.add_done_callback(lambda _: None if self.expected.closed else self.report(e.RunTerminated()))
 
     def _conclude(self, task: asyncio.Task[Any]) -> None:
-        if self._expected.closed or self._view or self.terminated:
+        if self.expected.closed or self._view or self.terminated:
             return
         for command in list(self.steps.values()):
             self.stops.append(command.key)
-        self.items.append(outcomes.closing(task, self.cancelling, self._encode_result, self.places))
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, ContinueAsNew):
+            self.continuing = error
+            self._continue_again()
+        else:
+            self.items.append(outcomes.closing(task, self.cancelling, self._encode_result, self.places))
+
+    def _continue_again(self) -> None:
+        """Ask to go on as a new run, with all that nobody has read; again where something came meanwhile."""
+        if self.continuing is None or self.expected.closed or self._view:
+            return
+        self.items = [item for item in self.items if not isinstance(item, e.RunContinued)]
+        self.items.append(continued(self, self.continuing))
 
     def _encode_result(self, value: Any) -> Value:
         return codec.encode(value, self.values.save, f"result of {self.workflow.name}")
@@ -303,16 +337,22 @@ class Execution:
         keywords = {name: self.values.argument(value, parts, name, step.name) for name, value in kwargs.items()}
         digest = keys.digest(step.name, parts)
         future = DurableFuture(loop=self.loop)
-        command = StepCommand(key, step, future, digest, arguments, keywords, item, site)
-        future.abandoned = functools.partial(self._abandon_step, command)
-        self.steps[key] = command
-        self._expected.met(key)
+        self.ask(StepCommand(key, step, future, digest, arguments, keywords, item, site))
+        return await future
+
+    def ask(self, command: StepCommand) -> None:
+        """The code waits for the command's future from here on."""
+        self._require_open()
+        command.future.abandoned = functools.partial(self._abandon_step, command)
+        self.steps[command.key] = command
+        self.expected.met(command.key)
         if self._live and not self._view:
             self._dispatch(command)
-        return await future
 
     def key(self, label: str) -> Key:
         """The key of the next command with this label in the current task."""
+        if self._looking:
+            self._require_open()
         task = asyncio.current_task(self.loop)
         path = getattr(task, "path", "")
         visit = self._visits.get((path, label), 0) + 1
@@ -326,9 +366,9 @@ class Execution:
         waiting = self.inbox.get(name)
         site = sites.here()
         key = self.key(f"signal.{name}@{site.label}" if site else f"signal.{name}")
-        self._expected.met(key)
+        self.expected.met(key)
         if waiting:
-            future.set_result(self.values.decoded(waiting.popleft()))
+            future.set_result(self.values.decoded(waiting.popleft().value))
             return future
         command = SignalCommand(key, name, future, site.line if site else 0)
         future.abandoned = functools.partial(self._abandon_signal, command)
@@ -336,17 +376,36 @@ class Execution:
         self.note("signal", key, e.SignalAwaited(key=key, name=name, site=command.site))
         return future
 
+    @contextmanager
+    def looking(self, what: str) -> Iterator[None]:
+        """Code that runs here may look at everything and ask for nothing."""
+        outer = asyncio._get_running_loop()
+        asyncio._set_running_loop(self.loop)
+        self._looking = what
+        try:
+            yield
+        finally:
+            self._looking = ""
+            asyncio._set_running_loop(outer)
+
     def _require_open(self) -> None:
+        if self._looking:
+            raise NotDeterministic(f"{self._looking} may only look: no steps, timers, signals or random numbers in it")
         if self.closed or self._dropping:
             raise GeneratorExit  # clean-up code of a run that leaves memory has nothing to ask for
 
     def expect(self, key: Key) -> None:
         """The code asks for ``key``, whether the history has it or not."""
-        self._expected.met(key)
+        self.expected.met(key)
+
+    def report(self, item: ReportItem) -> None:
+        """Report ``item``, whatever the history has."""
+        if not self._view:
+            self.items.append(item)
 
     def note(self, what: str, key: Key, item: ReportItem) -> None:
         """Report ``item`` once: not when re-executing, where the history has it already."""
-        if not self._view and not self._expected.is_noted(what, key):
+        if not self._view and not self.expected.is_noted(what, key):
             self.items.append(item)
 
     def _dispatch(self, command: StepCommand) -> None:
@@ -357,22 +416,23 @@ class Execution:
             return
         if self._is_remote(command):
             self._remote.add(key)
-            self.note("scheduled", key, remote.scheduled(command, self.values))
+            note = command.elsewhere or remote.scheduled(command, self.values)
+            self.note("scheduled", key, note)
             return
-        attempt = self._expected.attempts.get(key, 0) + 1
-        self.calls.append(StepCall(command, attempt, self._expected.retry_at.get(key, 0.0)))
+        attempt = self.expected.attempts.get(key, 0) + 1
+        self.calls.append(StepCall(command, attempt, self.expected.retry_at.get(key, 0.0)))
 
     def _is_remote(self, command: StepCommand) -> bool:
         """True where a worker of the step's queue runs it. What has begun one way goes on that way."""
-        if self._expected.is_noted("scheduled", command.key):
+        if command.elsewhere is not None or self.expected.is_noted("scheduled", command.key):
             return True
-        return command.step.queue is not None and command.key not in self._expected.attempts
+        return command.step.queue is not None and command.key not in self.expected.attempts
 
     def _abandon_step(self, command: StepCommand) -> None:
         self._abandoned.add(command.key)
         if self.steps.pop(command.key, None) is None or self._view:
             return
-        if command.key not in self._remote and not self._expected.is_noted("scheduled", command.key):
+        if command.key not in self._remote and not self.expected.is_noted("scheduled", command.key):
             self.calls = [call for call in self.calls if call.command is not command]
             self.stops.append(command.key)
         elif not self._unask(command.key):
@@ -406,7 +466,7 @@ class Execution:
         timer.site = site.line if site else 0
         command = TimerCommand(key, timer)
         self.timers[key] = command
-        self._expected.met(key)
+        self.expected.met(key)
         self.note("timer", key, e.TimerStarted(key=key, due=timer.when(), site=timer.site))
         if self._live:
             self._match_timer(command)
@@ -418,11 +478,20 @@ class Execution:
         if self.timers.pop(key, None) is not None and not self._unask(key):
             self.note("timer dropped", key, e.TimerCancelled(key=key))
 
+    def spawn(self, work: Coroutine[Any, Any, Any], label: str) -> Task:
+        """A task of the run that no line of its code began."""
+        self._label = label
+        task: Task = self.loop.create_task(work)
+        return task
+
     def task_created(self, task: Task) -> str:
         """The task's path: its parent's, the call that made it, and how many that call made before."""
         self._require_open()
         if self.main is None:
             return ""
+        if self._label:
+            label, self._label = self._label, ""
+            return self.key(label)
         site = sites.here(3)
         return self.key(site.label if site else "task")
 

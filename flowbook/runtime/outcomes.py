@@ -88,7 +88,7 @@ def _links(trace: TracebackType | None) -> list[TracebackType]:
 _classes: dict[type[BaseException], type[StepFailed]] = {}
 
 
-def step_failed(event: e.StepFailed, namespace: dict[str, Any]) -> StepFailed:
+def step_failed(event: e.StepFailed, namespace: dict[str, Any], what: str = "step") -> StepFailed:
     """The exception a failed step raises in the workflow.
 
     It is a ``StepFailed``, and also an instance of the original exception's class where that is a builtin or is
@@ -96,7 +96,7 @@ def step_failed(event: e.StepFailed, namespace: dict[str, Any]) -> StepFailed:
     """
     failure = event.failure
     tries = f" after {event.attempt} attempts" if event.attempt > 1 else ""
-    message = f"step '{event.step}' failed{tries}: {failure.type}: {failure.message}"
+    message = f"{what} '{event.step}' failed{tries}: {failure.type}: {failure.message}"
     original = namespace.get(failure.type) or getattr(builtins, failure.type, None)
     made = _class_for(original) if isinstance(original, type) and issubclass(original, Exception) else StepFailed
     error = made.__new__(made)
@@ -117,12 +117,14 @@ def _class_for(original: type[Exception]) -> type[StepFailed]:
 
 
 def closing(
-    task: asyncio.Task[Any], cancelling: bool, encode: Callable[[Any], Value], places: Places
+    task: asyncio.Task[Any], cancelling: e.CancelRequested | None, encode: Callable[[Any], Value], places: Places
 ) -> e.RunCompleted | e.RunFailed | e.RunCancelled:
     """The fact that ends the run, from its finished main task."""
     if task.cancelled():
-        if cancelling:
-            return e.RunCancelled()
+        if cancelling is not None and cancelling.cause == "timeout":
+            return e.RunFailed(failure=Failure(type="TimeoutError", message=cancelling.reason))
+        if cancelling is not None:
+            return e.RunCancelled(reason=cancelling.reason)
         return e.RunFailed(failure=Failure(type="CancelledError", message="the workflow cancelled itself"))
     error = task.exception()
     if error is None:

@@ -23,8 +23,12 @@ class Expectations:
         self.noted: set[tuple[str, Key]] = set()
         self.attempts: dict[Key, int] = {}
         self.retry_at: dict[Key, float] = {}
+        self.patches: set[str] = set()
+        self._queued: set[Key] = set()
+        self.last = 0
         self.closed = False
         for recorded in history:
+            self.last = recorded.seq
             self._learn(recorded.event)
 
     def _learn(self, event: e.AnyEvent) -> None:
@@ -39,7 +43,10 @@ class Expectations:
                 self.asked.setdefault(event.key, f"step '{event.step}'")
                 self.attempts[event.key] = event.attempt
                 self.retry_at[event.key] = event.retry_at
+                if event.key not in self._queued:
+                    self.noted.discard(("scheduled", event.key))
             case e.StepScheduled():
+                self._queued.add(event.key)
                 self.asked.setdefault(event.key, f"step '{event.step}'")
                 self.noted.add(("scheduled", event.key))
             case e.StepCancelled():
@@ -54,6 +61,15 @@ class Expectations:
                 self.noted.add(("signal", event.key))
             case e.SignalDropped():
                 self.noted.add(("signal dropped", event.key))
+            case e.ChildStarted() | e.SignalSent() | e.StepWaiting():
+                self.asked.setdefault(event.key, f"'{event.step}'")
+                self.noted.add(("scheduled", event.key))
+            case e.UpdateCompleted() | e.UpdateFailed():
+                self.noted.add(("update", Key(event.id)))
+            case e.AttributesSet():
+                self.noted.add(("attributes", event.key))
+            case e.PatchMarked():
+                self.patches.add(event.id)
             case e.ObligationOpened():
                 self.asked[event.key] = f"obligation '{event.name}'"
                 self.noted.add(("obligation", event.key))
