@@ -134,31 +134,30 @@ class Dispatcher:
 
     def _first(self, lanes: OrderedDict[_Lane, deque[Ticket]], servers: Sequence[Server]) -> Grant | None:
         """The first lane that may go; its next turn comes after all the others'."""
-        for lane in list(lanes):
+        grant: Grant | None = None
+        done: list[_Lane] = []
+        for lane, queue in lanes.items():
             key, place = lane
-            ticket = self._head(lanes, lane)
-            if ticket is None or self._is_full(key):
-                continue
-            worker = None
-            if place is not None:
-                worker = self._worker(place, servers)
-                if worker is None:
-                    continue
-            lanes[lane].popleft()
+            ticket = self._head(queue)
+            if ticket is None:
+                done.append(lane)
+            elif not self._is_full(key):
+                worker = self._worker(place, servers) if place is not None else None
+                if place is None or worker is not None:
+                    queue.popleft()
+                    grant = Grant(ticket, worker)
+                    break
+        if grant is not None:
             lanes.move_to_end(lane)
-            self._head(lanes, lane)
-            return Grant(ticket, worker)
-        return None
+        for empty in done:
+            del lanes[empty]
+        return grant
 
-    def _head(self, lanes: OrderedDict[_Lane, deque[Ticket]], lane: _Lane) -> Ticket | None:
-        """The first ticket of a lane that still waits; a lane without one is dropped."""
-        queue = lanes[lane]
+    def _head(self, queue: deque[Ticket]) -> Ticket | None:
+        """The first ticket of a lane that still waits."""
         while queue and self._waiting.get(queue[0].id) is not queue[0]:
             queue.popleft()
-        if not queue:
-            del lanes[lane]
-            return None
-        return queue[0]
+        return queue[0] if queue else None
 
     def _is_full(self, key: str) -> bool:
         limit = self.limits.key_concurrency

@@ -68,7 +68,7 @@ class Fleet:
         self._grace = grace
         self._silence = silence
         self.links: dict[WorkerId, WorkerLink] = {}
-        self.tasks: TaskHolder
+        self.queues: TaskHolder
         self._wanted: dict[Service, dict[RunId, LiveRun]] = {}
         self._starting: set[Service] = set()
         self._children: dict[int, Child] = {}
@@ -130,7 +130,7 @@ class Fleet:
                 for run in self._wanted.pop((place, queue)).values():
                     run.wanted = False
                     self._engine.consider(run)
-        self.tasks.joined(link, hello)
+        self.queues.joined(link, hello)
         self._notify()
 
     async def left(self, link: WorkerLink) -> None:
@@ -138,7 +138,7 @@ class Fleet:
         if self.links.get(link.worker) is link:
             del self.links[link.worker]
         runs = self._engine.reserve(link)
-        self.tasks.left(link)
+        self.queues.left(link)
         if self._leaving:
             return
         reason = await self._fate(link)
@@ -148,7 +148,7 @@ class Fleet:
             log.warning("worker %s (pid %d) was lost: %s", link.worker, link.pid, reason)
         self._engine.lost(runs, link, reason or "it came back without the run")
         if reason:
-            self.tasks.lost(link.worker, reason)
+            self.queues.lost(link.worker, reason)
         self._notify()
 
     async def _fate(self, link: WorkerLink) -> str:
@@ -240,11 +240,16 @@ class Fleet:
         place, queue = service
         whom = "no worker" if queue == DEFAULT else f"no worker of queue '{queue}'"
         text = f"{whom} could be started in {place.folder} with {place.python}: {reason}"
+        others = sorted({link.place.folder for link in self.links.values() if queue in link.queues})
+        if others:
+            text += (
+                f" (There are workers in {', '.join(others)}, but a worker does what was started in its own folder.)"
+            )
         self._refused[service] = text
         for run in self._wanted.pop(service, {}).values():
             run.wanted = False
             self._engine.tell(Told(run.id, [PauseRun(text)]))
-        self.tasks.unserved(place, queue, text)
+        self.queues.unserved(place, queue, text)
         self._notify()
 
     def without_module(self, link: WorkerLink, digest: Digest, reason: str) -> None:

@@ -67,7 +67,7 @@ class Host:
         self.engine = Engine(store, clock)
         self.fleet = Fleet(self.engine, home, spawn, settings.reconnect_grace, settings.worker_silence)
         self.queues = Queues(self.engine, self.fleet)
-        self.engine.queues = self.fleet.tasks = self.queues
+        self.engine.queues = self.fleet.queues = self.queues
         modules = Modules(store, lay_out)
         views = ViewMaker(modules, make_view, difference)
         self.answers = Answers(self.engine, self.fleet, self.queues, modules, views, home, self.stop)
@@ -133,8 +133,7 @@ class Host:
             run.reserved = run.idle < run.state.woken or bool(run.state.steps)
             self.engine.arm(run)
         self.engine.schedules.recall(self.store)
-        self.queues.recall(self.store)
-        self.queues.recover(runs.open.values())
+        self.queues.recover()
         if broken:
             self.store.notices.append(
                 f"{len(broken)} runs have lost a part of their history and are not continued: "
@@ -154,7 +153,6 @@ class Host:
                 if self._lose_steps(run):
                     continue
             engine.consider(run)
-        self.queues.lose_absent()
         self.queues.open()
 
     def _lose_steps(self, run: LiveRun) -> bool:

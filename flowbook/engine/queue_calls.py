@@ -5,7 +5,8 @@ from __future__ import annotations
 from flowbook.core.queues import checked_name
 from flowbook.engine.fleet import Fleet
 from flowbook.engine.links import ClientLink, WorkerLink
-from flowbook.engine.queues import LiveQueue, Queues
+from flowbook.engine.queues import Queues
+from flowbook.engine.shelf import LiveQueue
 from flowbook.errors import UserError
 from flowbook.wire.calls import Nothing
 from flowbook.wire.protocol import Drain
@@ -23,8 +24,9 @@ class QueueCalls:
         """Every queue that something was said about, or that has a worker."""
         served = {queue for link in self._fleet.links.values() for queue in link.queues}
         for name in served:
-            self._queues.queue(name)
-        client.answer(request, [self._status(queue) for _, queue in sorted(self._queues.live.items())])
+            self._queues.shelf[name]
+        found = sorted(self._queues.shelf, key=lambda queue: queue.name)
+        client.answer(request, [self._status(queue) for queue in found])
 
     def change(self, client: ClientLink, request: int, params: ChangeQueue) -> None:
         """Set limits, pause or resume. Raises UserError for a name that can be none, StoreError."""

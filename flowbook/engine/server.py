@@ -154,7 +154,7 @@ class Server:
             case Released():
                 self._engine.released(link, packet)
             case TaskReport():
-                self._queues.report(link, packet)
+                self._queues.tasks.report(link, packet)
             case Draining():
                 self._fleet.drain(link)
             case Alive():

@@ -243,6 +243,23 @@ async def test_an_engine_that_died_neither_repeats_nor_forgets_tasks(project: Pr
         assert (found.count("StepStarted"), found.count("StepCompleted")) == (2, 2)
 
 
+async def test_a_rate_holds_over_the_engines_death(project: Project) -> None:
+    limits = limited(rate=rate("2/1s"))
+    async with running(project, asked("a", options=limits)) as (_, client, holder), TaskWorker(project) as worker:
+        await worker.complete(await worker.task())
+        await holder.report("r1", e.RunCompleted(value=ONE))
+        begun = [each.time for each in await client.history("r1") if isinstance(each.event, e.StepStarted)]
+    async with project.engine(), project.client() as client, TaskWorker(project) as worker:
+        async with ScriptedWorker(project.home.folder) as holder:
+            await project.start(client, "r2")
+            await holder.take("r2")
+            await holder.report("r2", asked("b", options=limits), asked("c", options=limits))
+            for _ in range(2):
+                await worker.complete(await worker.task())
+            begun += [each.time for each in await client.history("r2") if isinstance(each.event, e.StepStarted)]
+    assert begun[2] - begun[0] >= 1.0
+
+
 async def test_an_engine_that_died_gives_lost_tasks_to_others(project: Project) -> None:
     async with running(project, asked()), TaskWorker(project) as worker:
         await worker.task()
@@ -370,6 +387,19 @@ async def test_an_admitted_run_stays_admitted_when_the_engine_dies(project: Proj
         await worker.take("r1")
         await worker.report("r1", e.RunCompleted(value=ONE))
         await worker.take("r2")
+
+
+async def test_a_run_that_a_worker_still_holds_has_had_its_turn(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await client.ask(queue_asks.set_limits("batch", Limits(concurrency=1)))
+        await queued(client, "r1")
+        await worker.take("r1")
+        await queued(client, "r2", priority=1)
+    async with project.engine(grace=5.0), project.client() as client:
+        async with ScriptedWorker(project.home.folder, holding={"r1": 1}) as worker:
+            await worker.next(Commit)
+            await anyio.sleep(0.1)
+            assert [(await client.run(run))["status"] for run in ("r1", "r2")] == ["running", "queued"]
 
 
 async def test_a_run_cancelled_in_its_queue_ends_without_having_begun(project: Project) -> None:

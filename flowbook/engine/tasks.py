@@ -1,0 +1,207 @@
+"""Steps of queues in workers' hands: handing them over, what workers say about them, and workers that are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flowbook.core.dispatch import Ticket, TicketId
+from flowbook.core.events import Place, RunStarted, StepHeartbeat, StepScheduled
+from flowbook.core.ids import Key, RunId, Seq, WorkerId
+from flowbook.core.messages import PauseRun, WorkerLost
+from flowbook.core.value import Value
+from flowbook.engine.engine import Engine, Told
+from flowbook.engine.fleet import Fleet
+from flowbook.engine.links import WorkerLink
+from flowbook.engine.runs import LiveRun
+from flowbook.engine.shelf import Shelf
+from flowbook.store.base import decode_recorded
+from flowbook.wire.protocol import CancelTask, Task, TaskRef, TaskReport, TaskReported, WorkerHello
+
+
+class QueueStep:
+    """A step that waits or runs. ``seq`` is where its ``StepScheduled`` lies; ``worker`` has ``attempt`` in hand,
+
+    or is about to get it (``reserved``).
+    """
+
+    __slots__ = ("attempt", "id", "queue", "reserved", "seq", "ticket", "worker")
+
+    def __init__(self, id: TicketId, queue: str, seq: Seq) -> None:
+        self.id = id
+        self.queue = queue
+        self.seq = seq
+        self.ticket = Ticket(id)
+        self.attempt = 0
+        self.worker: WorkerId | None = None
+        self.reserved = False
+
+    @property
+    def ref(self) -> TaskRef:
+        """What the worker calls it."""
+        return TaskRef(self.id[0], self.id[1], self.attempt, self.queue)
+
+
+class Tasks:
+    """All steps of queues that have not ended. ``freed`` is called when a worker has room again."""
+
+    def __init__(self, engine: Engine, fleet: Fleet, shelf: Shelf, freed: Callable[[], None]) -> None:
+        self._engine = engine
+        self._fleet = fleet
+        self._shelf = shelf
+        self._freed = freed
+        self._steps: dict[TicketId, QueueStep] = {}
+        self._of_run: dict[RunId, dict[Key, None]] = {}
+
+    def get(self, run: RunId, key: Key) -> QueueStep | None:
+        """The step, if it is one of a queue that has not ended."""
+        return self._steps.get((run, key))
+
+    def keys(self, run: RunId) -> list[Key]:
+        """The run's steps of queues, in the order they were scheduled."""
+        return list(self._of_run.get(run, ()))
+
+    def add(self, run: RunId, event: StepScheduled, seq: Seq) -> None:
+        """A step was scheduled."""
+        step = QueueStep((run, event.key), event.queue, seq)
+        self._steps[step.id] = step
+        self._of_run.setdefault(run, {})[event.key] = None
+
+    def link_of(self, step: QueueStep) -> WorkerLink | None:
+        """The connection of the worker that has it in hand."""
+        return self._fleet.links.get(step.worker) if step.worker is not None else None
+
+    def begin(self, run: LiveRun, step: QueueStep, worker: WorkerId, attempt: int) -> None:
+        """Its start is durable: the worker gets it, once."""
+        step.reserved = False
+        if (step.attempt, step.worker) == (attempt, worker):
+            return
+        step.attempt, step.worker = attempt, worker
+        self._shelf[step.queue].dispatcher.runs(step.ticket, worker)
+        link = self.link_of(step)
+        if link is not None:
+            link.tasks.add(step.id)
+            self._send(run, step, link)
+
+    def free(self, step: QueueStep) -> None:
+        """No worker has it any more."""
+        self._shelf[step.queue].dispatcher.withdraw(step.id)
+        link = self.link_of(step)
+        if link is not None:
+            link.tasks.discard(step.id)
+        step.worker, step.reserved = None, False
+
+    def forget(self, step: QueueStep) -> None:
+        """The step has ended. What its worker still has in hand counts until it says that it has stopped."""
+        if step.reserved:
+            return
+        del self._steps[step.id]
+        run, key = step.id
+        keys = self._of_run.get(run, {})
+        keys.pop(key, None)
+        if not keys:
+            self._of_run.pop(run, None)
+        link = self.link_of(step)
+        if link is not None and step.id in link.tasks:
+            link.link.say(CancelTask(step.ref))
+        else:
+            self._shelf[step.queue].dispatcher.withdraw(step.id)
+
+    def _send(self, run: LiveRun, step: QueueStep, link: WorkerLink) -> None:
+        scheduled = decode_recorded(run.records[step.seq - 1]).event
+        started = decode_recorded(run.records[0]).event
+        assert isinstance(scheduled, StepScheduled) and isinstance(started, RunStarted)
+        details = _details(run, step) if step.attempt > 1 else None
+        seed = started.seed or started.run
+        link.link.say(Task(step.ref, run.state.module, run.state.workflow, scheduled, details, seed))
+
+    # What workers say
+
+    def report(self, link: WorkerLink, packet: TaskReport) -> None:
+        """A worker has something to say about a task."""
+        ref = packet.task
+        told = Told(ref.run, [item for item in packet.items if getattr(item, "key", None) == ref.key])
+        told.check = lambda: self._is_current(link, ref)
+        if packet.ended:
+            self._ended(link, ref)
+
+        def after() -> None:
+            link.link.say(TaskReported(ref, packet.number))
+            if packet.ended:
+                self._freed()
+
+        told.after = after
+        self._engine.tell(told)
+
+    def _is_current(self, link: WorkerLink, ref: TaskRef) -> bool:
+        run = self._engine.runs.open.get(ref.run)
+        live = run.state.steps.get(ref.key) if run is not None else None
+        return live is not None and live.running and (live.worker, live.attempt) == (link.worker, ref.attempt)
+
+    def _ended(self, link: WorkerLink, ref: TaskRef) -> None:
+        """The worker has stopped with it."""
+        step = self.get(ref.run, ref.key)
+        if step is None:
+            # It was only waited for until it stopped.
+            link.tasks.discard((ref.run, ref.key))
+            self._shelf[ref.queue].dispatcher.withdraw((ref.run, ref.key))
+        elif (step.worker, step.attempt) == (link.worker, ref.attempt):
+            link.tasks.discard(step.id)
+
+    # Workers come and go
+
+    def joined(self, link: WorkerLink, hello: WorkerHello) -> None:
+        """A worker is there: what it should have and has not is sent, what it has and should not is stopped."""
+        link.tasks.clear()
+        in_hand = {(ref.run, ref.key, ref.attempt): ref for ref in hello.tasks}
+        for step in self._steps.values():
+            if step.worker != link.worker or step.reserved:
+                continue
+            link.tasks.add(step.id)
+            run = self._engine.runs.open.get(step.id[0])
+            if in_hand.pop((*step.id, step.attempt), None) is None and run is not None:
+                self._send(run, step, link)
+        for ref in in_hand.values():
+            ticket = (ref.run, ref.key)
+            if ticket not in self._steps:
+                link.tasks.add(ticket)
+                self._shelf[ref.queue].dispatcher.runs(Ticket(ticket, link.place), link.worker)
+            link.link.say(CancelTask(ref))
+        self._freed()
+
+    def left(self, link: WorkerLink) -> None:
+        """A worker's connection has ended. What only was to be stopped is over; its tasks wait for its fate."""
+        for ticket in link.tasks - self._steps.keys():
+            self._shelf.withdraw(ticket)
+        link.tasks.clear()
+
+    def lost(self, worker: WorkerId, reason: str) -> None:
+        """A worker is gone for good; what it had in hand waits again."""
+        runs = {step.id[0] for step in self._steps.values() if step.worker == worker and not step.reserved}
+        for run in sorted(runs):
+            self._engine.tell(Told(run, [WorkerLost(worker, reason)]))
+
+    def lose_absent(self) -> None:
+        """Tasks whose workers have not come back since the engine started are due again."""
+        for worker in sorted({step.worker for step in self._steps.values() if step.worker is not None}):
+            if worker not in self._fleet.links:
+                self.lost(worker, "it was gone when the engine started again")
+
+    def unserved(self, place: Place, queue: str, reason: str) -> None:
+        """No worker can be started for what waits there: its runs are paused until somebody decides."""
+        dispatcher = self._shelf[queue].dispatcher
+        runs = {
+            step.id[0]
+            for step in self._steps.values()
+            if step.queue == queue and step.ticket.place == place and dispatcher.is_waiting(step.id)
+        }
+        for run in sorted(runs):
+            self._engine.tell(Told(run, [PauseRun(reason)]))
+
+
+def _details(run: LiveRun, step: QueueStep) -> Value | None:
+    """What an earlier attempt left with its last heartbeat."""
+    for record in reversed(run.records[step.seq : run.committed]):
+        event = decode_recorded(record).event
+        if isinstance(event, StepHeartbeat) and event.key == step.id[1]:
+            return event.details
+    return None
