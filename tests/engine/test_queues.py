@@ -249,14 +249,18 @@ async def test_a_rate_holds_over_the_engines_death(project: Project) -> None:
         await worker.complete(await worker.task())
         await holder.report("r1", e.RunCompleted(value=ONE))
         begun = [each.time for each in await client.history("r1") if isinstance(each.event, e.StepStarted)]
-    async with project.engine(), project.client() as client, TaskWorker(project) as worker:
-        async with ScriptedWorker(project.home.folder) as holder:
-            await project.start(client, "r2")
-            await holder.take("r2")
-            await holder.report("r2", asked("b", options=limits), asked("c", options=limits))
-            for _ in range(2):
-                await worker.complete(await worker.task())
-            begun += [each.time for each in await client.history("r2") if isinstance(each.event, e.StepStarted)]
+    async with (
+        project.engine(),
+        project.client() as client,
+        TaskWorker(project) as worker,
+        ScriptedWorker(project.home.folder) as holder,
+    ):
+        await project.start(client, "r2")
+        await holder.take("r2")
+        await holder.report("r2", asked("b", options=limits), asked("c", options=limits))
+        for _ in range(2):
+            await worker.complete(await worker.task())
+        begun += [each.time for each in await client.history("r2") if isinstance(each.event, e.StepStarted)]
     assert begun[2] - begun[0] >= 1.0
 
 
@@ -395,11 +399,11 @@ async def test_a_run_that_a_worker_still_holds_has_had_its_turn(project: Project
         await queued(client, "r1")
         await worker.take("r1")
         await queued(client, "r2", priority=1)
-    async with project.engine(grace=5.0), project.client() as client:
-        async with ScriptedWorker(project.home.folder, holding={"r1": 1}) as worker:
-            await worker.next(Commit)
-            await anyio.sleep(0.1)
-            assert [(await client.run(run))["status"] for run in ("r1", "r2")] == ["running", "queued"]
+    returning = ScriptedWorker(project.home.folder, holding={"r1": 1})
+    async with project.engine(grace=5.0), project.client() as client, returning as worker:
+        await worker.next(Commit)
+        await anyio.sleep(0.1)
+        assert [(await client.run(run))["status"] for run in ("r1", "r2")] == ["running", "queued"]
 
 
 async def test_a_run_cancelled_in_its_queue_ends_without_having_begun(project: Project) -> None:
