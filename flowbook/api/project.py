@@ -76,7 +76,8 @@ def table(connection: Connection, query: str, limit: int) -> Rows:
 def run(what: str | Path | Workflow[..., Any], /, **params: Any) -> Run:
     """Start a run of a notebook, a Python file (``"file.py:name"``) or a workflow, and give it at once."""
     if isinstance(what, Workflow):
-        return what.start(**params)
+        started: Run = what.start(**params)
+        return started
     if not isinstance(what, (str, Path)):
         raise UserError(f"run() takes a notebook, a Python file or a workflow, not {type(what).__name__}")
     from flowbook.api.source import load

@@ -21,6 +21,7 @@ from flowbook.engine.fleet import Fleet
 from flowbook.engine.inspections import Inspections
 from flowbook.engine.links import ClientLink
 from flowbook.engine.modules import Modules
+from flowbook.engine.moves import Moves
 from flowbook.engine.publish import Publisher
 from flowbook.engine.queue_calls import QueueCalls
 from flowbook.engine.queues import Queues
@@ -62,6 +63,7 @@ class Answers:
         self._stop = stop
         self.changes = Changes(engine)
         self.inspections = Inspections(engine, fleet)
+        self._moves = Moves(engine, modules, self.inspections)
         self.queues = QueueCalls(queues, fleet)
         self.schedules = ScheduleCalls(engine.schedules, modules, engine.clock)
         self.publisher = Publisher(views, self._watched_runs)
@@ -104,6 +106,9 @@ class Answers:
                 ("wait", calls.Wait, self._wait),
                 ("watch", calls.Watch, self._watch),
                 ("sql", calls.Query, self._sql),
+                ("query", calls.Ask, self._query),
+                ("move", calls.Move, self._move),
+                ("check_runs", calls.CheckRuns, self._check_runs),
                 ("set_schedule", SetSchedule, self.schedules.set),
             )
         }
@@ -262,6 +267,17 @@ class Answers:
             self.publisher.watch_list(client, request)
         else:
             await self.publisher.watch(await self._engine.load(params.run), client, request)
+
+    async def _query(self, client: ClientLink, request: int, params: calls.Ask) -> None:
+        run = await self._engine.load(self._engine.runs.current(params.run))
+        client.answer(request, await self.inspections.query(run, params))
+
+    async def _move(self, client: ClientLink, request: int, params: calls.Move) -> None:
+        run = await self._engine.load(self._engine.runs.current(params.run))
+        client.answer(request, await self._moves.move(run, params))
+
+    async def _check_runs(self, client: ClientLink, request: int, params: calls.CheckRuns) -> None:
+        client.answer(request, await self._moves.check(params))
 
     async def _sql(self, client: ClientLink, request: int, params: calls.Query) -> None:
         limit = max(1, min(params.limit, 1_000_000))

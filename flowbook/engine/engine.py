@@ -20,6 +20,7 @@ from flowbook.core.decide import decide
 from flowbook.core.due import NOTHING_DUE, due
 from flowbook.core.events import (
     AnyEvent,
+    RunMoved,
     RunResumed,
     RunStarted,
     StepAttemptFailed,
@@ -136,6 +137,7 @@ class Engine:
         self._stalled: list[Told] = []
         self._idle: dict[RunId, Seq] = {}
         self._timely: set[RunId] = set()
+        self._moved: set[RunId] = set()
         self._answered: list[tuple[RunId, UpdateCompleted | UpdateFailed]] = []
         self.updates = Updates()
         self.schedules = Schedules(clock, self.runs, self.timers, lambda: self._wake.set())
@@ -251,6 +253,8 @@ class Engine:
         self.queues.note(run, event)
         if type(event) in _TIMELY:
             self._timely.add(run.id)
+        if type(event) is RunMoved:
+            self._moved.add(run.id)
         if isinstance(event, UpdateCompleted | UpdateFailed):
             self._answered.append((run.id, event))
         if state.schedule:
@@ -295,6 +299,9 @@ class Engine:
             run.reported = max(run.reported, run.answering)
             run.holder.commit(run.id, fresh, run.reported)
         run.committed = len(run.records)
+        if run.id in self._moved:
+            self._moved.discard(run.id)
+            self._take_away(run)
         if state.closed:
             if run.id in self.runs.open:
                 run.release()
@@ -312,6 +319,13 @@ class Engine:
             run.ended.set()
             run.ended = None
 
+    def _take_away(self, run: LiveRun) -> None:
+        """Whoever holds the run has its old code."""
+        if run.holder is not None:
+            run.holder.link.say(Evict(run.id))
+            run.release()
+        run.idle = Seq(0)
+
     # A disk that refuses
 
     def _refused(self, error: StoreError, group: Group, inbox: list[Told], touched: dict[RunId, LiveRun]) -> None:
@@ -320,12 +334,13 @@ class Engine:
             log.error("%s", error)
         self.refusal = str(error)
         self._idle = {**group.idle, **self._idle}
-        self._timely.clear()
         self._answered.clear()
+        self._moved.clear()
         for run in touched.values():
             run.forget_uncommitted()
             if not run.records:
                 self.runs.forget(run.id)
+                self._timely.discard(run.id)
         self.schedules.take_back(error)
         self.queues.act()
         for told in inbox:

@@ -185,15 +185,20 @@ class WorkerLink:
             )
         )
 
-    def inspect(self, request: int, module: str, history: Iterable[bytes], reuse: Iterable[bytes] = ()) -> None:
-        """Send ``Inspect`` from encoded events."""
+    def inspect(
+        self, request: int, module: str, history: Iterable[bytes], reuse: Iterable[bytes] = (), **asked: Any
+    ) -> None:
+        """Send ``Inspect`` from encoded events; ``asked`` are its other fields."""
+        more = b"".join(b",%s:%s" % (_encode(name), _encode(value)) for name, value in asked.items())
         self.link.send(
             framed(
                 b'{"type":"Inspect","request":%d,"module":%s,"history":[' % (request, _encode(module)),
                 b",".join(history),
                 b'],"reuse":[',
                 b",".join(reuse),
-                b"]}",
+                b"]",
+                more,
+                b"}",
             )
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -101,15 +102,19 @@ class NeedModule(Packet, frozen=True, tag=True):
 
 
 class Inspection(Packet, frozen=True, tag=True):
-    """Answer to ``Inspect``: the stack, innermost task first, and named values at that event.
+    """Answer to ``Inspect``: the stack, innermost task first, and named values at that event; or a query's ``value``.
 
-    ``error`` is set instead when the code could not be re-executed.
+    ``error`` is set instead when the code could not be re-executed, with the ``difference`` where it did something
+    else than the history says; or when the query could not be answered, which is ``refused``.
     """
 
     request: int
     stack: tuple[Frame, ...] = ()
     values: dict[str, Value] = {}
+    value: Value | None = None
     error: str = ""
+    difference: dict[str, Any] = {}
+    refused: bool = False
 
 
 class Alive(Packet, frozen=True, tag=True):
@@ -191,12 +196,19 @@ class ModuleSource(Packet, frozen=True, tag=True):
 
 
 class Inspect(Packet, frozen=True, tag=True):
-    """Re-execute this history in view mode (no step runs, nothing is reported) and show frames and values."""
+    """Re-execute this history in view mode (no step runs, nothing is reported) and show frames and values;
+
+    or answer ``query`` with its arguments; or, for ``fit``, say whether the code does all that the history says.
+    """
 
     request: int
     module: Digest
     history: tuple[Recorded, ...]
     reuse: tuple[Recorded, ...] = ()
+    query: str = ""
+    arguments: tuple[Value, ...] = ()
+    keywords: dict[str, Value] = {}
+    fit: bool = False
 
 
 class Goodbye(Packet, frozen=True, tag=True):

@@ -1,8 +1,9 @@
-"""The past, looked at: a history re-executed in view mode, its frames and values. No step runs, nothing is reported."""
+"""A run looked at: its history re-executed in view mode. No step runs, nothing is reported."""
 
 from __future__ import annotations
 
 from flowbook.core import events as e
+from flowbook.errors import FlowbookError, HistoryMismatch
 from flowbook.runtime import frames
 from flowbook.runtime.execution import Execution
 from flowbook.store.values import ValueFiles
@@ -14,7 +15,7 @@ from flowbook.worker.modules import LoadedModule
 def inspect(
     packet: Inspect, module: LoadedModule | None, files: ValueFiles, error: BaseException | None = None
 ) -> Inspection:
-    """Stack and values after the last event of the packet's history; ``error`` where the code did not load."""
+    """What the packet asks for, after the last event of its history; ``error`` where the code did not load."""
     if module is None:
         return Inspection(packet.request, error=f"the module cannot be loaded: {type(error).__name__}: {error}")
     started = packet.history[0].event
@@ -24,11 +25,28 @@ def inspect(
         execution = Execution(
             module.workflow(started.workflow), save=files.save, load=files.load, places=module.places, view=True
         )
-        execution.begin(packet.history, packet.reuse, until=packet.history[-1].seq)
+        execution.begin(packet.history, packet.reuse, until=0 if packet.fit else packet.history[-1].seq)
+        if packet.query:
+            return _answer(packet, execution)
+        if packet.fit:
+            return Inspection(packet.request)
         stack = frames.stack(execution, module.places, lambda value: codec.decode(value, files.load))
         return Inspection(packet.request, stack=stack, values=frames.values(execution, files.save))
+    except HistoryMismatch as problem:
+        difference = problem.difference if isinstance(problem.difference, dict) else {}
+        return Inspection(packet.request, error=str(problem), difference=difference)
     except Exception as problem:
         return Inspection(packet.request, error=f"{type(problem).__name__}: {problem}")
     finally:
         if execution is not None:
             execution.close()
+
+
+def _answer(packet: Inspect, execution: Execution) -> Inspection:
+    try:
+        value = execution.handlers.ask(packet.query, packet.arguments, packet.keywords)
+    except FlowbookError as problem:
+        return Inspection(packet.request, error=str(problem), refused=True)
+    except Exception as problem:
+        return Inspection(packet.request, error=f"{type(problem).__name__}: {problem}", refused=True)
+    return Inspection(packet.request, value=value)
