@@ -210,7 +210,8 @@ def _signal_awaited(state: RunState, message: SignalAwaited, now: float) -> Deci
 
 def _signal_dropped(state: RunState, message: SignalDropped, now: float) -> Decision:
     known = message.key in state.waiters or message.key in state.waiters_ended
-    return (message,) if known and not state.closed else NO_EVENTS
+    again = message.key in state.noted
+    return (message,) if known and not again and not state.closed else NO_EVENTS
 
 
 def _closing(state: RunState, message: RunCompleted | RunFailed | RunCancelled | RunTerminated, now: float) -> Decision:

@@ -240,6 +240,7 @@ def _signal_awaited(state: RunState, event: SignalAwaited, time: float) -> None:
 def _signal_dropped(state: RunState, event: SignalDropped, time: float) -> None:
     waiter = state.waiters.pop(event.key, None)
     state.waiters_ended.add(event.key)
+    state.noted.add(event.key)
     if waiter is None:
         # The signal was given to this waiter while its workflow was giving up: it goes to the next one.
         _hand_over(state, event.name)

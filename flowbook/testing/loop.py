@@ -55,6 +55,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.now = now
         self.patience = PATIENCE
+        self.spin_limit = SPIN_LIMIT
         self.errors: list[BaseException] = []
         self._active = now
         self._numbers = itertools.count()
@@ -70,7 +71,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         events._set_running_loop(self)
         self._thread_id = threading.get_ident()
         sys.set_asyncgen_hooks(self._asyncgen_firstiter_hook, self._asyncgen_finalizer_hook)
-        spins = SPIN_LIMIT
+        spins = self.spin_limit
         try:
             while not done():
                 if not self._ready and not self._move(until):
@@ -78,8 +79,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 self._run_ready()
                 spins -= 1
                 if not spins:
-                    waiting = sorted({task.get_name() for task in asyncio.all_tasks(self)})
-                    raise RuntimeError(f"the virtual clock was moved {SPIN_LIMIT} times; tasks: {', '.join(waiting)}")
+                    waiting = ", ".join(sorted({task.get_name() for task in asyncio.all_tasks(self)}))
+                    raise RuntimeError(f"the clock was moved {self.spin_limit} times with no end in sight; {waiting}")
             return True
         finally:
             events._set_running_loop(outer)

@@ -58,9 +58,12 @@ class End(asyncio.Transport):
         owner.ends.add(self)
 
     def write(self, data: Any) -> None:
-        if self.open and self.owner.alive:
-            for piece in self.network.weather.carry(self, bytes(data)):
-                self._send(self.peer._arrive, piece, passing=piece.startswith(_ALIVE, 4) and len(piece) < 48)
+        if not self.open or not self.owner.alive:
+            return
+        data = bytes(data)
+        passing = data.startswith(_ALIVE, 4) and len(data) < 48
+        for piece in [data] if passing else self.network.weather.carry(self, data):
+            self._send(self.peer._arrive, piece, passing=passing)
 
     def close(self) -> None:
         """What was written still arrives."""

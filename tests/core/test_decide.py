@@ -52,6 +52,7 @@ def timer(due: float = 10.0) -> e.TimerStarted:
 
 CLOSED = e.RunCompleted(value=NOTHING)
 AWAITED = e.SignalAwaited(key=Key("s1"), name="go")
+DROPPED = e.SignalDropped(key=Key("s1"), name="go")
 SENT = m.SendSignal("go", NOTHING, id="x")
 RECEIVED = e.SignalReceived(name="go", value=NOTHING, id="x")
 
@@ -122,6 +123,7 @@ CASES: dict[str, tuple[tuple[e.AnyEvent, ...], m.AnyMessage, list[type]]] = {
     ),
     "a signal is awaited twice": ((AWAITED,), AWAITED, []),
     "a wait is dropped": ((AWAITED,), e.SignalDropped(key=Key("s1"), name="go"), [e.SignalDropped]),
+    "a wait is dropped twice": ((AWAITED, DROPPED), DROPPED, []),
     "a wait that never was is dropped": ((), e.SignalDropped(key=Key("s1"), name="go"), []),
     "a worker is lost": ((begun(),), m.WorkerLost(WorkerId("w")), [e.StepAttemptFailed]),
     "another worker is lost": ((begun(),), m.WorkerLost(WorkerId("v")), []),

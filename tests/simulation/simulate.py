@@ -1,0 +1,339 @@
+"""One seed, one world: draw it, let it happen, check everything."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from math import inf
+from random import Random
+from typing import Any, TypeVar
+
+from flowbook.client import AsyncClient
+from flowbook.core import events as e
+from flowbook.core.ids import Digest
+from flowbook.core.module import Module
+from flowbook.errors import EngineUnavailable, RunClosed, StoreError
+from flowbook.store.memory import MemoryStore
+from flowbook.testing.world import Process, World
+from flowbook.wire import codec
+from flowbook.worker import modules
+from tests.simulation import sink, trees
+from tests.simulation.faults import Climate, Disk, Storm, Trouble, draw_climate
+from tests.simulation.invariants import (
+    Broken,
+    check_history,
+    check_recovery,
+    check_replay,
+    require,
+    stored_histories,
+)
+
+T = TypeVar("T")
+
+BEGIN = 1_750_000_000.0
+MODULE = Module(Digest("sink"), "sink", "from tests.simulation.sink import sink\n")
+
+
+@dataclass
+class Told:
+    """What was acknowledged."""
+
+    started: set[str] = field(default_factory=set)
+    signals: dict[str, set[str]] = field(default_factory=dict)
+    cancelled: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Outcome:
+    """What became of a seed. ``digest`` is of all histories."""
+
+    seed: int
+    climate: Climate
+    plans: list[trees.Plan]
+    error: str = ""
+    digest: str = ""
+    trouble: list[str] = field(default_factory=list)
+    histories: dict[Any, list[e.Recorded]] = field(default_factory=dict)
+
+
+class Simulation:
+    """The world of one seed and those who use it."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.climate = draw_climate(self.random)
+        self.trouble = Trouble(self.climate, self.random)
+        self.store = MemoryStore()
+        keep = self.random.choice((0.0, 0.0, 0.5, 2.0))
+        self.world = World(
+            self.random,
+            BEGIN,
+            Storm(self.trouble),
+            disk=lambda process: Disk(self.store, process, self.trouble),
+            keep=keep,
+            tick=0.25 if keep else self.random.choice((0.01, 0.2)),
+            grace=self.random.choice((0.5, 3.0)),
+        )
+        self.world.loop.patience = 1.2 * (1 + self.climate.refusals) + (keep if keep < 1 else 0)
+        self.world.loop.spin_limit = 100_000
+        self.world.start_delay = lambda: self.random.random() * self.climate.start_delay
+        count = self.random.choice((1, 1, 2, 3))
+        self.plans = [trees.Drawer(self.random, f"r{number}").plan() for number in range(count)]
+        self.told = Told()
+        sink.world = self.outside = Interrupted(self)
+
+    # Those who use it
+
+    async def use(self) -> None:
+        """All clients; ends when everything is acknowledged."""
+        async with self.world.client() as client, asyncio.TaskGroup() as tasks:
+            for plan in self.plans:
+                tasks.create_task(self._use(client, plan))
+            tasks.create_task(self._kill(self.climate.kill_workers, self._kill_worker))
+            tasks.create_task(self._kill(self.climate.kill_engines, self._kill_engine))
+
+    async def _use(self, client: AsyncClient, plan: trees.Plan) -> None:
+        await asyncio.sleep(plan.start_at)
+        arguments = {
+            name: codec.encode(value, None)  # type: ignore[arg-type]
+            for name, value in (("run", plan.run), ("tree", plan.tree), ("books", plan.books))
+        }
+
+        async def start() -> None:
+            await client.put_module(MODULE)
+            await client.start(plan.run, "sink", MODULE.digest, self.world.place, arguments)
+
+        await self._insist(start)
+        self.told.started.add(plan.run)
+        async with asyncio.TaskGroup() as tasks:
+            for name, values in plan.signals:
+                tasks.create_task(self._signal(client, plan, name, values))
+            if plan.cancel_at is not None:
+                tasks.create_task(self._cancel(client, plan, plan.cancel_at))
+
+    async def _signal(self, client: AsyncClient, plan: trees.Plan, name: str, values: list[int]) -> None:
+        for value in values:
+            await asyncio.sleep(self.random.choice((0.0, 0.0, 0.5, 40.0, 700.0)))
+            mark = f"{name}-{value}"
+
+            async def send(mark: str = mark, value: int = value) -> None:
+                await client.signal(plan.run, name, codec.encode(value, None), mark)  # type: ignore[arg-type]
+
+            if not await self._insist(send):
+                return
+            self.told.signals.setdefault(plan.run, set()).add(mark)
+
+    async def _cancel(self, client: AsyncClient, plan: trees.Plan, at: float) -> None:
+        await asyncio.sleep(at)
+
+        async def cancel() -> str:
+            return (await client.cancel(plan.run, "enough"))["outcome"]
+
+        if await self._insist(cancel) in ("cancelled", "queued"):
+            self.told.cancelled.add(plan.run)
+
+    async def _insist(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """Ask until there is an answer; False where the run has ended."""
+        while True:
+            try:
+                return await ask() or True
+            except RunClosed:
+                return False
+            except (EngineUnavailable, StoreError):
+                await asyncio.sleep(0.7)
+
+    async def _kill(self, times: tuple[float, ...], kill: Callable[[], None]) -> None:
+        now = 0.0
+        for at in times:
+            await asyncio.sleep(at - now)
+            now = at
+            kill()
+
+    def _kill_worker(self) -> None:
+        workers = self.world.workers
+        if workers and self.trouble.losses:
+            self.trouble.losses -= 1
+            victim = self.random.choice(workers)
+            self.trouble.log.append(f"{victim.name} is killed at {self.world.loop.now - BEGIN:.3f}")
+            victim.kill()
+
+    def _kill_engine(self) -> None:
+        engine = self.world.engine
+        if engine is not None and engine.alive and self.trouble.losses:
+            self.trouble.losses -= 1
+            self.trouble.log.append(f"the engine is killed at {self.world.loop.now - BEGIN:.3f}")
+            engine.kill()
+
+    async def look_after(self) -> None:
+        """Have an engine run again, and take up what trouble has paused."""
+        async with self.world.client() as client:
+
+            async def ask() -> None:
+                for run in await client.runs():
+                    if run["status"] == "paused" and "(injected)" in run["reason"]:
+                        await client.resume(run["id"])
+
+            await self._insist(ask)
+
+    # The whole of it
+
+    def happen(self) -> None:
+        """Let everything happen, and check it."""
+        task = self.world.run(self.use())
+        if not task.done():
+            raise Broken("nobody answers any more: a client waits for ever")
+        task.result()
+        for _ in range(self.climate.refusals + 1):
+            self.world.run(self.look_after())
+            self.world.settle(inf)
+        self._check_errors()
+        self._check_recovery()
+        for plan in self.plans:
+            self._check(plan)
+
+    def _check_errors(self) -> None:
+        errors = [error for error in self.world.loop.errors if not _is_injected(error)]
+        if errors:
+            raise Broken(f"an unexpected error: {''.join(traceback.format_exception(errors[0]))}")
+
+    def _check_recovery(self) -> None:
+        host = self.world.host
+        assert host is not None
+        check_recovery(host, self.store)
+        before = self._records()
+        engine = self.world.engine
+        assert engine is not None
+        engine.kill()
+        self.trouble.refusals = 0
+        self.world.run(self.look_after())
+        self.world.settle(inf)
+        assert self.world.host is not None and self.world.host is not host
+        check_recovery(self.world.host, self.store)
+        after = self._records()
+        changed = [(before.get(run, [])[-1:], *after[run][len(before.get(run, [])) :]) for run in after]
+        require(after == before, f"a restart when all is quiet has changed something: {changed}")
+
+    def _records(self) -> dict[Any, list[e.Recorded]]:
+        return stored_histories(self.store)
+
+    def _check(self, plan: trees.Plan) -> None:
+        histories = stored_histories(self.store)
+        history = histories.get(plan.run, [])  # type: ignore[call-overload]
+        check_history(plan.run, history)
+        ending = history[-1].event
+        require(isinstance(ending, e.CLOSING), f"{plan.run} is stuck after {history[-1]}")
+        received = {r.event.id for r in history if isinstance(r.event, e.SignalReceived)}
+        lost = self.told.signals.get(plan.run, set()) - received
+        require(not lost, f"{plan.run}: acknowledged signals {lost} are not in the history")
+        if plan.run in self.told.cancelled:
+            asked = any(isinstance(r.event, e.CancelRequested) for r in history)
+            require(asked, f"{plan.run}: an acknowledged cancel is not in the history")
+        self._check_end(plan, history, ending)
+        check_replay(plan.run, history, sink.sink)
+        check_replay(plan.run, history, sink.sink, upto=self.random.randint(1, len(history)))
+
+    def _check_end(self, plan: trees.Plan, history: list[e.Recorded], ending: e.AnyEvent) -> None:
+        sent: dict[str, list[int]] = {}
+        for recorded in history:
+            if isinstance(recorded.event, e.SignalReceived):
+                sent.setdefault(recorded.event.name, []).append(codec.decode(recorded.event.value, None))  # type: ignore[arg-type]
+        match ending:
+            case e.RunCompleted():
+                require(not trees.fails(plan.tree), f"{plan.run} completed; it was to fail")
+                result = codec.decode(ending.value, None)  # type: ignore[arg-type]
+                calm = self.climate.calm and plan.cancel_at is None
+                sent = {name: sent.get(name, []) for name, _ in plan.signals}
+                require(trees.fits(plan.tree, result, calm, sent), f"{plan.run} gave {result} for {plan.tree}")
+            case e.RunFailed():
+                why = f"{plan.run} failed: {ending.failure.type}: {ending.failure.message}\n{ending.failure.text}"
+                require(trees.fails(plan.tree) and ending.failure.type == "Boom", why)
+            case e.RunCancelled():
+                asked = any(isinstance(r.event, e.CancelRequested) for r in history)
+                require(asked, f"{plan.run} was cancelled and nobody asked for it")
+            case _:
+                raise Broken(f"{plan.run} ended with {ending}")
+        for n in plan.books:
+            done, undone = self.outside.done[plan.run, n], self.outside.done[plan.run, -n]
+            if isinstance(ending, e.RunCompleted):
+                require(done >= 1 and not undone, f"{plan.run}: booking {n} was done {done}, undone {undone} times")
+            elif done:
+                require(undone >= 1, f"{plan.run} ended with {type(ending).__name__}: booking {n} was not undone")
+        if self.climate.calm:
+            for (run, n), begun in self.outside.begun.items():
+                if run == plan.run and n in plan.books:
+                    require(begun == 1, f"{run}: step {n} was run {begun} times in a calm world")
+
+    def close(self) -> None:
+        self.world.close()
+        sink.world = sink.Outside()
+
+
+class Interrupted(sink.Outside):
+    """The outside world of a simulation, where a worker may die in the middle of a step."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        super().__init__()
+        self.simulation = simulation
+
+    def interrupt(self) -> None:
+        trouble, process = self.simulation.trouble, here()
+        if process is not None and not process.alive:
+            raise asyncio.CancelledError("this process was killed")
+        if process is not None and trouble.loses(self.simulation.climate.die_in_step, f"{process.name} dies in a step"):
+            process.kill()
+            raise asyncio.CancelledError("this process was killed")
+
+
+def _is_injected(error: BaseException) -> bool:
+    """True for what was done on purpose: an engine that cannot read its disk ends, and is started again."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_injected, error.exceptions))
+    return isinstance(error, asyncio.CancelledError) or "(injected)" in str(error)
+
+
+def here() -> Process | None:
+    from flowbook.testing import world
+
+    return world._here.get(None)
+
+
+def simulate(seed: int) -> Outcome:
+    """Everything about one seed."""
+    simulation = Simulation(seed)
+    modules.withdraw(MODULE.digest)
+    if simulation.random.random() < 0.9:
+        # In the others the worker has to ask for it.
+        modules.load(MODULE)
+    outcome = Outcome(seed, simulation.climate, simulation.plans)
+    try:
+        simulation.happen()
+    except Broken as error:
+        outcome.error = str(error)
+    except Exception as error:
+        outcome.error = f"{type(error).__name__}: {error}\n" + "".join(traceback.format_exception(error))
+    outcome.trouble = simulation.trouble.log
+    outcome.histories = stored_histories(simulation.store)
+    hashed = hashlib.blake2b(digest_size=8)
+    for run in outcome.histories:
+        hashed.update(b"".join(simulation.store.history(run)))
+    outcome.digest = hashed.hexdigest()
+    simulation.close()
+    return outcome
+
+
+def broken_among(seeds: range) -> list[tuple[int, str]]:
+    """The seeds whose worlds break an invariant, and which."""
+    logging.disable(logging.ERROR)
+    try:
+        return [(outcome.seed, outcome.error) for outcome in map(simulate, seeds) if outcome.error]
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def reproduce(seed: int) -> str:
+    """The command that shows a seed in full."""
+    return f"make simulate SEED={seed}"

@@ -1,0 +1,317 @@
+"""The kitchen-sink workflow: does what a generated tree of actions says, with everything workflow code may use.
+
+What steps do outside is noted in ``world``, which stands for the outside world.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import anyio
+
+import flowbook
+from flowbook.core.retry import RetryPolicy
+from flowbook.errors import StepFailed
+from flowbook.runtime.definitions import Workflow, step
+from flowbook.runtime.handles import launch
+from flowbook.runtime.results import results
+
+Node = dict[str, Any]
+
+
+class Outside:
+    """What steps have done, by run and node: begun, done."""
+
+    def __init__(self) -> None:
+        self.begun: Counter[tuple[str, int]] = Counter()
+        self.done: Counter[tuple[str, int]] = Counter()
+
+    def interrupt(self) -> None:
+        """A chance for the process to die in the middle of a step; raises where it did."""
+
+    def begin(self, run: str, n: int) -> int:
+        self.interrupt()
+        self.begun[run, n] += 1
+        return self.begun[run, n]
+
+    def end(self, run: str, n: int) -> int:
+        self.interrupt()
+        self.done[run, n] += 1
+        return n
+
+
+world = Outside()
+
+PATIENT = RetryPolicy(maximum_attempts=3, initial_interval=1.0)
+
+
+@step
+def plain(run: str, n: int) -> int:
+    world.begin(run, n)
+    return world.end(run, n)
+
+
+@step(retry=2, timeout=5)
+async def slow(run: str, n: int, seconds: float) -> int:
+    world.begin(run, n)
+    await asyncio.sleep(seconds)
+    return world.end(run, n)
+
+
+@step(retry=PATIENT)
+def flaky(run: str, n: int, failures: int) -> int:
+    if world.begin(run, n) <= failures:
+        raise ConnectionError(f"node {n}")
+    return world.end(run, n)
+
+
+@step
+async def failing(run: str, n: int) -> int:
+    world.begin(run, n)
+    raise ValueError(f"node {n}")
+
+
+@step
+def item(pair: list[Any], n: int) -> int:
+    run, index = pair
+    world.begin(run, n)
+    world.end(run, n)
+    return index * 10
+
+
+@step
+async def book(run: str, n: int) -> int:
+    world.begin(run, n)
+    await asyncio.sleep(0.5)
+    return world.end(run, n)
+
+
+@step(retry=PATIENT)
+def unbook(run: str, n: int) -> None:
+    world.begin(run, -n)
+    world.end(run, -n)
+
+
+class Boom(Exception):
+    pass
+
+
+async def perform(run: str, node: Node) -> Any:
+    action = ACTIONS[node["do"]]
+    return await action(run, node)
+
+
+async def _of(run: str, node: Node) -> list[Any]:
+    return [await perform(run, inner) for inner in node["of"]]
+
+
+async def _plain(run: str, node: Node) -> Any:
+    return ["ok", await plain(run, node["n"])]
+
+
+async def _slow(run: str, node: Node) -> Any:
+    try:
+        return ["ok", await slow(run, node["n"], node["d"])]
+    except TimeoutError:
+        return ["failed", "TimeoutError"]
+
+
+async def _flaky(run: str, node: Node) -> Any:
+    try:
+        return ["ok", await flaky(run, node["n"], node["failures"])]
+    except StepFailed as error:
+        return ["failed", error.type]
+
+
+async def _failing(run: str, node: Node) -> Any:
+    try:
+        return ["ok", await failing(run, node["n"])]
+    except ValueError as error:
+        return ["failed", error.type]  # type: ignore[attr-defined]
+
+
+async def _sleep(run: str, node: Node) -> Any:
+    await (flowbook.sleep(node["d"]) if node["n"] % 2 else asyncio.sleep(node["d"]))
+    return ["slept"]
+
+
+async def _timeout(run: str, node: Node) -> Any:
+    inner = perform(run, node["of"][0])
+    try:
+        match node["how"]:
+            case "timeout":
+                async with asyncio.timeout(node["d"]):
+                    return await inner
+            case "wait_for":
+                return await asyncio.wait_for(inner, node["d"])
+            case "anyio":
+                with anyio.move_on_after(node["d"]):
+                    return await inner
+            case _:
+                with anyio.fail_after(node["d"]):
+                    return await inner
+    except TimeoutError:
+        pass
+    return ["timeout"]
+
+
+async def _sequence(run: str, node: Node) -> Any:
+    return ["all", await _of(run, node)]
+
+
+async def _gather(run: str, node: Node) -> Any:
+    return ["all", list(await asyncio.gather(*(perform(run, inner) for inner in node["of"])))]
+
+
+async def _boom(run: str, node: Node) -> None:
+    await asyncio.sleep(node["d"])
+    raise Boom
+
+
+async def _group(run: str, node: Node) -> Any:
+    tasks = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(perform(run, inner)) for inner in node["of"]]
+            if node["boom"]:
+                group.create_task(_boom(run, node))
+    except* Boom:
+        return_value: Any = ["boom"]
+    else:
+        return_value = ["all", [task.result() for task in tasks]]
+    return return_value
+
+
+async def _nursery(run: str, node: Node) -> Any:
+    found: dict[int, Any] = {}
+
+    async def one(index: int, inner: Node) -> None:
+        found[index] = await perform(run, inner)
+
+    try:
+        async with anyio.create_task_group() as group:
+            for index, inner in enumerate(node["of"]):
+                group.start_soon(one, index, inner)
+            if node["boom"]:
+                group.start_soon(_boom, run, node)
+    except* Boom:
+        return_value: Any = ["boom"]
+    else:
+        return_value = ["all", [found[index] for index in range(len(node["of"]))]]
+    return return_value
+
+
+async def _first(run: str, node: Node) -> Any:
+    tasks = [asyncio.create_task(perform(run, inner)) for inner in node["of"]]
+    _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    return ["first", [None if task.cancelled() else task.result() for task in tasks]]
+
+
+async def _lock(run: str, node: Node) -> Any:
+    lock, inside = asyncio.Lock(), 0
+
+    async def one(inner: Node) -> Any:
+        nonlocal inside
+        async with lock:
+            inside += 1
+            assert inside == 1
+            try:
+                return await perform(run, inner)
+            finally:
+                inside -= 1
+
+    return ["all", list(await asyncio.gather(*(one(inner) for inner in node["of"])))]
+
+
+async def _queue(run: str, node: Node) -> Any:
+    queue: asyncio.Queue[tuple[int, Any]] = asyncio.Queue(maxsize=1)
+
+    async def one(index: int, inner: Node) -> None:
+        await queue.put((index, await perform(run, inner)))
+
+    tasks = [asyncio.create_task(one(index, inner)) for index, inner in enumerate(node["of"])]
+    found = dict([await queue.get() for _ in tasks])
+    return ["all", [found[index] for index in range(len(tasks))]]
+
+
+async def _signal(run: str, node: Node) -> Any:
+    got: list[Any] = []
+    for _ in range(node["count"]):
+        try:
+            got.append(await flowbook.signal(node["name"], timeout=node["d"]))
+        except TimeoutError:
+            got.append(None)
+    return ["got", got]
+
+
+async def _cancel(run: str, node: Node) -> Any:
+    task = asyncio.create_task(perform(run, node["of"][0]))
+    await asyncio.sleep(node["d"])
+    task.cancel()
+    await asyncio.wait([task])
+    return ["cancelled"] if task.cancelled() else task.result()
+
+
+async def _shield(run: str, node: Node) -> Any:
+    return await asyncio.shield(asyncio.ensure_future(perform(run, node["of"][0])))
+
+
+async def _draw(run: str, node: Node) -> Any:
+    return ["drawn", flowbook.random(), str(flowbook.uuid4()), flowbook.now().timestamp()]
+
+
+async def _record(run: str, node: Node) -> Any:
+    def noted(run: str, n: int) -> int:
+        world.begin(run, n)
+        return world.end(run, n)
+
+    return ["ok", await flowbook.record(noted, run, node["n"])]
+
+
+async def _map(run: str, node: Node) -> Any:
+    pairs = [[run, index] for index in range(node["items"])]
+    return ["mapped", await item.map(pairs, node["n"], concurrency=node["concurrency"])]
+
+
+async def _raise(run: str, node: Node) -> Any:
+    raise Boom(f"node {node['n']}")
+
+
+ACTIONS = {
+    "plain": _plain,
+    "slow": _slow,
+    "flaky": _flaky,
+    "failing": _failing,
+    "sleep": _sleep,
+    "timeout": _timeout,
+    "sequence": _sequence,
+    "gather": _gather,
+    "group": _group,
+    "nursery": _nursery,
+    "first": _first,
+    "lock": _lock,
+    "queue": _queue,
+    "signal": _signal,
+    "cancel": _cancel,
+    "shield": _shield,
+    "draw": _draw,
+    "record": _record,
+    "map": _map,
+    "raise": _raise,
+}
+
+
+async def _sink(run: str, tree: Node, books: list[int]) -> Any:
+    if not books:
+        return await perform(run, tree)
+    booked = [book.undo(unbook).start(run, n) for n in books]
+    out = launch(lambda: perform(run, tree), after=tuple(booked[:1]), label="body")
+    return (await results(out=out))["out"]
+
+
+sink = Workflow(_sink, "sink")

@@ -1,0 +1,199 @@
+"""Trees of actions: how they are drawn, how long they take where nothing goes wrong, and what they must give.
+
+The oracle knows nothing of engines. ``fits`` says whether a result can be: strictly in a calm world, where every
+duration is known; in a stormy one a time-out may come before what it limits, and nothing else may differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf
+from random import Random
+from typing import Any
+
+Node = dict[str, Any]
+Span = tuple[float, float]
+
+LEAVES = ("plain", "slow", "flaky", "failing", "sleep", "signal", "draw", "record", "map")
+BRANCHES = (
+    "timeout",
+    "sequence",
+    "gather",
+    "group",
+    "nursery",
+    "first",
+    "lock",
+    "queue",
+    "cancel",
+    "shield",
+)
+MANY = ("sequence", "gather", "group", "nursery", "first", "lock", "queue")
+TIMES = (0.01, 1.0, 3.0, 30.0, 3600.0)
+SLACK = 2.0
+"""Seconds by which things may be late in a calm world (a worker that has to be started)."""
+
+
+@dataclass
+class Plan:
+    """One run: its tree, what is sent to it, and what is to be undone where it fails."""
+
+    run: str
+    tree: Node
+    books: list[int]
+    signals: list[tuple[str, list[int]]] = field(default_factory=list)
+    cancel_at: float | None = None
+    start_at: float = 0.0
+
+
+class Drawer:
+    """Draws the plan of one run."""
+
+    def __init__(self, random: Random, run: str) -> None:
+        self.random = random
+        self.run = run
+        self.count = 0
+        self.signals: list[tuple[str, list[int]]] = []
+
+    def plan(self) -> Plan:
+        random = self.random
+        self.budget = random.choice((2, 4, 8, 12))
+        tree = self.node(random.randint(0, 3))
+        if random.random() < 0.2:
+            tree = {"do": "sequence", "n": self.number(), "of": [tree, {"do": "raise", "n": self.number()}]}
+        books = [self.number() for _ in range(random.choice((0, 0, 0, 1, 2)))]
+        cancel_at = random.choice((0.0, 0.3, 2.0, 20.0, 100.0)) if random.random() < 0.15 else None
+        return Plan(self.run, tree, books, self.signals, cancel_at, random.choice((0.0, 0.0, 0.5, 5.0)))
+
+    def number(self) -> int:
+        self.count += 1
+        return self.count
+
+    def node(self, depth: int) -> Node:
+        random = self.random
+        self.budget -= 1
+        do = random.choice(BRANCHES if depth and self.budget > 0 else LEAVES)
+        node: Node = {"do": do, "n": self.number()}
+        match do:
+            case "slow":
+                node["d"] = random.choice((0.01, 1.0, 1.0, 20.0))
+            case "flaky":
+                node["failures"] = random.choice((0, 1, 2))
+            case "sleep":
+                node["d"] = random.choice(TIMES)
+            case "signal":
+                self._signal(node)
+            case "map":
+                node |= {"items": random.randint(0, 4), "concurrency": random.choice((None, 1, 2))}
+            case "timeout":
+                node |= {"d": random.choice(TIMES), "how": random.choice(("timeout", "wait_for", "anyio", "fail"))}
+            case "group" | "nursery":
+                node |= {"boom": random.random() < 0.3, "d": random.choice((0.01, 2.0))}
+            case "cancel":
+                node["d"] = random.choice((0.0, 0.0, 1.0, 30.0))
+        if do in BRANCHES:
+            node["of"] = [self.node(depth - 1) for _ in range(random.randint(1, 3) if do in MANY else 1)]
+        return node
+
+    def _signal(self, node: Node) -> None:
+        name, count = f"s{node['n']}", self.random.randint(1, 3)
+        node |= {"name": name, "count": count, "d": self.random.choice((None, None, 1.0, 600.0))}
+        self.signals.append((name, [node["n"] * 100 + index for index in range(count)]))
+
+
+def span(node: Node) -> Span:
+    """How long it takes in a calm world, in seconds: at least, at most."""
+    inner = [span(one) for one in node.get("of", ())]
+    match node["do"]:
+        case "plain" | "draw" | "record" | "map" | "failing":
+            return 0.0, 0.0
+        case "slow":
+            # Two attempts, each with a time-out of 5 s, and 1 s between them.
+            return (node["d"], node["d"]) if node["d"] < 5 else (11.0, 11.0)
+        case "flaky":
+            taken = (0.0, 1.0, 3.0)[node["failures"]]
+            return taken, taken
+        case "sleep":
+            return node["d"], node["d"]
+        case "signal":
+            return 0.0, inf if node["d"] is None else node["d"] * node["count"]
+        case "timeout":
+            return min(inner[0][0], node["d"]), min(inner[0][1], node["d"])
+        case "sequence" | "lock":
+            return sum(low for low, _ in inner), sum(high for _, high in inner)
+        case "group" | "nursery" if node["boom"]:
+            low = max(low for low, _ in inner)
+            return min(low, node["d"]), node["d"]
+        case "gather" | "group" | "nursery" | "queue":
+            return max(low for low, _ in inner), max(high for _, high in inner)
+        case "first":
+            return min(low for low, _ in inner), min(high for _, high in inner)
+        case "cancel":
+            return node["d"], node["d"]
+        case "shield":
+            return inner[0]
+        case "raise":
+            return 0.0, 0.0
+    raise AssertionError(node)
+
+
+def fails(node: Node) -> bool:
+    """True where the tree ends the run with an error."""
+    return node["do"] == "sequence" and node["of"][-1]["do"] == "raise"
+
+
+def fits(node: Node, result: Any, calm: bool, sent: dict[str, list[int]]) -> bool:
+    """True when ``result`` can be what the tree gives; ``sent`` are the signals' values in order."""
+    kind = result[0] if isinstance(result, list) and result else None
+    inner = node.get("of", [])
+    match node["do"]:
+        case "plain" | "record":
+            return result == ["ok", node["n"]]
+        case "slow":
+            return result == (["ok", node["n"]] if node["d"] < 5 else ["failed", "TimeoutError"])
+        case "flaky":
+            return result == ["ok", node["n"]]
+        case "failing":
+            return result == ["failed", "ValueError"]
+        case "sleep":
+            return result == ["slept"]
+        case "map":
+            return result == ["mapped", [index * 10 for index in range(node["items"])]]
+        case "draw":
+            return kind == "drawn" and 0 <= result[1] < 1 and len(result[2]) == 36
+        case "signal":
+            return kind == "got" and _signals_fit(node, result[1], sent[node["name"]])
+        case "timeout":
+            if kind == "timeout" and len(result) == 1:
+                return not calm or span(inner[0])[1] + SLACK >= node["d"]
+            return fits(inner[0], result, calm, sent) and not (calm and span(inner[0])[0] > node["d"] + SLACK)
+        case "group" | "nursery" if node["boom"]:
+            # Even where all is done before the bomb goes off: the group waits for it, and it does.
+            return result == ["boom"]
+        case "sequence" | "gather" | "group" | "nursery" | "lock" | "queue":
+            return kind == "all" and _each_fits(inner, result[1], calm, sent)
+        case "first":
+            done = result[1] if kind == "first" else []
+            return any(one is not None for one in done) and all(
+                one is None or fits(node, one, calm, sent) for node, one in zip(inner, done, strict=True)
+            )
+        case "cancel":
+            if result == ["cancelled"]:
+                return not calm or span(inner[0])[1] + SLACK >= node["d"]
+            return fits(inner[0], result, calm, sent) and not (calm and span(inner[0])[0] > node["d"] + SLACK)
+        case "shield":
+            return fits(inner[0], result, calm, sent)
+    return False
+
+
+def _each_fits(nodes: list[Node], results: Any, calm: bool, sent: dict[str, list[int]]) -> bool:
+    return len(nodes) == len(results) and all(
+        fits(node, result, calm, sent) for node, result in zip(nodes, results, strict=True)
+    )
+
+
+def _signals_fit(node: Node, got: list[Any], sent: list[int]) -> bool:
+    """Values in the order they were sent, each once; None where the wait for one was over first."""
+    values = [value for value in got if value is not None]
+    if node["d"] is None and len(values) < len(got):
+        return False
+    return len(got) == node["count"] and values == sent[: len(values)]
