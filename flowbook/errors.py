@@ -70,6 +70,22 @@ class RunCancelled(FlowbookError):
     """``run.result()`` of a run that was cancelled."""
 
 
+class RunTerminated(RunCancelled):
+    """``run.result()`` of a run that was terminated."""
+
+
+class UpdateFailed(FlowbookError):
+    """The handler of an update raised; ``error`` is the recorded failure."""
+
+    def __init__(self, message: str, error: object = None) -> None:
+        super().__init__(message)
+        self.error = error
+
+
+class UpdateRejected(UpdateFailed):
+    """The validator of an update rejected it; nothing was done about it."""
+
+
 class StepFailed(FlowbookError):
     """Raised inside workflow code where a step's last attempt failed.
 

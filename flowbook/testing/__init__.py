@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 _HOME = {
     "TestEngine": "flowbook.testing.engine",
-    "TestRun": "flowbook.testing.engine",
+    "TestRun": "flowbook.testing.run",
     "replay": "flowbook.testing.replaying",
 }
 
 __all__ = ["TestEngine", "TestRun", "replay"]
 
 if TYPE_CHECKING:
-    from flowbook.testing.engine import TestEngine, TestRun
+    from flowbook.testing.engine import TestEngine
     from flowbook.testing.replaying import replay
+    from flowbook.testing.run import TestRun
 
 
 def __getattr__(name: str) -> Any:

@@ -18,14 +18,15 @@ from typing import Any, TypeVar
 
 from flowbook.client import AsyncClient
 from flowbook.client.asks import Ask
-from flowbook.core.duration import seconds, spoken
-from flowbook.core.events import Recorded
+from flowbook.core.duration import seconds
+from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, RunId
 from flowbook.core.messages import SendSignal, StartRun
 from flowbook.core.module import Module
-from flowbook.errors import FlowbookError, RunCancelled, RunFailed, RunWaits, UserError
+from flowbook.errors import FlowbookError, RunWaits, UserError
 from flowbook.runtime.definitions import Step, Workflow
 from flowbook.store.values import ValueFiles
+from flowbook.testing.run import TestRun
 from flowbook.testing.world import World
 from flowbook.wire import calls, codec
 from flowbook.worker import modules
@@ -119,6 +120,8 @@ class TestEngine:
         id: str | None = None,
         timeout: float | str | None = None,
         signal: tuple[str, Any] | None = None,
+        on_conflict: str = "same",
+        on_closed: str = "same",
         **kwargs: Any,
     ) -> TestRun:
         """Start a run, durably, with arguments as the workflow takes them."""
@@ -139,10 +142,46 @@ class TestEngine:
             arguments={name: self._encode(value, name) for name, value in bound.arguments.items()},
             timeout=0.0 if timeout is None else seconds(timeout),
             signals=first,
+            on_conflict=on_conflict,
+            on_closed=on_closed,
         )
         summary: calls.Summary = self._do(self._client._ask(Ask("start", message, calls.Summary)))
         world.settle()
         return TestRun(self, summary["id"])
+
+    def run(self, id: str) -> TestRun:
+        """The run of this id, for example a child."""
+        return TestRun(self, id)
+
+    async def complete(self, token: str, value: Any = None) -> None:
+        """Finish the step or promise a token stands for."""
+        self._finish(calls.Complete(token, value=self._encode(value, "value")))
+
+    async def fail(self, token: str, message: str, *, retryable: bool = True) -> None:
+        """Fail the step or promise a token stands for."""
+        self._finish(calls.Complete(token, failure=Failure("FailedOutside", message, retryable=retryable)))
+
+    def _finish(self, call: calls.Complete) -> None:
+        self._do(self._client._ask(Ask("complete", call, calls.Summary)))
+        self._world_now.settle()
+
+    async def idle(self) -> None:
+        """Let everything happen that needs no time."""
+        self._world_now.settle()
+        self._check()
+
+    async def restart_worker(self) -> None:
+        """Kill every worker; the engine notices and starts another."""
+        for worker in self._world_now.workers:
+            worker.kill()
+        await self.idle()
+
+    async def restart_engine(self) -> None:
+        """Kill the engine; whoever needs one starts another on the same history."""
+        engine = self._world_now.engine
+        if engine is not None:
+            engine.kill()
+        await self.sleep(1.0)
 
     async def sleep(self, duration: float | str) -> None:
         """Let this much time pass; what is due in it happens."""
@@ -202,79 +241,6 @@ class TestEngine:
 
         self._restore.append(restore)
         step.function, step.is_async = fake, inspect.iscoroutinefunction(fake)
-
-
-class TestRun:
-    """A run of a ``TestEngine``."""
-
-    __test__ = False
-
-    def __init__(self, env: TestEngine, id: str) -> None:
-        self._env = env
-        self.id = id
-
-    async def result(self) -> Any:
-        """What the workflow returns; time passes until it does.
-
-        Raises RunFailed and RunCancelled as ``run.result()`` does, and RunWaits where the run waits for something that
-        nothing in the test will bring, for example a signal.
-        """
-        summary = self._summary()
-        while summary["status"] not in _ENDED:
-            summary = self._env._do(self._env._client.wait(self.id), self._waits)
-            if summary["status"] == "paused":
-                raise FlowbookError(f"run {self.id} is paused: {summary['reason']}")
-        match summary["status"], summary["error"]:
-            case "succeeded", _:
-                value = summary["result"]
-                return None if value is None else codec.decode(value, self._env._files.load)
-            case "failed", failure:
-                where = f" in step '{summary['step']}'" if summary["step"] else ""
-                text = f": {failure.type}: {failure.message}" if failure is not None else ""
-                raise RunFailed(f"run {self.id} failed{where}{text}", failure)
-            case status, _:
-                raise RunCancelled(f"run {self.id} was {status}: {summary['reason']}")
-
-    async def signal(self, name: str, value: Any = None, id: str = "") -> None:
-        """Send a signal; it is recorded, and acted on, when this returns."""
-        self._env._do(self._env._client.signal(self.id, name, self._env._encode(value, name), id))
-        self._env._world_now.settle()
-
-    async def cancel(self, reason: str = "") -> str:
-        """Ask the run to stop: "cancelled", "queued" or "already done"."""
-        outcome = self._env._do(self._env._client.cancel(self.id, reason))["outcome"]
-        self._env._world_now.settle()
-        return outcome
-
-    @property
-    def status(self) -> str:
-        """running, waiting, paused, succeeded, failed, cancelled or terminated."""
-        return self._summary()["status"]
-
-    @property
-    def history(self) -> list[Recorded]:
-        """All recorded events so far."""
-        return self._env._do(self._env._client.history(self.id))
-
-    def _summary(self) -> calls.Summary:
-        return self._env._do(self._env._client.run(self.id))
-
-    def _waits(self) -> str:
-        waits = self._summary()["waits"]
-        said = [f"{wait['kind']} '{wait['name']}'" if wait["name"] else wait["kind"] for wait in waits]
-        since = min((wait["since"] for wait in waits), default=0.0)
-        after = spoken(self._env._world_now.loop.now - since) if waits else ""
-        return (
-            f"run {self.id} waits for {', '.join(said) or 'nothing that will ever come'}"
-            f"{f', for {after}' if after and after != '0ms' else ''}, and nothing in this test will bring it: "
-            "send the signal before you ask for the result"
-        )
-
-    def __repr__(self) -> str:
-        return f"<test run {self.id}>"
-
-
-_ENDED = ("succeeded", "failed", "cancelled", "terminated")
 
 
 def _is_filled(cell: Any) -> bool:
