@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flowbook.wire.calls import Summary
 
 POLL = 60.0
-OPEN = ("running", "waiting")
+OPEN = ("running", "waiting", "queued")
 
 
 class History(list[e.Recorded]):
@@ -45,7 +45,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """running, waiting, paused, succeeded, failed or cancelled."""
+        """queued, running, waiting, paused, succeeded, failed or cancelled."""
         return self.summary["status"]
 
     @property

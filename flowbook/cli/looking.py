@@ -70,7 +70,7 @@ def show(options: Namespace) -> int:
     print("\n".join(steps.lines(view, terminal.now(), width=width, colour=terminal.has_colour(sys.stdout))))
     if summary["origin"]:
         print(f"\nforked from {summary['origin']['run']} at event {summary['origin']['seq']}")
-    if summary["status"] in ("running", "waiting"):
+    if summary["status"] in ("running", "waiting", "queued"):
         print(_open(summary))
     else:
         print(f"\n{ending(summary, connection)}")

@@ -81,7 +81,7 @@ def _follow(summary: Summary, connection: Connection, options: Namespace) -> int
 
 
 def _wait(run: str, connection: Connection) -> Summary:
-    while (summary := connection.client.wait(run, POLL))["status"] in ("running", "waiting"):
+    while (summary := connection.client.wait(run, POLL))["status"] in ("running", "waiting", "queued"):
         pass
     return summary
 
@@ -111,7 +111,7 @@ def _draw(run: str, connection: Connection) -> None:
         for frame, view in enumerate(_pictures(run, connection)):
             width, height = terminal.size()
             room = max(3, height - 6)
-            still = view["status"] not in ("running", "waiting")
+            still = view["status"] not in ("running", "waiting", "queued")
             picture = steps.lines(
                 view, terminal.now(), width=width, height=room, colour=colour, frame=-1 if still else frame
             )

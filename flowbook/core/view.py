@@ -16,6 +16,7 @@ from flowbook.core.graph import Graph, Node
 from flowbook.core.ids import Key
 from flowbook.core.module import Module
 from flowbook.core.patch import difference, patched
+from flowbook.core.queues import FROM_OUTSIDE
 from flowbook.core.stepview import StepView, error_view, value_view
 from flowbook.errors import UserError
 
@@ -49,6 +50,7 @@ class RunView:
         self._paths: dict[str, str] = {}
         self._timed_out = ""
         self._paused = False
+        self._queued = False
         self._view: dict[str, Any] = {
             "id": "",
             "workflow": "",
@@ -72,6 +74,7 @@ class RunView:
         """Take in one more event."""
         view, event = self._view, recorded.event
         view["seq"], view["time"] = recorded.seq, recorded.time
+        self._queued = self._queued and type(event).__name__ in FROM_OUTSIDE
         match event:
             case e.RunStarted():
                 self._start(event, recorded.time)
@@ -130,12 +133,15 @@ class RunView:
     def _status(self) -> str:
         if self._paused:
             return "paused"
+        if self._queued:
+            return "queued"
         busy = any(step.status in ("running", "retrying") for step in self._steps.values())
         return "waiting" if self._waits and not busy else "running"
 
     # The run
 
     def _start(self, event: e.RunStarted, time: float) -> None:
+        self._queued = bool(event.queue)
         self._view |= {
             "id": event.run,
             "workflow": event.workflow,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from flowbook.core.events import Recorded, StepScheduled, StepStarted
 from flowbook.core.ids import Key, RunId
+from flowbook.core.queues import FROM_OUTSIDE
 from flowbook.engine.engine import Engine
 from flowbook.engine.runs import LiveRun
 from flowbook.engine.shelf import Shelf
@@ -17,24 +18,10 @@ LEAST_LOOKED_BACK = 60.0
 MOST_LOOKED_AT = 4096
 """Closed runs read at most."""
 
-_FROM_OUTSIDE = frozenset(
-    {
-        "RunStarted",
-        "SignalReceived",
-        "UpdateReceived",
-        "CancelRequested",
-        "TerminateRequested",
-        "RunPaused",
-        "RunResumed",
-        "RunMoved",
-    }
-)
-"""What can happen to a run before its code has begun."""
-
 
 def had_its_turn(run: LiveRun) -> bool:
     """True when a worker has said something about the run."""
-    return any(type(decode_recorded(record).event).__name__ not in _FROM_OUTSIDE for record in run.records)
+    return any(type(decode_recorded(record).event).__name__ not in FROM_OUTSIDE for record in run.records)
 
 
 def scheduled(run: LiveRun) -> Iterator[tuple[Recorded, StepScheduled]]:
