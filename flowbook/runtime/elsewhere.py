@@ -64,12 +64,14 @@ def _line(depth: int = 3) -> tuple[str, int]:
 class ChildHandle(StepHandle):
     """A child run: await it for its result, signal it, cancel it. ``id`` is the run's."""
 
-    def __init__(self, task: asyncio.Task[Any], label: str, id: RunId) -> None:
+    def __init__(self, task: asyncio.Task[Any], label: str, id: RunId, begun: asyncio.Event) -> None:
         super().__init__(task, label, ())
         self.id = id
+        self._begun = begun
 
     async def signal(self, name: str, value: Any = None) -> None:
         """Send it a signal; done when it is recorded there."""
+        await self._begun.wait()
         await other_run(self.id).signal(name, value)
 
     def cancel(self) -> None:
@@ -134,9 +136,14 @@ def start_child(
             site=line,
         )
         parts = [part for item in encoded.items() for part in (item[0].encode(), codec.fingerprint(item[1]))]
-        return await _asked(execution, key, workflow.name, parts, started, what="child workflow", site=line)
+        future = _asked(execution, key, workflow.name, parts, started, what="child workflow", site=line)
+        begun.set()
+        return await future
 
-    return ChildHandle(execution.loop.create_task(body()), workflow.name, run)
+    begun = asyncio.Event()
+    task = execution.loop.create_task(body())
+    execution.children.add(task)
+    return ChildHandle(task, workflow.name, run, begun)
 
 
 # Other runs

@@ -60,6 +60,7 @@ class Execution:
         self.inbox: dict[str, deque[e.SignalReceived]] = {}
         self.handlers = Handlers(self)
         self.patches = Patches()
+        self.children: set[asyncio.Task[Any]] = set()
         self.named: dict[str, Any] = {}
         self.latest: dict[str, tuple[tuple[str, ...], Value]] = {}
         self.failures: dict[Key, e.StepAttemptFailed | e.StepFailed] = {}
@@ -254,8 +255,10 @@ class Execution:
         error = None if task.cancelled() else task.exception()
         going_on = isinstance(error, ContinueAsNew)
         handling = self.handlers.running if going_on else []
+        # What becomes of children is their parent_close's to say.
+        spared = {task, *handling, *self.children}
         for other in self.loop.unfinished():
-            if other is not task and other not in handling and not self.duties.owns(other.path):
+            if other not in spared and not self.duties.owns(other.path):
                 other.cancel()
         if handling or self.duties.outstanding:
             is_well = going_on or (error is None and not task.cancelled())
