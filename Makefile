@@ -14,7 +14,7 @@ TESTS ?= tests
 EXTENSION := $(shell find extension -type f -not -path '*/node_modules/*' -not -path '*/lib/*' -not -path '*/shared/*' \
 	-not -name '*.tsbuildinfo' 2>/dev/null) $(wildcard flowbook/widgets/draw.*) $(wildcard kernels/*/* jupyter-config/*/*)
 
-.PHONY: help run lab test check format bench bench-peers kills setup clean
+.PHONY: help run lab test simulate check format bench bench-peers kills setup clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -27,6 +27,9 @@ lab: setup ## open JupyterLab with the extension and the sample notebooks
 
 test: setup .make/dev .make/chromium ## run all tests: unit, process, crash, browser
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+
+simulate: setup .make/dev ## 50,000 simulated worlds of faults (SEEDS=A-B others, SEED=N one of them in full)
+	@$(BIN)/python -W ignore -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1-50000))
 
 check: setup .make/dev ## format, lint, types, import contracts
 	@echo "format"; $(BIN)/ruff format --check .
