@@ -30,6 +30,7 @@ KEYS = (
     "when",
     "map",
     "concurrency",
+    "queue",
     "loop",
     "until",
     "every",
@@ -40,7 +41,7 @@ KEYS = (
     "reads",
     "writes",
 )
-LATER = ("reuse", "queue", "test", "entity", "schedule", "on-failure", "on_failure")
+LATER = ("reuse", "test", "entity", "schedule", "on-failure", "on_failure")
 """Keys of the design that this version reads and does not act on."""
 
 _FOREIGN = {

@@ -18,7 +18,20 @@ from flowbook.core.ids import CellId
 Part = Literal["params", "shared", "step", "scratch"]
 
 _SET_UP = re.compile(r"%(matplotlib|config|load_ext|reload_ext|autoreload|precision)\b")
-_STEP_KEYS = ("step", "label", "map", "when", "wait", "undo", "retries", "backoff", "timeout", "needs", "concurrency")
+_STEP_KEYS = (
+    "step",
+    "label",
+    "map",
+    "when",
+    "wait",
+    "undo",
+    "retries",
+    "backoff",
+    "timeout",
+    "needs",
+    "concurrency",
+    "queue",
+)
 
 
 class PageCell(msgspec.Struct):

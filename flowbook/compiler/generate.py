@@ -125,6 +125,9 @@ class _Writer:
         limit = head.text("timeout")
         if limit and not plan.signal:
             options.append(f'timeout="{limit}"')
+        queue = head.text("queue")
+        if queue:
+            options.append(f'queue="{queue}"')
         if len(plan.outputs) > 1 or (plan.outputs and _loops(plan)) or self._undone(plan):
             names = [f'"{name}"' for name in plan.outputs]
             lone = "," if len(names) == 1 else ""

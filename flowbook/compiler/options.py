@@ -12,9 +12,10 @@ from flowbook.compiler.cells import PageCell
 from flowbook.compiler.diagnostics import Diagnostic
 from flowbook.compiler.scopes import expression_names
 from flowbook.core.duration import seconds
+from flowbook.core.queues import checked_name
 from flowbook.errors import UserError
 
-_UNDO_KEYS = {"step", "label", "retries", "backoff", "timeout", "loop", "reads", "writes"}
+_UNDO_KEYS = {"step", "label", "retries", "backoff", "timeout", "queue", "loop", "reads", "writes"}
 
 
 def wait(cell: PageCell, findings: list[Diagnostic]) -> tuple[str, str]:
@@ -87,6 +88,12 @@ def check(cell: PageCell, findings: list[Diagnostic]) -> None:
     if option is not None and option.text and backoff(option.text) is None:
         message = f"'{option.text}' is not a back-off"
         findings.append(cell.at(option, "FB011", message, fix="write '2s', '1s..30s' or '1s..30s x2'"))
+    option = options.get("queue")
+    if option is not None and option.text:
+        try:
+            checked_name(option.text)
+        except UserError as error:
+            findings.append(cell.at(option, "FB011", str(error), fix="write '#| queue: gpu'"))
     _check_pairs(cell, options, findings)
 
 
@@ -111,7 +118,7 @@ def check_undo(cell: PageCell, findings: list[Diagnostic]) -> None:
     for key, option in cell.annotations.options.items():
         if key.partition(".")[0] not in _UNDO_KEYS:
             message = f"'{key}' has no effect on an undo step"
-            fix = "take it away; an undo may have retries, backoff, timeout and a loop"
+            fix = "take it away; an undo may have retries, backoff, timeout, a queue and a loop"
             findings.append(cell.at(option, "FB016", message, fix=fix))
 
 

@@ -105,3 +105,19 @@ def test_a_mistake_in_code_is_said_before_anything_runs(project: Project, name: 
     (project.folder / "flows.py").write_text(FLOWS.replace('Queue("gpu", concurrency=2)', queue))
     found = project("run", "flows.py:many", code=None)
     assert found.returncode != 0 and said in found.stderr + found.stdout
+
+
+def test_a_notebooks_step_runs_in_its_queue(project: Project) -> None:
+    project.notebook(
+        "shop.ipynb",
+        "import os",
+        "#| params\nsize = 3",
+        "#| step: load\nhere = os.getpid()\nrows = list(range(size))",
+        "#| step: score\n#| map: rows as row\n#| queue: gpu\npoints = row * 10\nthere = os.getpid()",
+        "#| step: total\nsum_of_all = sum(points)",
+    )
+    found = project.json("run", "shop.ipynb")
+    assert found["result"]["sum_of_all"] == 30
+    assert found["result"]["here"] not in found["result"]["there"]
+    project.notebook("bad.ipynb", "#| step: load\n#| queue: a/b\nrows = 1")
+    assert "cannot be the name of a queue" in project("check", "bad.ipynb", code=2).stdout
