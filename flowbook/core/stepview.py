@@ -12,6 +12,7 @@ from flowbook.core import events as e
 from flowbook.core import value as values
 from flowbook.core.failure import Failure
 from flowbook.core.graph import Node
+from flowbook.core.ids import Key
 from flowbook.core.value import Value
 
 ATTEMPTS = 200
@@ -27,12 +28,16 @@ CHUNK = 2048
 """Printed text is gathered in chunks of about this size, so that a busy step has few of them."""
 
 OPEN = ("running", "retrying", "waiting", "queued")
-LETTERS = {"running": "r", "retrying": "t", "done": "d", "reused": "u", "failed": "f", "cancelled": "c"}
-_COUNTED = {"d": "done", "u": "done", "f": "failed", "r": "running", "t": "running"}
+LETTERS = {"running": "r", "retrying": "t", "waiting": "w", "done": "d", "reused": "u", "failed": "f", "cancelled": "c"}
+_STOPPED = str.maketrans("rtw", "ccc")
+_COUNTED = {"d": "done", "u": "done", "f": "failed", "r": "running", "t": "running", "w": "running"}
 
 
 class StepView:
-    """A step's part of the view under construction."""
+    """A step's part of the view under construction.
+
+    ``where`` says who does it: "" (the run's own worker), queue, outside, child or signal (another run).
+    """
 
     def __init__(self, node: Node | None) -> None:
         self.node = node
@@ -51,9 +56,16 @@ class StepView:
             "error": None,
             "output": [],
             "values": {},
+            "where": "",
+            "queue": "",
+            "run": "",
+            "progress": None,
+            "heartbeat": None,
         }
         self._shown: dict[str, Any] | None = None
-        self._going: dict[tuple[int, int | None], dict[str, Any]] = {}
+        self._going: dict[tuple[Key, int], dict[str, Any]] = {}
+        self._open: dict[Key, str] = {}
+        self._parts: dict[int, float] = {}
         self._text = 0
         self._displays = 0
 
@@ -61,6 +73,13 @@ class StepView:
     def status(self) -> str:
         """The step's status."""
         return str(self.now["status"])
+
+    @property
+    def busy(self) -> bool:
+        """True where somebody works on it now, or soon; a child run's work is its own."""
+        if self.now["where"] == "queue" and self.status == "queued":
+            return True
+        return self.status in ("running", "retrying") and self.now["where"] != "child"
 
     def shown(self) -> dict[str, Any]:
         """The step as it is now; the same object until something about it changes."""
@@ -108,6 +127,20 @@ class StepView:
                 self.set("skipped", time, reason=event.reason)
             case e.MapStarted():
                 self._map(event.total, time)
+            case e.StepScheduled():
+                self._scheduled(event, time)
+            case e.StepWaiting():
+                self.now["where"] = "outside"
+                self._attempt(event, "waiting", self.now["started"] or time, None)
+                self._settle(event, "waiting", time)
+                if event.item is None:
+                    self.now["retry_at"] = event.expires or None
+            case e.StepProgress():
+                self._progress(event)
+            case e.StepHeartbeat():
+                self.now["heartbeat"] = {"time": time, "details": value_view(event.details)}
+            case e.ChildStarted() | e.SignalSent():
+                self._elsewhere(event, time)
 
     def waits(self, time: float, due: float | None) -> None:
         """The step waits from now on: for a time, a signal, its next round."""
@@ -127,33 +160,77 @@ class StepView:
     def close(self, time: float) -> None:
         """The run has ended: nothing of this step goes on."""
         self._shown = None
+        self._open.clear()
         self.resumed(time)
         if self.status in OPEN:
             self.set("cancelled", time, retry_at=None)
         if self.now["items"]:
             self.now["items"]["running"] = 0
-            self.now["grid"] = self.now["grid"].replace("r", "c").replace("t", "c")
+            self.now["grid"] = self.now["grid"].translate(_STOPPED)
         for attempt in self.now["attempts"]:
             if attempt["status"] in OPEN:
                 attempt["status"], attempt["ended"] = "cancelled", time
+
+    def _scheduled(self, event: e.StepScheduled, time: float) -> None:
+        self.now["where"], self.now["queue"] = "queue", event.queue
+        if event.item is not None and self.now["items"]:
+            return
+        self._open[event.key] = "queued"
+        self.waits(time, None)
+        self.set(self._among("queued"), time)
+
+    def _elsewhere(self, event: e.ChildStarted | e.SignalSent, time: float) -> None:
+        """Another run does it: a row of its own, like an attempt, that says which."""
+        child = isinstance(event, e.ChildStarted)
+        self.now["where"], self.now["run"] = "child" if child else "signal", event.run
+        row = {"attempt": 1, "item": None, "started": time, "status": "running", "ended": None, "run": event.run}
+        self._add(row)
+        self._going[event.key, 1] = row
+        self._open[event.key] = "running"
+        self.now["attempt"], self.now["started"] = 1, self.now["started"] or time
+        self.set("running", time)
+
+    def _progress(self, event: e.StepProgress) -> None:
+        items = self.now["items"]
+        if event.item is not None and items:
+            self._parts[event.item] = min(1.0, event.done / event.total) if event.total else 0.0
+            self.now["progress"] = {"done": 0.0, "total": 0.0, "text": event.text}
+            self._gather_progress()
+        else:
+            self.now["progress"] = {"done": event.done, "total": event.total, "text": event.text}
+
+    def _gather_progress(self) -> None:
+        """Of a mapped step: its finished items, and the parts that those at work have told of."""
+        progress, items = self.now["progress"], self.now["items"]
+        if progress is not None and items:
+            done = items["done"] + items["failed"] + sum(self._parts.values())
+            self.now["progress"] = {**progress, "done": round(done, 3), "total": float(items["total"])}
 
     def _map(self, total: int, time: float) -> None:
         self.set("running" if total else "done", time, grid="-" * total, started=self.now["started"] or time)
         self.now["items"] = {"total": total, "done": 0, "failed": 0, "running": 0}
 
     def _attempt(self, event: Any, status: str, started: float, ended: float | None) -> None:
-        mark = event.attempt, event.item
+        mark = event.key, event.attempt
         row = self._going.pop(mark, None)
         if row is None or status == "running":
             row = {"attempt": event.attempt, "item": event.item, "started": started}
-            self.now["attempts"].append(row)
-            del self.now["attempts"][:-ATTEMPTS]
+            self._add(row)
         row["status"], row["ended"] = status, ended
-        if status == "running":
+        failure = getattr(event, "failure", None)
+        if failure is not None:
+            row["why"] = f"{failure.type}: {failure.message}"[:200]
+        if ended is None:
             self._going[mark] = row
+        if status == "running" and event.item is None:
+            self.now["progress"] = None
         self.now["attempt"] = event.attempt
         self.now["started"] = self.now["started"] or started
         self._output(getattr(event, "output", ()))
+
+    def _add(self, row: dict[str, Any]) -> None:
+        self.now["attempts"].append(row)
+        del self.now["attempts"][:-ATTEMPTS]
 
     def _settle(self, event: Any, status: str, time: float) -> None:
         """Take the status; of a mapped step, that of all its items together."""
@@ -163,7 +240,19 @@ class StepView:
             self.now["error"], self.now["reason"] = (None if status != "running" else self.now["error"]), ""
         if event.item is not None and self.now["items"]:
             status = self._settle_item(event.item, LETTERS[status])
+        else:
+            if status in OPEN:
+                self._open[event.key] = status
+            else:
+                self._open.pop(event.key, None)
+            status = self._among(status)
+            if status in ("done", "reused"):
+                self.now["progress"] = None
         self.set(status, time)
+
+    def _among(self, status: str) -> str:
+        """The status of a step that was called several times at once: what still goes on comes first."""
+        return next((other for other in OPEN if other in self._open.values()), status)
 
     def _settle_item(self, item: int, letter: str) -> str:
         grid, counts = self.now["grid"], self.now["items"]
@@ -171,11 +260,16 @@ class StepView:
             if changed in _COUNTED:
                 counts[_COUNTED[changed]] += by
         grid = self.now["grid"] = f"{grid[:item]}{letter}{grid[item + 1 :]}"
+        if letter not in "rtw":
+            self._parts.pop(item, None)
+        self._gather_progress()
         if counts["done"] == counts["total"]:
             return "reused" if "d" not in grid else "done"
         if counts["running"] == 0 and "-" not in grid:
             return "failed" if counts["failed"] else "cancelled"
-        return "retrying" if "t" in grid and "r" not in grid else "running"
+        if "r" in grid or ("t" not in grid and "w" not in grid):
+            return "running"
+        return "retrying" if "t" in grid else "waiting"
 
     def _values(self, event: e.StepCompleted | e.StepReused) -> dict[str, Any]:
         names = self.node.writes if self.node is not None else ()

@@ -11,16 +11,27 @@ from typing import Any
 import msgspec
 
 from flowbook.core import events as e
+from flowbook.core.affairs import Affairs
 from flowbook.core.duration import seconds
+from flowbook.core.extranodes import ExtraNodes
 from flowbook.core.graph import Graph, Node
 from flowbook.core.ids import Key
 from flowbook.core.module import Module
 from flowbook.core.patch import difference, patched
 from flowbook.core.queues import FROM_OUTSIDE
 from flowbook.core.stepview import StepView, error_view, value_view
+from flowbook.core.token import token
 from flowbook.errors import UserError
 
+MOVES = 20
+"""Moves to other code that are listed; the last ones."""
+
 _OVER = ("done", "reused", "skipped")
+_SETTLING = (e.StepCompleted, e.StepFailed, e.StepCancelled, e.StepReused, e.StepAttemptFailed)
+_OF_STEPS = (
+    *(e.StepStarted, e.StepScheduled, e.StepWaiting, e.StepOutput, e.StepProgress, e.StepHeartbeat, e.StepSkipped),
+    *(e.MapStarted, e.ChildStarted, e.SignalSent, *_SETTLING),
+)
 
 
 def view(history: Iterable[e.Recorded], module: Module | None) -> dict[str, Any]:
@@ -50,6 +61,8 @@ class RunView:
         self._paths: dict[str, str] = {}
         self._timed_out = ""
         self._paused = False
+        self._affairs = Affairs()
+        self._extra = ExtraNodes({})
         self._queued = False
         self._view: dict[str, Any] = {
             "id": "",
@@ -65,8 +78,21 @@ class RunView:
             "origin": None,
             "result": None,
             "error": None,
+            "reason": "",
+            "stopping": None,
+            "deadline": None,
+            "parent": "",
+            "previous": "",
+            "next": "",
+            "schedule": "",
+            "queue": "",
+            "attributes": {},
+            "memo": {},
+            "patches": [],
+            "moves": [],
             "steps": {},
             "waits": [],
+            **self._affairs.shown(),
             "graph": None,
         }
 
@@ -83,8 +109,25 @@ class RunView:
                 self._end("succeeded", recorded.time)
             case e.RunFailed():
                 self._fail(event, recorded.time)
-            case e.RunCancelled():
-                self._end("cancelled", recorded.time)
+            case e.RunCancelled() | e.RunTerminated():
+                view["reason"] = event.reason
+                self._end(e.STATUS[type(event).__name__], recorded.time)
+            case e.RunContinued():
+                view["next"] = event.run
+                self._end("continued", recorded.time)
+            case e.CancelRequested():
+                self._stop(event.cause if event.cause == "timeout" else "cancel", event.reason, recorded.time)
+            case e.TerminateRequested():
+                self._stop("terminate", event.reason, recorded.time)
+            case e.AttributesSet():
+                merged = {**view["attributes"], **event.attributes}
+                view["attributes"] = {name: value for name, value in merged.items() if value is not None}
+            case e.PatchMarked():
+                view["patches"] = [*view["patches"], event.id]
+            case e.RunMoved():
+                move = {"module": event.module, "source": event.source, "since": recorded.time}
+                view["moves"] = [*view["moves"], move][-MOVES:]
+                view["module"], view["source"] = event.module, event.source or view["source"]
             case e.RunPaused():
                 self._paused = True
                 view["error"] = {"type": "Paused", "message": event.reason, "step": "", "cell": None, "line": 0}
@@ -100,21 +143,11 @@ class RunView:
                 self._signal_over(event, recorded.time)
             case e.SignalReceived():
                 self._signalled(event, recorded.time)
-            case (
-                e.StepStarted()
-                | e.StepOutput()
-                | e.StepCompleted()
-                | e.StepAttemptFailed()
-                | e.StepFailed()
-                | e.StepCancelled()
-                | e.StepReused()
-                | e.StepSkipped()
-                | e.MapStarted()
-            ):
-                self._paths[_path(event.key)] = event.step
-                self._step(event.step).apply(event, recorded.time)
+            case _ if isinstance(event, _OF_STEPS):
+                self._stepped(event, recorded.time)
             case _:
                 pass
+        self._affairs.apply(event, recorded.time)
         if view["ended"] is None:
             view["status"] = self._status()
 
@@ -123,19 +156,40 @@ class RunView:
         shown = dict(self._view)
         shown["steps"] = {name: step.shown() for name, step in self._steps.items()}
         shown["waits"] = [dict(wait) for wait in self._waits.values()]
-        return shown
+        return shown | self._affairs.shown()
 
     def _step(self, name: str) -> StepView:
         if name not in self._steps:
             self._steps[name] = StepView(self._nodes.get(name))
         return self._steps[name]
 
+    def _stepped(self, event: Any, time: float) -> None:
+        self._paths[_path(event.key)] = event.step
+        if event.step not in self._nodes and event.step not in self._steps and self._view["graph"] is not None:
+            self._extra.add(event.step, "map" if isinstance(event, e.MapStarted) else "step")
+            self._view["graph"] = self._extra.graph
+        self._step(event.step).apply(event, time)
+        if isinstance(event, e.StepWaiting):
+            wait = {"kind": "outside", "name": event.step, "due": event.expires or None, "attempt": event.attempt}
+            answer = token(self._view["id"], event.key, event.attempt)
+            self._waits[event.key] = self._wait(event, time) | wait | {"item": event.item, "token": answer}
+        elif isinstance(event, e.ChildStarted):
+            self._waits[event.key] = self._wait(event, time) | {"kind": "child", "name": event.run}
+        elif isinstance(event, _SETTLING):
+            self._waits.pop(event.key, None)
+
+    def _wait(self, event: Any, time: float) -> dict[str, Any]:
+        return {"key": event.key, "kind": "", "name": "", "due": None, "since": time, "step": event.step}
+
+    def _stop(self, how: str, reason: str, time: float) -> None:
+        self._view["stopping"] = {"how": how, "reason": reason, "since": time}
+
     def _status(self) -> str:
         if self._paused:
             return "paused"
         if self._queued:
             return "queued"
-        busy = any(step.status in ("running", "retrying") for step in self._steps.values())
+        busy = any(step.busy for step in self._steps.values())
         return "waiting" if self._waits and not busy else "running"
 
     # The run
@@ -150,10 +204,18 @@ class RunView:
             "source": event.source,
             "started": time,
             "origin": {"run": event.origin.run, "seq": event.origin.seq} if event.origin else None,
+            "deadline": time + event.timeout if event.timeout else None,
+            "parent": event.parent.run if event.parent else "",
+            "previous": event.continued,
+            "schedule": event.schedule,
+            "queue": event.queue,
+            "attributes": dict(event.attributes),
+            "memo": {name: value_view(value) for name, value in event.memo.items()},
         }
         workflow = self._module.workflow(event.workflow) if self._module else None
         graph = workflow.graph if workflow else Graph()
-        self._view["graph"] = msgspec.to_builtins(graph)
+        self._extra = ExtraNodes(msgspec.to_builtins(graph))
+        self._view["graph"] = self._extra.graph
         self._nodes = {node.id: node for node in graph.nodes}
         for edge in graph.edges:
             if edge.kind != "undo":
@@ -175,7 +237,8 @@ class RunView:
 
     def _blamed(self, event: e.RunFailed) -> str:
         """The step whose time was up, where the workflow itself raised that."""
-        if event.failure.type != "TimeoutError":
+        stopping = self._view["stopping"]
+        if event.failure.type != "TimeoutError" or (stopping is not None and stopping["how"] == "timeout"):
             return ""
         for name in self._steps:
             if event.failure.message.startswith(f"step '{name}' "):
@@ -185,6 +248,7 @@ class RunView:
     def _end(self, status: str, time: float) -> None:
         self._view["status"], self._view["ended"] = status, time
         self._waits.clear()
+        self._affairs.close(time)
         for step in self._steps.values():
             step.close(time)
 

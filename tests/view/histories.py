@@ -87,6 +87,22 @@ def _pool() -> list[e.AnyEvent]:
             e.SignalAwaited(asked, signal),
             e.SignalDropped(asked, signal),
             e.SignalReceived(signal, chance.choice(values)),
+            e.StepScheduled(key, name, "gpu", item=item),
+            e.StepWaiting(key, name, attempt, expires=chance.choice([0.0, 400.0]), item=item),
+            e.StepProgress(key, name, attempt, float(attempt), chance.choice([0.0, 4.0]), "half", item),
+            e.StepHeartbeat(key, name, attempt, chance.choice(values), item),
+            e.ChildStarted(key, name, RunId(f"r-1.{attempt}"), close=chance.choice(["cancel", "terminate", "abandon"])),
+            e.SignalSent(key, f"signal {signal}", RunId("other"), signal, chance.choice(values)),
+            e.UpdateReceived(str(attempt), "add"),
+            e.UpdateCompleted(str(attempt), "add", chance.choice(values)),
+            e.UpdateFailed(str(attempt), "add", FAILURE, chance.random() < 0.5),
+            e.ObligationOpened(Key(f"/{task}/owe.{attempt}"), name),
+            e.ObligationSettled(Key(f"/{task}/owe.{attempt}"), chance.choice(["kept", "undone", "cancelled"])),
+            e.ObligationFailed(Key(f"/{task}/owe.{attempt}"), FAILURE),
+            e.AttributesSet(key, {"customer": chance.choice(["x", None])}),
+            e.PatchMarked(f"p{attempt}"),
+            e.RunMoved(Digest(f"m{attempt}"), source="moved.py"),
+            e.TerminateRequested("enough"),
         ]
     return pool
 
@@ -98,6 +114,8 @@ CLOSINGS: list[e.AnyEvent] = [
     e.RunFailed(Failure("TimeoutError", "step 'ready' was not done after 5 rounds")),
     e.RunFailed(Failure("TimeoutError", "")),
     e.RunCancelled(),
+    e.RunTerminated("enough"),
+    e.RunContinued(RunId("r-1~2")),
 ]
 OPEN = st.lists(st.sampled_from(POOL), max_size=30).map(lambda events: recorded(*events))
 CLOSED = st.builds(

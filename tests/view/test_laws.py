@@ -75,6 +75,8 @@ def test_a_view_is_json_and_says_known_words(history: list[e.Recorded]) -> None:
     json.dumps(shown)
     assert {step["status"] for step in shown["steps"].values()} <= STATUSES
     for step in shown["steps"].values():
+        if step["progress"]:
+            assert set(step["progress"]) == {"done", "total", "text"}
         if step["items"]:
             assert sum(step["items"][name] for name in ("done", "failed", "running")) <= len(step["grid"])
 
@@ -83,7 +85,8 @@ def test_a_view_is_json_and_says_known_words(history: list[e.Recorded]) -> None:
 @given(CLOSED)
 def test_a_closed_run_leaves_nothing_going_on(history: list[e.Recorded]) -> None:
     shown = view(history, MODULE)
-    assert shown["status"] in ("succeeded", "failed", "cancelled")
+    assert shown["status"] in ("succeeded", "failed", "cancelled", "terminated", "continued")
+    assert all(entry["ended"] is not None for what in ("children", "sent", "updates") for entry in shown[what])
     assert shown["waits"] == []
     for step in shown["steps"].values():
         assert step["status"] not in ("running", "retrying", "waiting", "queued")
