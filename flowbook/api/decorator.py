@@ -25,9 +25,13 @@ class Workflow(definitions.Workflow[P, R]):
     def start(self, *args: Any, id: str | None = None, name: str = "", **kwargs: Any) -> Any:
         """Start a durable run and give it at once. The same ``id`` with the same arguments is the same run.
 
+        With ``queue`` (a name, or a ``Queue`` with limits) it begins when the queue has room: of higher ``priority``
+        first, those of one ``concurrency_key`` in turn with those of others.
+
         Inside a workflow it starts a child run and gives its handle: see ``start_child`` for what else it takes.
         """
         from flowbook.api import live
+        from flowbook.api.queues import InQueue
         from flowbook.api.starting import start
 
         if current.execution() is not None:
@@ -36,6 +40,8 @@ class Workflow(definitions.Workflow[P, R]):
         signature = inspect.signature(self.function)
         reserved = {"id": id, "name": name or None}
         kwargs |= {key: value for key, value in reserved.items() if key in signature.parameters and value is not None}
+        queued = {key for key in InQueue._fields if key in kwargs and key not in signature.parameters}
+        waits = InQueue(**{key: kwargs.pop(key) for key in queued})
         try:
             arguments = signature.bind(*args, **kwargs).arguments
         except TypeError as error:
@@ -43,9 +49,8 @@ class Workflow(definitions.Workflow[P, R]):
         connection = connect()
         module, found = live.compiled(self)
         own_id = None if "id" in signature.parameters else id
-        summary = start(
-            connection, module, found, arguments, id=own_id, name="" if "name" in signature.parameters else name
-        )
+        own_name = "" if "name" in signature.parameters else name
+        summary = start(connection, module, found, arguments, id=own_id, name=own_name, waits=waits)
         return Run(summary["id"], connection)
 
     def schedule(self, name: str, /, *args: Any, **options: Any) -> Schedule:

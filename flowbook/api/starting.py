@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from flowbook.api.arguments import checked
 from flowbook.api.connection import Connection, here, new_id
+from flowbook.api.queues import NO_QUEUE, InQueue
+from flowbook.client.queue_asks import started
+from flowbook.core.ids import RunId
+from flowbook.core.messages import StartRun
 from flowbook.core.module import Module, Workflow
 
 if TYPE_CHECKING:
@@ -23,16 +27,20 @@ def start(
     id: str | None = None,
     name: str = "",
     folder: Path | None = None,
+    waits: InQueue = NO_QUEUE,
 ) -> Summary:
     """Store the module and start the run; when this returns, the run is on disk."""
+    queued = waits.checked(connection)
     encoded = {key: connection.encode(value, key) for key, value in checked(workflow, arguments).items()}
     connection.client.put_module(module)
-    return connection.client.start(
-        id or new_id(workflow.name),
-        workflow.name,
-        module.digest,
-        here(folder),
-        encoded,
+    message = StartRun(
+        run=RunId(id or new_id(workflow.name)),
+        workflow=workflow.name,
+        module=module.digest,
+        place=here(folder),
+        arguments=encoded,
         name=name,
         source=module.origin,
+        **queued,
     )
+    return connection.client.ask(started(message))

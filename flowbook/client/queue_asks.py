@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from flowbook.client.asks import Ask
+from flowbook.core.messages import StartRun
 from flowbook.core.queues import Limits, PauseQueue, ResumeQueue, SetLimits
-from flowbook.wire.calls import Nothing
+from flowbook.wire.calls import Nothing, Summary
 from flowbook.wire.queues import ChangeQueue, DrainWorker, QueueStatus
+
+
+def started(message: StartRun) -> Ask[Summary]:
+    """Start a run with all that can be said about it."""
+    return Ask("start", message, Summary)
 
 
 def queues() -> Ask[list[QueueStatus]]:
