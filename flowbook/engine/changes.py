@@ -22,9 +22,10 @@ from flowbook.core.messages import (
     StartRun,
     TerminateRun,
 )
-from flowbook.engine.engine import Engine, Told
+from flowbook.engine.engine import Engine
 from flowbook.engine.links import ClientLink
 from flowbook.engine.runs import LiveRun
+from flowbook.engine.told import Told
 from flowbook.engine.updates import UpdateEnded
 from flowbook.errors import FlowbookError, RunClosed, UserError
 from flowbook.store.base import decode_recorded
@@ -106,8 +107,9 @@ class Changes:
                 client.refuse(request, error)
             else:
                 assert run is not None
-                closed = "already done" if was_closed else done
-                client.answer(request, calls.Outcome(outcome=closed if run.state.closed else "queued"))
+                # It may have ended by itself in the very turn in which it was asked to.
+                ended = done if run.state.closed == done and not was_closed else "already done"
+                client.answer(request, calls.Outcome(outcome=ended if run.state.closed else "queued"))
 
         self._engine.tell(Told(run.id, [message], answer))
 

@@ -163,8 +163,8 @@ def fits(node: Node, result: Any, calm: bool, sent: dict[str, list[int]]) -> boo
         case "signal":
             return kind == "got" and _signals_fit(node, result[1], sent[node["name"]])
         case "timeout":
-            if kind == "timeout" and len(result) == 1:
-                return not calm or span(inner[0])[1] + SLACK >= node["d"]
+            if result == ["timeout"] and (not calm or span(inner[0])[1] + SLACK >= node["d"]):
+                return True
             return fits(inner[0], result, calm, sent) and not (calm and span(inner[0])[0] > node["d"] + SLACK)
         case "group" | "nursery" if node["boom"]:
             # Even where all is done before the bomb goes off: the group waits for it, and it does.
@@ -177,8 +177,8 @@ def fits(node: Node, result: Any, calm: bool, sent: dict[str, list[int]]) -> boo
                 one is None or fits(node, one, calm, sent) for node, one in zip(inner, done, strict=True)
             )
         case "cancel":
-            if result == ["cancelled"]:
-                return not calm or span(inner[0])[1] + SLACK >= node["d"]
+            if result == ["cancelled"] and (not calm or span(inner[0])[1] + SLACK >= node["d"]):
+                return True
             return fits(inner[0], result, calm, sent) and not (calm and span(inner[0])[0] > node["d"] + SLACK)
         case "shield":
             return fits(inner[0], result, calm, sent)
