@@ -21,6 +21,7 @@ from flowbook.core.events import (
     ObligationOpened,
     ObligationSettled,
     PatchMarked,
+    RunBegan,
     RunCancelled,
     RunCompleted,
     RunContinued,
@@ -122,10 +123,17 @@ def _update_ended(state: RunState, message: UpdateCompleted | UpdateFailed, now:
     return (message,) if message.id in state.updates and not state.closed else NO_EVENTS
 
 
+def _began(state: RunState, message: RunBegan, now: float) -> Decision:
+    return NO_EVENTS if state.closed or state.paused or not state.queued else (message,)
+
+
 def _cancel(state: RunState, message: CancelRun, now: float) -> Decision:
     _require_known(state)
     if state.closed:
         return NO_EVENTS
+    if state.queued:
+        # Its code has not begun: there is nothing to clean up.
+        return (RunCancelled(reason=message.reason),)
     if state.paused:
         # The first request lets the code run its clean-up; where it cannot run at all, the second one closes.
         if state.cancelling:
@@ -140,8 +148,9 @@ def _timed_out(state: RunState, message: RunTimedOut, now: float) -> Decision:
     if state.closed or not state.deadline or state.deadline > now:
         return NO_EVENTS
     text = f"the run took longer than its timeout of {spoken(state.timeout)}"
-    if state.paused:
-        return (RunFailed(failure=Failure(type="TimeoutError", message=f"{text}, and was paused: {state.paused}")),)
+    if state.paused or state.queued:
+        why = f"was paused: {state.paused}" if state.paused else f"waited all of it in queue '{state.queue}'"
+        return (RunFailed(failure=Failure(type="TimeoutError", message=f"{text}, and {why}")),)
     return (CancelRequested(reason=text, cause="timeout"),)
 
 
@@ -254,6 +263,7 @@ _POLICIES: dict[type, Callable[..., Decision]] = {
     StartRun: _start,
     SendSignal: _signal,
     SendUpdate: _update,
+    RunBegan: _began,
     CancelRun: _cancel,
     TerminateRun: _terminate,
     ResumeRun: _resume,

@@ -18,6 +18,7 @@ from flowbook.core.run_events import (
     ObligationOpened,
     ObligationSettled,
     PatchMarked,
+    RunBegan,
     RunCancelled,
     RunCompleted,
     RunContinued,
@@ -60,6 +61,7 @@ from flowbook.core.wait_events import (
 
 AnyEvent = (
     RunStarted
+    | RunBegan
     | RunCompleted
     | RunFailed
     | RunCancelled
@@ -112,6 +114,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
 WAKE_UPS = (
     RunStarted,
+    RunBegan,
     StepCompleted,
     StepFailed,
     StepReused,
@@ -155,6 +158,7 @@ __all__ = [
     "PatchMarked",
     "Place",
     "Recorded",
+    "RunBegan",
     "RunCancelled",
     "RunCompleted",
     "RunContinued",

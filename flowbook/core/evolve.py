@@ -16,6 +16,7 @@ from flowbook.core.events import (
     ObligationSettled,
     PatchMarked,
     Recorded,
+    RunBegan,
     RunCancelled,
     RunCompleted,
     RunContinued,
@@ -86,9 +87,14 @@ def _started(state: RunState, event: RunStarted, time: float) -> None:
     state.name, state.source, state.origin = event.name, event.source, event.origin
     state.parent, state.continued, state.schedule = event.parent, event.continued, event.schedule
     state.queue, state.priority, state.concurrency_key = event.queue, event.priority, event.concurrency_key
+    state.queued = bool(event.queue)
     state.attributes, state.memo, state.timeout = dict(event.attributes), event.memo, event.timeout
     state.request = request_mark(event)
     state.started = time
+
+
+def _began(state: RunState, event: RunBegan, time: float) -> None:
+    state.queued = False
 
 
 def _close(state: RunState, event: object, time: float) -> None:
@@ -265,6 +271,7 @@ def _hand_over(state: RunState, name: str) -> None:
 _WAKE_UPS = frozenset(WAKE_UPS)
 _CHANGES: dict[type, Callable[..., None]] = {
     RunStarted: _started,
+    RunBegan: _began,
     RunCompleted: _close,
     RunFailed: _close,
     RunCancelled: _close,

@@ -23,6 +23,7 @@ from flowbook.core.events import (
     Parent,
     PatchMarked,
     Place,
+    RunBegan,
     RunCancelled,
     RunCompleted,
     RunContinued,
@@ -249,6 +250,7 @@ ReportItem = (
 
 AnyMessage = (
     StartRun
+    | RunBegan
     | SendSignal
     | SendUpdate
     | CancelRun

@@ -39,6 +39,10 @@ class RunStarted(Event, frozen=True, tag=True):
     memo: dict[str, Value] = {}
 
 
+class RunBegan(Event, frozen=True, tag=True):
+    """The run had its turn in its queue (wake-up): its code begins. Of runs without a queue, it begins at once."""
+
+
 class RunCompleted(Event, frozen=True, tag=True):
     """The workflow returned ``value``. Closes the run."""
 

@@ -97,8 +97,8 @@ class LiveObligation:
 
 @dataclass(slots=True)
 class RunState:
-    """One run. ``woken`` is the last event that workflow code reacts to, ``told`` the last signal or update;
-    ``closed`` is "" while the run is open.
+    """One run. ``queued`` until it has its turn in its queue; ``woken`` is the last event that workflow code reacts
+    to, ``told`` the last signal or update; ``closed`` is "" while the run is open.
 
     ``request`` identifies what the run was started with, so that the same start again can be told from another.
     """
@@ -115,6 +115,7 @@ class RunState:
     continued: RunId = NO_RUN
     schedule: str = ""
     queue: str = ""
+    queued: bool = False
     priority: int = 0
     concurrency_key: str = ""
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -150,11 +151,13 @@ class RunState:
 
     @property
     def status(self) -> str:
-        """running, waiting, paused, succeeded, failed, cancelled, terminated or continued."""
+        """queued, running, waiting, paused, succeeded, failed, cancelled, terminated or continued."""
         if self.closed:
             return self.closed
         if self.paused:
             return "paused"
+        if self.queued:
+            return "queued"
         if all(live.waiting for live in self.steps.values()) and (
             self.timers or self.waiters or self.children or self.steps
         ):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import anyio
@@ -50,14 +50,13 @@ from flowbook.engine.links import WorkerLink
 from flowbook.engine.runs import LiveRun, Runs
 from flowbook.engine.schedules import Schedules
 from flowbook.engine.timers import Timers
+from flowbook.engine.told import Told
 from flowbook.engine.updates import Updates
 from flowbook.errors import FlowbookError, RunClosed, StoreError, UnknownRun
 from flowbook.store.base import Entry, Group, Store
 from flowbook.wire.protocol import Evict, Released, RunReport, WorkerHello
 
 log = logging.getLogger("flowbook.engine")
-
-Answer = Callable[[LiveRun | None, FlowbookError | None], None]
 
 LOSSES = 5
 """A run that takes down so many workers in a row without saying a word is paused."""
@@ -93,29 +92,6 @@ class Publication(Protocol):
 
     def note(self, entries: Sequence[Entry]) -> None:
         """These events are durable."""
-
-
-class Told:
-    """Messages for one run, and who said them: a worker (``link``, ``lease``, ``number``), another run (``sender``
-
-    and the key that is to be answered), or somebody to answer.
-
-    They are left out where ``check`` is false when their turn comes; ``after`` is called once the turn is durable.
-    """
-
-    __slots__ = ("after", "answer", "check", "error", "lease", "link", "messages", "number", "run", "sender")
-
-    def __init__(self, run: RunId, messages: Sequence[AnyMessage], answer: Answer | None = None) -> None:
-        self.run = run
-        self.messages = messages
-        self.answer = answer
-        self.error: FlowbookError | None = None
-        self.link: WorkerLink | None = None
-        self.lease = ""
-        self.number = 0
-        self.sender: tuple[RunId, Key] | None = None
-        self.check: Callable[[], bool] | None = None
-        self.after: Callable[[], None] | None = None
 
 
 class Engine:
@@ -420,7 +396,7 @@ class Engine:
     def consider(self, run: LiveRun) -> None:
         """Have the run activated if nobody holds it and there is something for its code to do."""
         state = run.state
-        if run.holder is not None or run.reserved or run.wanted or run.queued or state.closed or state.paused:
+        if run.holder is not None or run.reserved or run.wanted or state.queued or state.closed or state.paused:
             return
         if run.idle < state.woken or due(state, self.clock.now()).retry:
             self.placement.want(run)

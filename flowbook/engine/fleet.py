@@ -15,10 +15,11 @@ from flowbook.core.events import Place
 from flowbook.core.ids import Digest, RunId, WorkerId
 from flowbook.core.messages import PauseRun
 from flowbook.core.queues import DEFAULT
-from flowbook.engine.engine import Engine, Told
+from flowbook.engine.engine import Engine
 from flowbook.engine.links import WorkerLink
 from flowbook.engine.processes import Child, Spawn, how_it_ended, is_alive, log_size, log_tail
 from flowbook.engine.runs import LiveRun
+from flowbook.engine.told import Told
 from flowbook.errors import EngineUnavailable
 from flowbook.store.home import Home
 from flowbook.wire.protocol import WorkerHello

@@ -1,4 +1,4 @@
-"""What a new engine learns about queues from histories: what is scheduled, who had their turn, what began lately."""
+"""What a new engine learns about queues from histories: what is scheduled, what began lately."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 from flowbook.core.events import Recorded, StepScheduled, StepStarted
 from flowbook.core.ids import Key, RunId
-from flowbook.core.queues import FROM_OUTSIDE
 from flowbook.engine.engine import Engine
 from flowbook.engine.runs import LiveRun
 from flowbook.engine.shelf import Shelf
@@ -17,11 +16,6 @@ LEAST_LOOKED_BACK = 60.0
 
 MOST_LOOKED_AT = 4096
 """Closed runs read at most."""
-
-
-def had_its_turn(run: LiveRun) -> bool:
-    """True when a worker has said something about the run."""
-    return any(type(decode_recorded(record).event).__name__ not in FROM_OUTSIDE for record in run.records)
 
 
 def scheduled(run: LiveRun) -> Iterator[tuple[Recorded, StepScheduled]]:

@@ -17,13 +17,14 @@ from flowbook.core.ids import WorkerId
 from flowbook.core.messages import WorkerLost
 from flowbook.engine.answers import Answers
 from flowbook.engine.clock import Clock
-from flowbook.engine.engine import Engine, Told
+from flowbook.engine.engine import Engine
 from flowbook.engine.fleet import Fleet
 from flowbook.engine.modules import LayOut, Modules
 from flowbook.engine.processes import Spawn
 from flowbook.engine.queues import Queues
 from flowbook.engine.runs import RECENT, LiveRun
 from flowbook.engine.server import Server
+from flowbook.engine.told import Told
 from flowbook.engine.views import Difference, MakeFold, ViewMaker
 from flowbook.errors import StoreError
 from flowbook.store.base import Store, decode_recorded

@@ -10,10 +10,11 @@ from flowbook.core.events import StepCompleted, StepReused
 from flowbook.core.ids import Digest, Key
 from flowbook.core.messages import AnyMessage, MoveRun, WorkerLost
 from flowbook.core.module import Module
-from flowbook.engine.engine import Engine, Told
+from flowbook.engine.engine import Engine
 from flowbook.engine.inspections import Inspections
 from flowbook.engine.modules import Modules
 from flowbook.engine.runs import LiveRun
+from flowbook.engine.told import Told
 from flowbook.errors import FlowbookError, HistoryMismatch, RunClosed
 from flowbook.store.base import decode_recorded
 from flowbook.wire import calls

@@ -12,29 +12,26 @@ from flowbook.core.dispatch import Grant, Server, Ticket
 from flowbook.core.events import (
     CLOSING,
     AnyEvent,
-    CancelRequested,
     Place,
-    RunCancelled,
-    RunFailed,
+    RunBegan,
     RunMoved,
     RunPaused,
     RunResumed,
-    RunStarted,
     StepScheduled,
     StepStarted,
 )
-from flowbook.core.failure import Failure
 from flowbook.core.ids import Key, RunId, Seq, WorkerId
 from flowbook.core.queues import AnyQueueMessage, limits_from
 from flowbook.core.state import LiveStep
 from flowbook.engine import hindsight
-from flowbook.engine.engine import Engine, Told
+from flowbook.engine.engine import Engine
 from flowbook.engine.fleet import Fleet
 from flowbook.engine.links import WorkerLink
 from flowbook.engine.runs import LiveRun
 from flowbook.engine.shelf import LiveQueue, Shelf
 from flowbook.engine.tasks import QueueStep, Tasks
 from flowbook.engine.timers import Timers
+from flowbook.engine.told import Told
 from flowbook.wire.protocol import WorkerHello
 
 WHOLE = Key("")
@@ -69,10 +66,6 @@ class Queues:
         match event:
             case StepScheduled():
                 self._scheduled(run, event, run.state.seq)
-            case RunStarted():
-                run.queued = bool(event.queue)
-            case CancelRequested() if run.queued:
-                self._end_in_queue(run, event)
             case _ if isinstance(event, _ALL_STEPS):
                 self._noted += [(run, key) for key in self.tasks.keys(run.id)]
         if run.state.queue:
@@ -84,14 +77,6 @@ class Queues:
     def _scheduled(self, run: LiveRun, event: StepScheduled, seq: Seq) -> None:
         self.tasks.add(run.id, event, seq)
         self.shelf[event.queue].declare(limits_from(event.options.get("limits")))
-
-    def _end_in_queue(self, run: LiveRun, event: CancelRequested) -> None:
-        """A run that never had its turn has nothing to clean up."""
-        if event.cause == "timeout":
-            failure = Failure(type="TimeoutError", message=f"{event.reason}, all of it in queue '{run.state.queue}'")
-            self._engine.tell(Told(run.id, [RunFailed(failure=failure)]))
-        else:
-            self._engine.tell(Told(run.id, [RunCancelled(reason=event.reason)]))
 
     def act(self) -> None:
         """See ``Queueing``."""
@@ -111,12 +96,7 @@ class Queues:
         self.dispatch()
 
     def joined(self, link: WorkerLink, hello: WorkerHello) -> None:
-        """A worker is there; a run that it holds has had its turn."""
-        for held in hello.holding:
-            run = self._engine.runs.open.get(held)
-            if run is not None and run.queued and run.holder is link:
-                run.queued = False
-                self.shelf[run.state.queue].dispatcher.runs(_run_ticket(run))
+        """See ``TaskHolder``."""
         self.tasks.joined(link, hello)
 
     def left(self, link: WorkerLink) -> None:
@@ -135,11 +115,12 @@ class Queues:
 
     def _follow_run(self, run: LiveRun) -> None:
         state = run.state
-        dispatcher = self.shelf[state.queue].dispatcher
-        if state.closed or not state.seq or (run.queued and (state.paused or state.cancelling)):
-            dispatcher.withdraw((run.id, WHOLE))
-        elif run.queued:
-            dispatcher.offer(_run_ticket(run))
+        if state.closed or not state.seq or (state.queued and state.paused):
+            self.shelf.withdraw((run.id, WHOLE))
+        elif state.queued:
+            self.shelf[state.queue].dispatcher.offer(_run_ticket(run))
+        else:
+            self.shelf[state.queue].dispatcher.runs(_run_ticket(run))
 
     def _follow_step(self, run: LiveRun, key: Key) -> None:
         step = self.tasks.get(run.id, key)
@@ -212,9 +193,9 @@ class Queues:
     def _grant(self, grant: Grant) -> None:
         run = self._engine.runs.open.get(grant.ticket.id[0])
         if grant.worker is None:
-            if run is not None:
-                run.queued = False
-                self._engine.consider(run)
+            told = Told(grant.ticket.id[0], [RunBegan()])
+            told.after = lambda: self._take_back_run(grant.ticket.id[0])
+            self._engine.tell(told)
             return
         step = self.tasks.get(*grant.ticket.id)
         assert step is not None
@@ -229,6 +210,14 @@ class Queues:
         told.check = lambda: self._fleet.links.get(link.worker) is link and not link.draining
         told.after = lambda: self._take_back(step, link)
         self._engine.tell(told)
+
+    def _take_back_run(self, id: RunId) -> None:
+        """A turn that did not become a fact has not happened."""
+        run = self._engine.runs.open.get(id)
+        if run is not None and run.state.queued:
+            self.shelf[run.state.queue].dispatcher.withdraw((id, WHOLE))
+            self._follow_run(run)
+            self.dispatch()
 
     def _take_back(self, step: QueueStep, link: WorkerLink) -> None:
         """A hand-out that did not become a fact has not happened."""
@@ -256,9 +245,6 @@ class Queues:
                     self._scheduled(run, event, recorded.seq)
                     came.append((recorded.time, run, event.key))
             if run.state.queue:
-                run.queued = not hindsight.had_its_turn(run)
-                if not run.queued:
-                    self.shelf[run.state.queue].dispatcher.runs(_run_ticket(run))
                 came.append((run.state.started, run, WHOLE))
         for _, run, key in sorted(came, key=lambda each: each[0]):
             self._noted.append((run, key))

@@ -35,8 +35,7 @@ class LiveRun:
     """One run: what it adds up to, its history, and who holds it.
 
     ``committed`` counts the records that are durable, ``reported`` the last worker's report in them; ``idle`` is the
-    event after which its code had nothing to do; ``reserved`` while its worker may still come back; ``queued`` until
-    its queue has room for it.
+    event after which its code had nothing to do; ``reserved`` while its worker may still come back.
     """
 
     __slots__ = (
@@ -49,7 +48,6 @@ class LiveRun:
         "idle",
         "lease",
         "losses",
-        "queued",
         "records",
         "reported",
         "reserved",
@@ -69,7 +67,6 @@ class LiveRun:
         self.idle = Seq(0)
         self.reserved = False
         self.wanted = False
-        self.queued = False
         self.armed: float | None = None
         self.losses = 0
         self.ended: anyio.Event | None = None
@@ -86,18 +83,12 @@ class LiveRun:
             self.holder.runs.discard(self.id)
         self.holder, self.lease, self.reported, self.answering = None, "", 0, 0
 
-    @property
-    def status(self) -> str:
-        """As ``RunState.status``, or queued."""
-        status = self.state.status
-        return "queued" if self.queued and status in ("running", "waiting") else status
-
     def summary(self) -> Summary:
         """The run in a few words."""
         state = self.state
         if state.closed:
             return _ended(_summary(state, waits=[]), decode_recorded(self.records[-1]))
-        found = _summary(
+        return _summary(
             state,
             waits=[
                 *(
@@ -119,8 +110,6 @@ class LiveRun:
                 ),
             ],
         )
-        found["status"] = self.status
-        return found
 
 
 def _summary(state: RunState, waits: list[Pending]) -> Summary:
@@ -259,7 +248,7 @@ class Runs:
         return newest_first(found, limit)
 
     def _newest(self, limit: int, status: str) -> Iterator[LiveRun]:
-        matching = (run for run in self.open.values() if not status or run.status == status)
+        matching = (run for run in self.open.values() if not status or run.state.status == status)
         yield from sorted(matching, key=lambda run: run.state.started, reverse=True)[:limit]
 
 

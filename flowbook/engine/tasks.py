@@ -9,11 +9,12 @@ from flowbook.core.events import Place, RunStarted, StepHeartbeat, StepScheduled
 from flowbook.core.ids import Key, RunId, Seq, WorkerId
 from flowbook.core.messages import PauseRun, WorkerLost
 from flowbook.core.value import Value
-from flowbook.engine.engine import Engine, Told
+from flowbook.engine.engine import Engine
 from flowbook.engine.fleet import Fleet
 from flowbook.engine.links import WorkerLink
 from flowbook.engine.runs import LiveRun
 from flowbook.engine.shelf import Shelf
+from flowbook.engine.told import Told
 from flowbook.store.base import decode_recorded
 from flowbook.wire.protocol import CancelTask, Task, TaskRef, TaskReport, TaskReported, WorkerHello
 

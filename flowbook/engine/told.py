@@ -1,0 +1,36 @@
+"""What the engine is told in one breath: messages for one run, and who is to hear what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from flowbook.core.ids import Key, RunId
+from flowbook.core.messages import AnyMessage
+from flowbook.engine.links import WorkerLink
+from flowbook.engine.runs import LiveRun
+from flowbook.errors import FlowbookError
+
+Answer = Callable[[LiveRun | None, FlowbookError | None], None]
+
+
+class Told:
+    """Messages for one run, and who said them: a worker (``link``, ``lease``, ``number``), another run (``sender``
+
+    and the key that is to be answered), or somebody to answer.
+
+    They are left out where ``check`` is false when their turn comes; ``after`` is called once the turn is durable.
+    """
+
+    __slots__ = ("after", "answer", "check", "error", "lease", "link", "messages", "number", "run", "sender")
+
+    def __init__(self, run: RunId, messages: Sequence[AnyMessage], answer: Answer | None = None) -> None:
+        self.run = run
+        self.messages = messages
+        self.answer = answer
+        self.error: FlowbookError | None = None
+        self.link: WorkerLink | None = None
+        self.lease = ""
+        self.number = 0
+        self.sender: tuple[RunId, Key] | None = None
+        self.check: Callable[[], bool] | None = None
+        self.after: Callable[[], None] | None = None

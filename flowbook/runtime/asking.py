@@ -1,0 +1,255 @@
+"""What workflow code asks for while it runs: its commands, each with a key, noted once and given up when not wanted.
+
+The other half of ``Execution``, which tells the code what has happened. It is what the loop asks as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flowbook.core import events as e
+from flowbook.core import keys
+from flowbook.core.ids import Key
+from flowbook.core.messages import ReportItem
+from flowbook.errors import NotDeterministic
+from flowbook.runtime import remote, sites
+from flowbook.runtime.commands import DurableFuture, SignalCommand, StepCall, StepCommand, TimerCommand
+from flowbook.runtime.definitions import Step
+from flowbook.runtime.handles import Handle
+from flowbook.runtime.loop import DeterministicLoop, Task, Timer
+from flowbook.runtime.replay import Expectations, Reuse
+from flowbook.runtime.values import Values
+
+
+class Asking:
+    """The commands of one run. ``is_view``: nothing is to be done about them; ``is_live``: the history is behind us."""
+
+    def __init__(self, values: Values, *, view: bool) -> None:
+        self.loop = DeterministicLoop(self)  # type: ignore[abstract]
+        self.values = values
+        self.items: list[ReportItem] = []
+        self.calls: list[StepCall] = []
+        self.stops: list[Key] = []
+        self.main: Task | None = None
+        self.steps: dict[Key, StepCommand] = {}
+        self.timers: dict[Key, TimerCommand] = {}
+        self.signals: dict[Key, SignalCommand] = {}
+        self.inbox: dict[str, deque[e.SignalReceived]] = {}
+        self.expected = Expectations(())
+        self.reuse: Reuse | None = None
+        self.abandoned: set[Key] = set()
+        self.closed = False
+        self.dropping = False
+        self.is_live = False
+        self.is_view = view
+        self.now = 0.0
+        self.reported = 0
+        self._remote: set[Key] = set()
+        self._visits: dict[tuple[str, str], int] = {}
+        self._label = ""
+        self._looking = ""
+
+    def call(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
+        """A step is called in the code: its identity is settled now, it begins when it is awaited."""
+        self.require_open()
+        site = sites.here(3)
+        label = f"{step.name}@{site.label}" if site is not None else step.name
+        return self.step(step, args, kwargs, self.key(label), site=site.line if site else 0)
+
+    async def step(
+        self,
+        step: Step[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        key: Key,
+        *,
+        item: int | None = None,
+        site: int = 0,
+    ) -> Any:
+        """Run a step durably under ``key`` and give its result. A Handle among the arguments is waited for first."""
+        if any(isinstance(value, Handle) for value in (*args, *kwargs.values())):
+            args = tuple([await value if isinstance(value, Handle) else value for value in args])
+            kwargs = {name: await value if isinstance(value, Handle) else value for name, value in kwargs.items()}
+        parts: list[bytes] = []
+        arguments = tuple(self.values.argument(value, parts, "", step.name) for value in args)
+        keywords = {name: self.values.argument(value, parts, name, step.name) for name, value in kwargs.items()}
+        digest = keys.digest(step.name, parts)
+        future = DurableFuture(loop=self.loop)
+        self.ask(StepCommand(key, step, future, digest, arguments, keywords, item, site))
+        return await future
+
+    def ask(self, command: StepCommand) -> None:
+        """The code waits for the command's future from here on."""
+        self.require_open()
+        command.future.abandoned = functools.partial(self._abandon_step, command)
+        self.steps[command.key] = command
+        self.expected.met(command.key)
+        if self.is_live and not self.is_view:
+            self.dispatch(command)
+
+    def key(self, label: str) -> Key:
+        """The key of the next command with this label in the current task."""
+        if self._looking:
+            self.require_open()
+        task = asyncio.current_task(self.loop)
+        path = getattr(task, "path", "")
+        visit = self._visits.get((path, label), 0) + 1
+        self._visits[(path, label)] = visit
+        return keys.key(path, label, visit)
+
+    def signal(self, name: str) -> asyncio.Future[Any]:
+        """A future for the next signal of this name."""
+        self.require_open()
+        future = DurableFuture(loop=self.loop)
+        waiting = self.inbox.get(name)
+        site = sites.here()
+        key = self.key(f"signal.{name}@{site.label}" if site else f"signal.{name}")
+        self.expected.met(key)
+        if waiting:
+            future.set_result(self.values.decoded(waiting.popleft().value))
+            return future
+        command = SignalCommand(key, name, future, site.line if site else 0)
+        future.abandoned = functools.partial(self._abandon_signal, command)
+        self.signals[key] = command
+        self.note("signal", key, e.SignalAwaited(key=key, name=name, site=command.site))
+        return future
+
+    @contextmanager
+    def looking(self, what: str) -> Iterator[None]:
+        """Code that runs here may look at everything and ask for nothing."""
+        outer = asyncio._get_running_loop()
+        asyncio._set_running_loop(self.loop)
+        self._looking = what
+        try:
+            yield
+        finally:
+            self._looking = ""
+            asyncio._set_running_loop(outer)
+
+    def require_open(self) -> None:
+        if self._looking:
+            raise NotDeterministic(f"{self._looking} may only look: no steps, timers, signals or random numbers in it")
+        if self.closed or self.dropping:
+            raise GeneratorExit  # clean-up code of a run that leaves memory has nothing to ask for
+
+    def expect(self, key: Key) -> None:
+        """The code asks for ``key``, whether the history has it or not."""
+        self.expected.met(key)
+
+    def report(self, item: ReportItem) -> None:
+        """Report ``item``, whatever the history has."""
+        if not self.is_view:
+            self.items.append(item)
+
+    def note(self, what: str, key: Key, item: ReportItem) -> None:
+        """Report ``item`` once: not when re-executing, where the history has it already."""
+        if not self.is_view and not self.expected.is_noted(what, key):
+            self.items.append(item)
+
+    def dispatch(self, command: StepCommand) -> None:
+        if command.future.done():
+            return
+        key = command.key
+        if self.reuse is not None and self.reuse.match_step(key, command.step.name, command.digest):
+            return
+        if self._is_remote(command):
+            self._remote.add(key)
+            note = command.elsewhere or remote.scheduled(command, self.values)
+            self.note("scheduled", key, note)
+            return
+        attempt = self.expected.attempts.get(key, 0) + 1
+        self.calls.append(StepCall(command, attempt, self.expected.retry_at.get(key, 0.0)))
+
+    def _is_remote(self, command: StepCommand) -> bool:
+        """True where a worker of the step's queue runs it. What has begun one way goes on that way."""
+        if command.elsewhere is not None or self.expected.is_noted("scheduled", command.key):
+            return True
+        return command.step.queue is not None and command.key not in self.expected.attempts
+
+    def _abandon_step(self, command: StepCommand) -> None:
+        self.abandoned.add(command.key)
+        if self.steps.pop(command.key, None) is None or self.is_view:
+            return
+        if command.key not in self._remote and not self.expected.is_noted("scheduled", command.key):
+            self.calls = [call for call in self.calls if call.command is not command]
+            self.stops.append(command.key)
+        elif not self._unask(command.key):
+            cancelled = e.StepCancelled(key=command.key, step=command.step.name, item=command.item)
+            self.note("step cancelled", command.key, cancelled)
+
+    def _abandon_signal(self, command: SignalCommand) -> None:
+        if self.signals.pop(command.key, None) is not None and not self._unask(command.key):
+            self.note("signal dropped", command.key, e.SignalDropped(key=command.key, name=command.name))
+
+    def _unask(self, key: Key) -> bool:
+        """Take back a request made since the last event, which nobody has seen yet."""
+        for index in range(len(self.items) - 1, self.reported - 1, -1):
+            if getattr(self.items[index], "key", None) == key:
+                del self.items[index]
+                return True
+        return False
+
+    # What the loop asks (Host)
+
+    def time(self) -> float:
+        """Workflow time: when the last applied event happened."""
+        return self.now
+
+    def timer_set(self, timer: Timer) -> None:
+        """A durable timer: asked for now, fired by an event."""
+        self.require_open()
+        site = sites.here(3)
+        key = self.key(f"timer@{site.label}" if site else "timer")
+        timer.key = key
+        timer.site = site.line if site else 0
+        command = TimerCommand(key, timer)
+        self.timers[key] = command
+        self.expected.met(key)
+        self.note("timer", key, e.TimerStarted(key=key, due=timer.when(), site=timer.site))
+        if self.is_live:
+            self.match_timer(command)
+
+    def timer_dropped(self, timer: Timer) -> None:
+        """The code no longer waits for it."""
+        key = Key(timer.key)
+        self.abandoned.add(key)
+        if self.timers.pop(key, None) is not None and not self._unask(key):
+            self.note("timer dropped", key, e.TimerCancelled(key=key))
+
+    def spawn(self, work: Coroutine[Any, Any, Any], label: str) -> Task:
+        """A task of the run that no line of its code began."""
+        self._label = label
+        task: Task = self.loop.create_task(work)
+        return task
+
+    def task_created(self, task: Task) -> str:
+        """The task's path: its parent's, the call that made it, and how many that call made before."""
+        self.require_open()
+        if self.main is None:
+            return ""
+        if self._label:
+            label, self._label = self._label, ""
+            return self.key(label)
+        site = sites.here(3)
+        return self.key(site.label if site else "task")
+
+    def thread_call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
+        """``to_thread``: the function runs as a step without a decorator."""
+        inner = function.args[0] if isinstance(function, functools.partial) and function.args else function
+        step = Step(functools.partial(function, *arguments), name=getattr(inner, "__name__", "thread"))
+        site = sites.here(3)
+        key = self.key(f"{step.name}@{site.label}" if site else step.name)
+        task: asyncio.Task[Any] = self.loop.create_task(self.step(step, (), {}, key, site=site.line if site else 0))
+        return task
+
+    def failed_silently(self, context: dict[str, Any]) -> None:
+        """Exceptions of tasks nobody awaited are part of the code's behaviour; asyncio only logs them."""
+
+    def match_timer(self, command: TimerCommand) -> None:
+        if self.reuse is not None:
+            self.reuse.match_timer(command.key)
