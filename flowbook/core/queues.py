@@ -22,20 +22,6 @@ PREFIX = "$queue/"
 DEFAULT = "default"
 """Where a run's own code and steps go that name no queue."""
 
-FROM_OUTSIDE = frozenset(
-    {
-        "RunStarted",
-        "SignalReceived",
-        "UpdateReceived",
-        "CancelRequested",
-        "TerminateRequested",
-        "RunPaused",
-        "RunResumed",
-        "RunMoved",
-    }
-)
-"""Events that can happen to a run while it waits in its queue: any other one means that it has had its turn."""
-
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _RATE = re.compile(r"\s*(\d+)\s*/\s*(\S+)\s*")
 _SHORTEST_PERIOD = 0.001

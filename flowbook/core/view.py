@@ -18,7 +18,6 @@ from flowbook.core.graph import Graph, Node
 from flowbook.core.ids import Key
 from flowbook.core.module import Module
 from flowbook.core.patch import difference, patched
-from flowbook.core.queues import FROM_OUTSIDE
 from flowbook.core.stepview import StepView, error_view, value_view
 from flowbook.core.token import token
 from flowbook.errors import UserError
@@ -100,7 +99,7 @@ class RunView:
         """Take in one more event."""
         view, event = self._view, recorded.event
         view["seq"], view["time"] = recorded.seq, recorded.time
-        self._queued = self._queued and type(event).__name__ in FROM_OUTSIDE
+        self._queued = self._queued and not isinstance(event, e.RunBegan)
         match event:
             case e.RunStarted():
                 self._start(event, recorded.time)

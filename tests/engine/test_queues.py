@@ -373,6 +373,7 @@ async def test_a_run_waits_in_its_queue_and_counts_while_it_is_open(project: Pro
         await queued(client, "r2")
         await queued(client, "r3", priority=3)
         await worker.take("r1")
+        assert await kinds(client) == ["RunStarted", "RunBegan"]
         assert [(await client.run(run))["status"] for run in ("r2", "r3")] == ["queued", "queued"]
         assert [run["id"] for run in await client.runs(status="queued")] == ["r3", "r2"]
         await worker.report("r1", e.RunCompleted(value=ONE))
@@ -391,6 +392,32 @@ async def test_an_admitted_run_stays_admitted_when_the_engine_dies(project: Proj
         await worker.take("r1")
         await worker.report("r1", e.RunCompleted(value=ONE))
         await worker.take("r2")
+
+
+async def test_a_run_whose_time_is_up_in_its_queue_fails_without_having_begun(project: Project) -> None:
+    async with project.engine(), project.client() as client:
+        await client.ask(queue_asks.pause("batch", ""))
+        await queued(client, "r1", timeout=0.1)
+        summary = await client.wait("r1", 5)
+        assert summary["status"] == "failed" and summary["error"] is not None
+        assert summary["error"].type == "TimeoutError" and "in queue 'batch'" in summary["error"].message
+
+
+async def test_a_turn_that_the_disk_refuses_comes_again(project: Project) -> None:
+    store = project.store = MemoryStore()
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await client.ask(queue_asks.pause("batch", ""))
+        await queued(client, "r1")
+        store.refuse = "the disk is full"
+        with pytest.raises(StoreError):
+            await queued(client, "r2")
+        store.refuse = ""
+        await client.ask(queue_asks.resume("batch"))
+        store.refuse = "the disk is full"
+        await anyio.sleep(0.1)
+        store.refuse = ""
+        await worker.take("r1")
+        assert [queue["name"] for queue in await client.ask(queue_asks.queues())] == ["batch", "default"]
 
 
 async def test_a_run_that_a_worker_still_holds_has_had_its_turn(project: Project) -> None:

@@ -41,6 +41,7 @@ class Driver:
         evict: bool = False,
         reuse: list[e.Recorded] | None = None,
         origin: e.Origin | None = None,
+        queue: str = "",
         order: Callable[[list[StepCall]], StepCall] = lambda calls: calls[0],
         **kwargs: Any,
     ) -> None:
@@ -64,6 +65,7 @@ class Driver:
             arguments=arguments,
             origin=origin,
             seed="run",
+            queue=queue,
         )
         self._record(started)
         self.execution = self._activate()

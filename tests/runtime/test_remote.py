@@ -179,3 +179,19 @@ def test_a_failure_elsewhere_is_raised_here(evict: bool) -> None:
     failed = e.StepFailed(key=note.key, step="train", digest=Digest(note.digest), failure=Failure("ValueError", "no"))
     driver.mailbox.append(failed)
     assert driver.run() == "ValueError"
+
+
+def test_a_run_in_a_queue_begins_with_its_turn(evict: bool) -> None:
+    async def work() -> int:
+        await sleep(10)
+        return await local()
+
+    driver = Driver(work, evict=evict, queue="batch")
+    driver.send("early", 1)
+    driver.run()
+    driver.clock += 500
+    driver.mailbox.append(e.RunBegan())
+    begun = driver.clock
+    assert driver.run() == 1
+    (timer,) = [recorded.event for recorded in driver.history if isinstance(recorded.event, e.TimerStarted)]
+    assert timer.due == begun + 10
