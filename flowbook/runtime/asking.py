@@ -178,6 +178,11 @@ class Asking:
         if command.key not in self._remote and not self.expected.is_noted("scheduled", command.key):
             self.calls = [call for call in self.calls if call.command is not command]
             self.stops.append(command.key)
+            attempt = 0 if self.is_live else self.expected.attempts.get(command.key, 0)
+            if attempt:
+                # It was given up while the run was in nobody's memory, and nobody else will say so.
+                cancelled = e.StepCancelled(key=command.key, step=command.step.name, attempt=attempt, item=command.item)
+                self.note("step cancelled", command.key, cancelled)
         elif not self._unask(command.key):
             cancelled = e.StepCancelled(key=command.key, step=command.step.name, item=command.item)
             self.note("step cancelled", command.key, cancelled)

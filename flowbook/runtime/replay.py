@@ -35,6 +35,7 @@ class Expectations:
         match event:
             case e.StepCompleted() | e.StepFailed() | e.StepReused():
                 self.asked[event.key] = f"step '{event.step}'"
+                self.noted.add(("step cancelled", event.key))
             case e.StepStarted():
                 self.asked.setdefault(event.key, f"step '{event.step}'")
                 self.attempts[event.key] = event.attempt

@@ -20,7 +20,7 @@ import anyio.to_thread
 
 from flowbook.client import launch
 from flowbook.core.events import Place
-from flowbook.core.ids import Digest, RunId, WorkerId
+from flowbook.core.ids import Digest, RunId, Seq, WorkerId
 from flowbook.errors import EngineUnavailable
 from flowbook.store.values import ValueFiles
 from flowbook.wire.protocol import (
@@ -36,6 +36,7 @@ from flowbook.wire.protocol import (
     ModuleSource,
     NeedModule,
     Packet,
+    Released,
     Task,
     TaskReported,
     ToWorker,
@@ -218,6 +219,9 @@ class Session:
             held.commit(packet)
             self._forget_if_over(held)
             self._speak(held)
+        elif packet.lease:
+            # The run was dropped, under the last engine's lease, while this one's was on its way.
+            self._send(Released(packet.run, packet.lease, Seq(0)))
 
     def _forget_activation(self, run: RunId) -> None:
         for waiting in self._waiting.values():

@@ -1,0 +1,99 @@
+"""What the simulation has found, as the shortest story that shows it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+import flowbook
+from flowbook.core.retry import RetryPolicy
+from flowbook.errors import StoreError
+from flowbook.store.base import Group
+from flowbook.store.memory import MemoryStore
+from flowbook.testing import TestEngine
+from flowbook.testing.network import Weather
+from flowbook.testing.world import World
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@flowbook.step(retry=RetryPolicy(maximum_attempts=0, initial_interval=60.0))
+def refused() -> None:
+    raise ConnectionError("not now")
+
+
+@flowbook.workflow
+async def impatient() -> str:
+    try:
+        async with asyncio.timeout(45):
+            await refused()
+    except TimeoutError:
+        await flowbook.sleep("1h")
+    return "gave up"
+
+
+@pytest.mark.parametrize("evict", [False, True])
+async def test_a_retry_given_up_while_the_run_was_not_in_memory_is_no_longer_due(evict: bool) -> None:
+    """The engine had the run activated again and again, for as long as it lived."""
+    async with TestEngine(evict=evict) as env:
+        run = await env.start(impatient)
+        assert await run.result() == "gave up"
+        kinds = Counter(type(recorded.event).__name__ for recorded in run.history)
+    assert kinds["StepCancelled"] == 1 and kinds["StepAttemptFailed"] == 1
+
+
+@flowbook.workflow
+async def two_timers() -> list[Any]:
+    return list(await asyncio.gather(asyncio.sleep(1, "one"), asyncio.sleep(5, "two")))
+
+
+async def test_a_timer_that_was_due_while_the_disk_was_full_does_not_take_the_next_one_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    commit, refusals = MemoryStore.commit, iter([True])
+
+    def full(store: MemoryStore, group: Group) -> None:
+        if any(type(entry.recorded.event).__name__ == "TimerFired" for entry in group.entries) and next(
+            refusals, False
+        ):
+            raise StoreError("the disk is full")
+        commit(store, group)
+
+    monkeypatch.setattr(MemoryStore, "commit", full)
+    async with TestEngine() as env:
+        assert await (await env.start(two_timers)).result() == ["one", "two"]
+
+
+@flowbook.workflow
+async def waits() -> str:
+    return await flowbook.signal("go")
+
+
+class Slow(Weather):
+    """Everything is on its way for a second and a half."""
+
+    def latency(self) -> float:
+        return 1.5
+
+
+async def test_a_run_dropped_while_a_new_engine_was_claiming_it_is_taken_up() -> None:
+    """The worker let it go under the old engine's lease; the new one took it to be held, for ever."""
+    async with TestEngine() as env:
+        run = await env.start(waits)
+        await env.sleep(2.0)
+        world: World = env._world_now
+        world.network.weather = Slow()
+        world.engine.kill()  # type: ignore[union-attr]
+        # Back at 3.8 s, its claim known at 6.8 s; idle for five seconds at 5 s.
+        await env.sleep(10.0)
+        world.network.weather = Weather()
+        await run.signal("go", "at last")
+        assert await run.result() == "at last"
