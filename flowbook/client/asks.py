@@ -9,6 +9,7 @@ import msgspec
 
 from flowbook import errors
 from flowbook.core.events import Origin, Place, Recorded
+from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, RunId
 from flowbook.core.messages import StartRun
 from flowbook.core.module import Module
@@ -123,6 +124,39 @@ def signal(run: str, name: str, value: Value, id: str) -> Ask[calls.Summary]:
 def cancel(run: str, reason: str) -> Ask[calls.Outcome]:
     """Ask a run to stop."""
     return Ask("cancel", calls.Cancel(RunId(run), reason), calls.Outcome)
+
+
+def terminate(run: str, reason: str, now: bool) -> Ask[calls.Outcome]:
+    """End a run without asking its code."""
+    return Ask("terminate", calls.Terminate(RunId(run), reason, now), calls.Outcome)
+
+
+def update(
+    run: str, name: str, arguments: tuple[Value, ...], keywords: dict[str, Value], id: str, wait: bool
+) -> Ask[calls.UpdateResult]:
+    """Send an update; without an ``id`` one is drawn, so that sending it again is harmless."""
+    sent = calls.Update(RunId(run), id or secrets.token_hex(8), name, arguments, keywords, wait)
+    return Ask("update", sent, calls.UpdateResult)
+
+
+def complete(token: str, value: Value | None, failure: Failure | None) -> Ask[calls.Summary]:
+    """Finish what a token stands for."""
+    return Ask("complete", calls.Complete(token, value, failure), calls.Summary)
+
+
+def query(run: str, name: str, arguments: tuple[Value, ...], keywords: dict[str, Value]) -> Ask[Value]:
+    """Call a query handler."""
+    return Ask("query", calls.Ask(RunId(run), name, arguments, keywords), Value)
+
+
+def move(run: str, module: str, source: str) -> Ask[calls.Fit]:
+    """Have a run go on with other code."""
+    return Ask("move", calls.Move(RunId(run), Digest(module), source), calls.Fit)
+
+
+def check_runs(module: str, runs: tuple[str, ...]) -> Ask[list[calls.Fit]]:
+    """Would open runs go on with this code."""
+    return Ask("check_runs", calls.CheckRuns(Digest(module), tuple(map(RunId, runs))), list[calls.Fit])
 
 
 def resume(run: str) -> Ask[calls.Summary]:

@@ -18,6 +18,7 @@ from flowbook.client import asks, launch
 from flowbook.client.asks import Ask
 from flowbook.client.session import Session
 from flowbook.core.events import Origin, Place, Recorded
+from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest
 from flowbook.core.module import Module
 from flowbook.core.value import Value
@@ -148,6 +149,40 @@ class AsyncClient:
     async def cancel(self, run: str, reason: str = "") -> calls.Outcome:
         """See ``Client``."""
         return await self._ask(asks.cancel(run, reason))
+
+    async def terminate(self, run: str, reason: str = "", now: bool = False) -> calls.Outcome:
+        """See ``Client``."""
+        return await self._ask(asks.terminate(run, reason, now))
+
+    async def update(
+        self,
+        run: str,
+        name: str,
+        arguments: tuple[Value, ...] = (),
+        keywords: dict[str, Value] | None = None,
+        id: str = "",
+        wait: bool = True,
+    ) -> calls.UpdateResult:
+        """See ``Client``."""
+        return await self._ask(asks.update(run, name, arguments, keywords or {}, id, wait))
+
+    async def query(
+        self, run: str, name: str, arguments: tuple[Value, ...] = (), keywords: dict[str, Value] | None = None
+    ) -> Value:
+        """See ``Client``."""
+        return await self._ask(asks.query(run, name, arguments, keywords or {}))
+
+    async def complete(self, token: str, value: Value | None = None, failure: Failure | None = None) -> calls.Summary:
+        """See ``Client``."""
+        return await self._ask(asks.complete(token, value, failure))
+
+    async def move(self, run: str, module: str, source: str = "") -> calls.Fit:
+        """See ``Client``."""
+        return await self._ask(asks.move(run, module, source))
+
+    async def check_runs(self, module: str, runs: tuple[str, ...] = ()) -> list[calls.Fit]:
+        """See ``Client``."""
+        return await self._ask(asks.check_runs(module, runs))
 
     async def resume(self, run: str) -> calls.Summary:
         """See ``Client``."""

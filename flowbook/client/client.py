@@ -17,6 +17,7 @@ from flowbook.client import asks, launch
 from flowbook.client.asks import Ask
 from flowbook.client.session import Session
 from flowbook.core.events import Origin, Place, Recorded
+from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest
 from flowbook.core.module import Module
 from flowbook.core.value import Value
@@ -141,6 +142,40 @@ class Client:
     def cancel(self, run: str, reason: str = "") -> calls.Outcome:
         """Ask a run to stop; the outcome is "queued", "cancelled" or "already done"."""
         return self._ask(asks.cancel(run, reason))
+
+    def terminate(self, run: str, reason: str = "", now: bool = False) -> calls.Outcome:
+        """End a run without asking its code; the outcome is "terminated", "queued" or "already done"."""
+        return self._ask(asks.terminate(run, reason, now))
+
+    def update(
+        self,
+        run: str,
+        name: str,
+        arguments: tuple[Value, ...] = (),
+        keywords: dict[str, Value] | None = None,
+        id: str = "",
+        wait: bool = True,
+    ) -> calls.UpdateResult:
+        """Send an update and wait until its handler has ended; without ``wait`` until it is recorded."""
+        return self._ask(asks.update(run, name, arguments, keywords or {}, id, wait))
+
+    def query(
+        self, run: str, name: str, arguments: tuple[Value, ...] = (), keywords: dict[str, Value] | None = None
+    ) -> Value:
+        """Ask a query handler of the run's code; changes nothing."""
+        return self._ask(asks.query(run, name, arguments, keywords or {}))
+
+    def complete(self, token: str, value: Value | None = None, failure: Failure | None = None) -> calls.Summary:
+        """Finish what a token stands for, with a value or a failure."""
+        return self._ask(asks.complete(token, value, failure))
+
+    def move(self, run: str, module: str, source: str = "") -> calls.Fit:
+        """Have a run go on with other code. Raises ``HistoryMismatch`` where it does not fit."""
+        return self._ask(asks.move(run, module, source))
+
+    def check_runs(self, module: str, runs: tuple[str, ...] = ()) -> list[calls.Fit]:
+        """Whether these open runs, or all that concern the module, would go on with it."""
+        return self._ask(asks.check_runs(module, runs))
 
     def resume(self, run: str) -> calls.Summary:
         """End a pause."""

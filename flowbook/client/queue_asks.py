@@ -10,8 +10,13 @@ from flowbook.wire.queues import ChangeQueue, DrainWorker, QueueStatus
 
 
 def started(message: StartRun) -> Ask[Summary]:
-    """Start a run with all that can be said about it."""
-    return Ask("start", message, Summary)
+    """Start a run with all that can be said about it.
+
+    Where its id may stand for another run by now, it is not sent again after a lost connection: that could start, or
+    terminate, one run too many.
+    """
+    repeatable = message.on_conflict in ("same", "use_existing") and message.on_closed == "same"
+    return Ask("start", message, Summary, repeatable)
 
 
 def queues() -> Ask[list[QueueStatus]]:
