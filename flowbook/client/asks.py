@@ -140,8 +140,8 @@ def update(
 
 
 def complete(token: str, value: Value | None, failure: Failure | None) -> Ask[calls.Summary]:
-    """Finish what a token stands for."""
-    return Ask("complete", calls.Complete(token, value, failure), calls.Summary)
+    """Finish what a token stands for. Not sent again: a second time it is refused."""
+    return Ask("complete", calls.Complete(token, value, failure), calls.Summary, repeatable=False)
 
 
 def query(run: str, name: str, arguments: tuple[Value, ...], keywords: dict[str, Value]) -> Ask[Value]:
