@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flowbook.export.style import GLYPHS, SOLID, face
 from flowbook.export.text import duration, escaped, fitted, number
 
+GOING = ("running", "retrying", "queued", "failed")
+"""Statuses in which progress is shown."""
+
 LEFT = 40
 CELL = 8
-LETTERS = (("f", "failed"), ("r", "running"), ("t", "waiting"), ("c", "idle"))
+LETTERS = (("f", "failed"), ("r", "running"), ("t", "waiting"), ("w", "waiting"), ("c", "idle"))
 """Letters of a grid in the order in which they win when a cell stands for several items."""
 
 
@@ -69,6 +73,8 @@ def said(node: Mapping[str, Any], step: Mapping[str, Any] | None, now: float) ->
     items = step.get("items")
     if items:
         parts.append(counted(items, status))
+    if step.get("progress") and status in GOING:
+        parts.append(advanced(step["progress"], bool(items)))
     if status in ("failed", "retrying") and step.get("error"):
         parts.append(step["error"]["type"])
     if status == "retrying":
@@ -79,6 +85,7 @@ def said(node: Mapping[str, Any], step: Mapping[str, Any] | None, now: float) ->
         parts.append(f"attempt {step['attempt']}")
     if step.get("rounds", 0) > 1:
         parts.append(f"{step['rounds']} rounds")
+    parts.append(elsewhere(step))
     return " · ".join(part for part in parts if part)
 
 
@@ -88,6 +95,28 @@ def counted(items: Mapping[str, int], status: str) -> str:
         return f"{items['total']} items"
     failed = f", {items['failed']} failed" if items["failed"] else ""
     return f"{items['done']} of {items['total']}{failed}"
+
+
+def advanced(progress: Mapping[str, Any], mapped: bool = False) -> str:
+    """Progress in words; a map's number stands in its count of items."""
+    if mapped:
+        return str(progress["text"])
+    share = f"{math.floor(100 * _share(progress))}%" if progress["total"] else number(progress["done"])
+    return f"{share} {progress['text']}".strip()
+
+
+def elsewhere(step: Mapping[str, Any]) -> str:
+    """Who does it, where that is not the run's own worker."""
+    where = step.get("where")
+    if where == "queue":
+        return f"on {step['queue']}"
+    if where == "outside":
+        return "for an answer from outside" if step["status"] == "waiting" else ""
+    return str(step["run"]) if where in ("child", "signal") else ""
+
+
+def _share(progress: Mapping[str, Any]) -> float:
+    return float(min(1, max(0, progress["done"] / progress["total"])))
 
 
 def _left(before: str, due: float | None, now: float, after: str = "") -> str:
@@ -115,6 +144,8 @@ def glyph_of(node: Mapping[str, Any], step: Mapping[str, Any] | None) -> str:
     kind = node.get("kind", "step")
     if kind == "params":
         return "params"
+    if step is not None and step.get("where") == "outside" and step["status"] == "waiting":
+        return "hand"
     wait = str((node.get("options") or {}).get("wait") or "")
     if not wait or (step is not None and step["status"] not in ("not reached", "waiting")):
         return ""
@@ -131,7 +162,8 @@ def inner(node: Mapping[str, Any], step: Mapping[str, Any] | None, box: Mapping[
     words = said(node, step, now)
     time = spent(step, now) if step is not None else ""
     kind = node.get("kind", "step")
-    tag = kind if kind != "step" else ""
+    where = step.get("where", "") if step is not None else ""
+    tag = kind if kind != "step" else where if where in ("child", "outside", "signal") else ""
     mapped = kind == "map"
     parts = [_card(width, height, 20 if kind == "wait" else 9, mapped)]
     middle = 33 if mapped else height / 2
@@ -152,7 +184,19 @@ def inner(node: Mapping[str, Any], step: Mapping[str, Any] | None, box: Mapping[
         parts.append(f'<text class="fb-kind" x="{number(width - 12)}" y="55" text-anchor="end">{tag}</text>')
     if mapped:
         parts.append(_grid(step["grid"] if step is not None else "", width))
+    if step is not None and step.get("progress") and step["status"] in GOING:
+        parts.append(_bar(step["progress"], width, height))
     return "".join(parts)
+
+
+def _bar(progress: Mapping[str, Any], width: float, height: float) -> str:
+    """A bar along the card's lower edge; none where the whole is not known."""
+    if not progress["total"]:
+        return ""
+    room = width - LEFT - 12
+    place = f'x="{LEFT}" y="{number(height - 6)}" height="3" rx="1.5"'
+    fill = f'<rect class="fb-fill" {place} width="{number(room * _share(progress))}"/>'
+    return f'<rect class="fb-track" {place} width="{number(room)}"/>{fill}'
 
 
 def wires(node: Mapping[str, Any]) -> str:

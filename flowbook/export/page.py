@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from flowbook.core.graph import Graph
-from flowbook.export import card, svg, timeline
+from flowbook.export import card, dealings, svg, timeline
 from flowbook.export.style import GLYPHS, PALETTE, face
 from flowbook.export.text import duration, escaped
 
@@ -26,9 +26,12 @@ def fragment(view: Mapping[str, Any]) -> str:
     if timeline.rows(view):
         parts.append(_image(timeline.render(view), f"Timeline of run {view['id']}"))
     parts.append(_error(view))
+    parts += [f"<p>{escaped(words)}</p>" for words in dealings.remarks(view)]
     parts.append(_folded("Steps as a table", _steps(view)))
     if view["waits"]:
-        parts.append(_table(("Waits for", "kind"), ((w["name"] or w["step"], w["kind"]) for w in view["waits"])))
+        waits = ((w["name"] or w["step"], w["kind"], w.get("token", "")) for w in view["waits"])
+        parts.append(_table(("Waits for", "kind", "token"), waits))
+    parts += [_table(head, rows) for head, rows in dealings.tables(view)]
     return f'<div class="flowbook-run">{"".join(parts)}</div>'
 
 
@@ -62,6 +65,7 @@ def line(view: Mapping[str, Any]) -> str:
     error = view.get("error")
     if error:
         parts.append(f"{error['type']}: {_first(error['message'])}")
+    parts += dealings.remarks(view)
     for wait in view["waits"]:
         parts.append(f"waits for {_awaited(wait)}")
     return " · ".join(parts)
@@ -79,7 +83,10 @@ def _elapsed(view: Mapping[str, Any]) -> float:
 
 
 def _awaited(wait: Mapping[str, Any]) -> str:
-    return f"signal '{wait['name']}'" if wait["kind"] == "signal" else f"{wait['name'] or wait['step'] or 'a time'}"
+    named = {"signal": "signal '{}'", "outside": "an answer from outside to '{}'", "child": "its child {}"}
+    if wait["kind"] in named:
+        return named[wait["kind"]].format(wait["name"])
+    return f"{wait['name'] or wait['step'] or 'a time'}"
 
 
 def _first(text: str) -> str:

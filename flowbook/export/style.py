@@ -25,8 +25,19 @@ STATUSES = {
     "reused": ("done", "reused"),
     "failed": ("failed", "failed"),
     "lost": ("failed", "lost"),
+    "terminated": ("idle", "terminated"),
+    "continued": ("done", "continued"),
+    "open": ("waiting", "owed"),
+    "kept": ("done", "done"),
+    "undone": ("done", "undone"),
+    "received": ("waiting", "clock"),
+    "completed": ("done", "done"),
+    "rejected": ("failed", "skipped"),
+    "sending": ("running", "continued"),
+    "sent": ("done", "continued"),
+    "abandoned": ("idle", "skipped"),
 }
-"""Family and glyph of every status of a step, an attempt or a run."""
+"""Family and glyph of every status of a step, an attempt, a run, an obligation, an update or a signal sent."""
 
 GLYPHS = {
     "ring": "",
@@ -42,6 +53,10 @@ GLYPHS = {
     "reused": "M-4.6 0.4L-1.6 3.6L4.6 -3.6",
     "failed": "M-3.5 -3.5L3.5 3.5M-3.5 3.5L3.5 -3.5",
     "lost": "M-1.9 -2.2A2.1 2.1 0 1 1 0.6 0.2C0 0.5 0 1 0 1.8M0 4.4V4.5",
+    "terminated": "M-1.9 -4.5H1.9L4.5 -1.9V1.9L1.9 4.5H-1.9L-4.5 1.9V-1.9Z",
+    "continued": "M-4.6 0H4.2M0.8 -3.4L4.4 0L0.8 3.4",
+    "owed": "M0 -4.6V1.2M0 4.2V4.4",
+    "undone": "M-4.3 -2.4A4.9 4.9 0 1 1 -4.9 1M-4.9 -5.2V-1.9H-1.6",
     "params": "M-4.6 -2.4H4.6M-4.6 2.4H4.6M-1.8 -4V-0.8M2 0.8V4",
 }
 """Paths around (0, 0), in a circle of radius 10."""
@@ -117,6 +132,8 @@ svg.fb-picture { display: block; max-width: 100%; height: auto; }
 .fb-edge.fb-undo { stroke-dasharray: 6 4; }
 .fb-node.fb-chosen .fb-card { stroke: var(--jp-brand-color1, #1976d2); stroke-width: 3; stroke-dasharray: none; }
 .fb-node:focus-visible .fb-card { stroke: var(--jp-brand-color1, #1976d2); stroke-width: 3; }
+.fb-track { fill: var(--fb-soft); stroke: var(--fb-line); stroke-width: 0.6; }
+.fb-fill { fill: var(--fb-family); }
 .fb-rowline { stroke: var(--fb-line); stroke-width: 1; opacity: 0.45; }
 .fb-gridline { stroke: var(--fb-line); stroke-width: 1; opacity: 0.6; }
 .fb-bar { fill: var(--fb-family); }

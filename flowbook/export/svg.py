@@ -51,11 +51,15 @@ def heading(graph: Mapping[str, Any], view: Mapping[str, Any] | None) -> str:
 
 
 def progress(view: Mapping[str, Any]) -> tuple[int, int]:
-    """Steps that are over and steps in all; parameters and undos do not count."""
+    """Steps that are over and steps in all; parameters, undos and what stands below the graph do not count."""
     nodes = (view.get("graph") or {}).get("nodes") or ()
-    names = [n["id"] for n in nodes if n.get("kind", "step") not in ("params", "undo")] or list(view["steps"])
+    names = [n["id"] for n in nodes if _counts(n)] or list(view["steps"])
     over = sum(view["steps"].get(name, {}).get("status") in ("done", "reused", "skipped") for name in names)
     return over, len(names)
+
+
+def _counts(node: Mapping[str, Any]) -> bool:
+    return node.get("kind", "step") not in ("params", "undo") and not (node.get("options") or {}).get("added")
 
 
 def _plain(graph: Graph | Mapping[str, Any]) -> dict[str, Any]:

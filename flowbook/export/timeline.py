@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from flowbook.export.card import badge, glyph_of, spent
+from flowbook.export.card import GOING, advanced, badge, elsewhere, glyph_of, spent
 from flowbook.export.clockface import Scale
 from flowbook.export.style import CSS, face
 from flowbook.export.text import clock, duration, escaped, fitted, number
@@ -175,7 +175,8 @@ def _lanes(name: str, step: Mapping[str, Any], scale: Scale, top: int, now: floa
 
 def _attempt_words(attempt: Mapping[str, Any], now: float) -> str:
     which = f"attempt {attempt['attempt']}, " if attempt["attempt"] > 1 else ""
-    return f"{which}{attempt['status']}, {duration(_end(attempt, now) - attempt['started'])}"
+    more = "".join(f", {attempt[key]}" for key in ("run", "why") if attempt.get(key))
+    return f"{which}{attempt['status']}, {duration(_end(attempt, now) - attempt['started'])}{more}"
 
 
 def _row_words(step: Mapping[str, Any], now: float) -> str:
@@ -186,8 +187,12 @@ def _row_words(step: Mapping[str, Any], now: float) -> str:
         words.append(f"{step['rounds']} rounds")
     elif step["attempt"] > 1:
         words.append(f"attempt {step['attempt']}")
+    if step.get("progress") and step["status"] in GOING:
+        words.append(advanced(step["progress"], bool(step["items"])))
     if step["status"] != "skipped":
         words.append(spent(step, now))
+    if step.get("where") == "queue":
+        words.append(elsewhere(step))
     return " · ".join(word for word in words if word)
 
 

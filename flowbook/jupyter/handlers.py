@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import anyio.to_thread
@@ -13,8 +14,11 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
 from flowbook import errors
+from flowbook.core import token
+from flowbook.core.value import Value
 from flowbook.jupyter import compiling, running
 from flowbook.jupyter.projects import Project, Projects
+from flowbook.widgets import demands
 
 STATUS: tuple[tuple[type[Exception], int], ...] = (
     (errors.UnknownRun, 404),
@@ -213,6 +217,51 @@ class CancelHandler(FlowbookHandler):
         self.answer(await client.cancel(run, str(body.get("reason") or "stopped in JupyterLab")))
 
 
+class TerminateHandler(FlowbookHandler):
+    """POST: end a run without its code having a say."""
+
+    @web.authenticated
+    @acts
+    async def post(self, run: str) -> None:
+        """``{reason?, now?}`` -> outcome."""
+        body = self.body()
+        reason = str(body.get("reason") or "terminated in JupyterLab")
+        client = await self.project(body).client()
+        self.answer(await client.ask(demands.terminate(run, reason, bool(body.get("now")))))
+
+
+class UpdateHandler(FlowbookHandler):
+    """POST: send an update."""
+
+    @web.authenticated
+    @acts
+    async def post(self, run: str) -> None:
+        """``{name, values, id}`` -> the update, as recorded."""
+        body = self.body()
+        project = self.project(body)
+        asked = await anyio.to_thread.run_sync(demands.update, run, body, partial(_encoded, project))
+        self.answer(await (await project.client()).ask(asked))
+
+
+class CompleteHandler(FlowbookHandler):
+    """POST: finish a step that waits for an answer from outside."""
+
+    @web.authenticated
+    @acts
+    async def post(self, run: str) -> None:
+        """``{token, value | failure}`` -> summary. The token says which step; ``run`` must be its run."""
+        body = self.body()
+        project = self.project(body)
+        asked = await anyio.to_thread.run_sync(demands.complete, body, partial(_encoded, project))
+        if token.read(str(body["token"])).run != run:
+            raise errors.UserError(f"this token is of another run, not of {run}")
+        self.answer(await (await project.client()).ask(asked))
+
+
+def _encoded(project: Project, value: Any, name: str) -> Value:
+    return running.value_of(project, name, value)
+
+
 class ResumeHandler(FlowbookHandler):
     """POST: let a paused run go on."""
 
@@ -278,6 +327,9 @@ ROUTES: tuple[tuple[str, type[FlowbookHandler]], ...] = (
     (rf"{_RUN}/at", MomentHandler),
     (rf"{_RUN}/signal", SignalHandler),
     (rf"{_RUN}/cancel", CancelHandler),
+    (rf"{_RUN}/terminate", TerminateHandler),
+    (rf"{_RUN}/update", UpdateHandler),
+    (rf"{_RUN}/complete", CompleteHandler),
     (rf"{_RUN}/resume", ResumeHandler),
     (rf"{_RUN}/fork", ForkHandler),
     (r"flowbook/api/export", ExportHandler),

@@ -27,10 +27,22 @@ export function createGraph(
 /** Draws when each step of a view ran. */
 export function createTimeline(element: HTMLElement, view: any, options?: { onSelect?(step: string): void }): Drawing;
 
+/** What a view's run owes outside, and that in words ("2 open obligations, 1 failed"). */
+export function owing(view: any): any[];
+export function owedWords(owed: any[]): string;
+
 export interface RunActions {
   /** Fork from an event the reader looks at, or from a step. */
   fork?(from: { at: number } | { step: string }): void;
   cancel?(): void | Promise<unknown>;
+  /** End the run without its code having a say. The drawing asks first, naming what the run owes outside. */
+  terminate?(): void | Promise<unknown>;
+  /** Send an update with these positional arguments. */
+  update?(name: string, values: unknown[]): void | Promise<unknown>;
+  /** Finish a step that waits for an answer from outside: with a value, or with a failure in words. */
+  complete?(token: string, answer: { value: unknown } | { failure: string }): void | Promise<unknown>;
+  /** Show another run: a child, a parent, the one before or after. */
+  open?(run: string): void;
   /** Send a signal. The drawing asks for the value in a line of its own, unless there is `askSignal`. */
   signal?(name: string, value: unknown): void | Promise<unknown>;
   /** Ask the person for a value and send it, for those who have a dialog. Needs `signal` beside it. */

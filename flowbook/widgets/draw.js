@@ -17,7 +17,18 @@ export const STATUSES = {
   succeeded: ['done', 'done'],
   reused: ['done', 'reused'],
   failed: ['failed', 'failed'],
-  lost: ['failed', 'lost']
+  lost: ['failed', 'lost'],
+  terminated: ['idle', 'terminated'],
+  continued: ['done', 'continued'],
+  open: ['waiting', 'owed'],
+  kept: ['done', 'done'],
+  undone: ['done', 'undone'],
+  received: ['waiting', 'clock'],
+  completed: ['done', 'done'],
+  rejected: ['failed', 'skipped'],
+  sending: ['running', 'continued'],
+  sent: ['done', 'continued'],
+  abandoned: ['idle', 'skipped']
 };
 
 export const GLYPHS = {
@@ -34,6 +45,10 @@ export const GLYPHS = {
   reused: 'M-4.6 0.4L-1.6 3.6L4.6 -3.6',
   failed: 'M-3.5 -3.5L3.5 3.5M-3.5 3.5L3.5 -3.5',
   lost: 'M-1.9 -2.2A2.1 2.1 0 1 1 0.6 0.2C0 0.5 0 1 0 1.8M0 4.4V4.5',
+  terminated: 'M-1.9 -4.5H1.9L4.5 -1.9V1.9L1.9 4.5H-1.9L-4.5 1.9V-1.9Z',
+  continued: 'M-4.6 0H4.2M0.8 -3.4L4.4 0L0.8 3.4',
+  owed: 'M0 -4.6V1.2M0 4.2V4.4',
+  undone: 'M-4.3 -2.4A4.9 4.9 0 1 1 -4.9 1M-4.9 -5.2V-1.9H-1.6',
   params: 'M-4.6 -2.4H4.6M-4.6 2.4H4.6M-1.8 -4V-0.8M2 0.8V4'
 };
 const SOLID = ['queued', 'cancelled', 'running'];
@@ -91,7 +106,8 @@ function fitted(text, width, letter) {
 
 const LEFT = 40;
 const CELL = 8;
-const LETTERS = [['f', 'failed'], ['r', 'running'], ['t', 'waiting'], ['c', 'idle']];
+const LETTERS = [['f', 'failed'], ['r', 'running'], ['t', 'waiting'], ['w', 'waiting'], ['c', 'idle']];
+const GOING = ['running', 'retrying', 'queued', 'failed'];
 const some = value => value !== null && value !== undefined;
 
 export function badge(status, given = '') {
@@ -134,11 +150,13 @@ function said(node, step, now) {
   if (!step) return planned(node);
   const parts = [step.status];
   if (step.items) parts.push(counted(step.items, step.status));
+  if (step.progress && GOING.includes(step.status)) parts.push(advanced(step.progress, step.items));
   if (step.error && (step.status === 'failed' || step.status === 'retrying')) parts.push(step.error.type);
   if (step.status === 'retrying') parts.push(`attempt ${step.attempt + 1}${left(' in ', step.retry_at, now, '')}`);
   else if (step.status === 'waiting') parts.push(left('', step.retry_at, now, ' left'));
   else if (!step.items && step.attempt > 1) parts.push(`attempt ${step.attempt}`);
   if ((step.rounds ?? 0) > 1) parts.push(`${step.rounds} rounds`);
+  parts.push(elsewhere(step));
   return parts.filter(Boolean).join(' · ');
 }
 
@@ -146,6 +164,20 @@ function counted(items, status) {
   if (status === 'done' || status === 'reused') return `${items.total} items`;
   return `${items.done} of ${items.total}${items.failed ? `, ${items.failed} failed` : ''}`;
 }
+
+function advanced(progress, mapped) {
+  if (mapped) return progress.text;
+  const part = progress.total ? `${Math.floor(100 * share(progress))}%` : number(progress.done);
+  return `${part} ${progress.text}`.trim();
+}
+
+function elsewhere({ where, status, queue, run }) {
+  if (where === 'queue') return `on ${queue}`;
+  if (where === 'outside') return status === 'waiting' ? 'for an answer from outside' : '';
+  return where === 'child' || where === 'signal' ? run : '';
+}
+
+const share = ({ done, total }) => Math.min(1, Math.max(0, done / total));
 
 const left = (before, due, now, after) => (!some(due) || due <= now ? '' : `${before}${duration(due - now)}${after}`);
 
@@ -162,6 +194,7 @@ function planned(node) {
 function glyphOf(node, step) {
   const kind = node.kind ?? 'step';
   if (kind === 'params') return 'params';
+  if (step?.where === 'outside' && step.status === 'waiting') return 'hand';
   const wait = String(node.options?.wait || '');
   if (!wait || (step && step.status !== 'not reached' && step.status !== 'waiting')) return '';
   if (step && step.status === 'not reached' && kind !== 'wait') return '';
@@ -176,7 +209,7 @@ function inner(node, step, box, now) {
   const kind = node.kind ?? 'step';
   const mapped = kind === 'map';
   const room = width - LEFT - 12;
-  let tag = kind === 'step' ? '' : kind;
+  let tag = kind !== 'step' ? kind : ['child', 'outside', 'signal'].includes(step?.where) ? step.where : '';
   let svg = card(width, height, kind === 'wait' ? 20 : 9, mapped);
   const sign = badge(step ? step.status : 'not reached', glyphOf(node, step));
   svg += `<g transform="translate(22 ${number(mapped ? 33 : height / 2)})">${sign}</g>`;
@@ -188,7 +221,16 @@ function inner(node, step, box, now) {
   if (tag && 5.9 * Array.from(words).length > room - 6 * tag.length - 8) tag = '';
   svg += `<text class="fb-word" x="${LEFT}" y="${wired ? 55 : 42}">${escaped(fitted(words, room, 5.9))}</text>`;
   if (tag) svg += `<text class="fb-kind" x="${number(width - 12)}" y="55" text-anchor="end">${tag}</text>`;
-  return mapped ? svg + grid(step ? step.grid : '', width) : svg;
+  if (mapped) svg += grid(step ? step.grid : '', width);
+  return step?.progress && GOING.includes(step.status) ? svg + bar(step.progress, width, height) : svg;
+}
+
+function bar(progress, width, height) {
+  if (!progress.total) return '';
+  const room = width - LEFT - 12;
+  const place = `x="${LEFT}" y="${number(height - 6)}" height="3" rx="1.5"`;
+  const fill = `<rect class="fb-fill" ${place} width="${number(room * share(progress))}"/>`;
+  return `<rect class="fb-track" ${place} width="${number(room)}"/>${fill}`;
 }
 
 function wires(node) {
@@ -261,7 +303,8 @@ function heading(graph, view) {
 }
 
 export function progress(view) {
-  const names = (view.graph?.nodes ?? []).filter(n => n.kind !== 'params' && n.kind !== 'undo').map(n => n.id);
+  const counts = n => n.kind !== 'params' && n.kind !== 'undo' && !n.options?.added;
+  const names = (view.graph?.nodes ?? []).filter(counts).map(n => n.id);
   const known = names.length ? names : Object.keys(view.steps);
   const over = known.filter(name => ['done', 'reused', 'skipped'].includes(view.steps[name]?.status));
   return [over.length, known.length];
@@ -546,7 +589,8 @@ function lanes(name, step, scale, top, now) {
 
 function attemptWords(attempt, now) {
   const which = attempt.attempt > 1 ? `attempt ${attempt.attempt}, ` : '';
-  return `${which}${attempt.status}, ${duration(endOf(attempt, now) - attempt.started)}`;
+  const more = [attempt.run, attempt.why].filter(Boolean).map(words => `, ${words}`).join('');
+  return `${which}${attempt.status}, ${duration(endOf(attempt, now) - attempt.started)}${more}`;
 }
 
 function rowWords(step, now) {
@@ -554,7 +598,9 @@ function rowWords(step, now) {
   if (step.items) words.push(`${step.items.done} of ${step.items.total}`);
   else if ((step.rounds ?? 0) > 1) words.push(`${step.rounds} rounds`);
   else if (step.attempt > 1) words.push(`attempt ${step.attempt}`);
+  if (step.progress && GOING.includes(step.status)) words.push(advanced(step.progress, step.items));
   if (step.status !== 'skipped') words.push(spent(step, now));
+  if (step.where === 'queue') words.push(elsewhere(step));
   return words.filter(Boolean).join(' · ');
 }
 
@@ -617,7 +663,7 @@ function svgOf(text) {
 
 function statusBadge(status) {
   const disc = svgOf(`<svg class="fb-sign" viewBox="-14 -14 28 28" width="20" height="20" aria-hidden="true">${badge(status)}</svg>`);
-  return h('span', { class: 'fb-status', 'data-status': status }, disc, h('span', { class: 'fb-status-word' }, status));
+  return h('span', { class: 'fb-status', 'data-status': status }, disc, span('status-word', status));
 }
 
 const isOpen = view => view && !some(view.ended);
@@ -808,9 +854,26 @@ const KINDS = {
   RunCancelled: ['run cancelled', 'cancelled'],
   RunPaused: ['run paused', 'paused'],
   RunResumed: ['run resumed', 'running'],
+  RunTerminated: ['run terminated', 'terminated'],
+  RunContinued: ['run goes on as', 'continued'],
+  RunMoved: ['run moved to other code', 'continued'],
   CancelRequested: ['cancel asked for', 'cancelled'],
+  TerminateRequested: ['termination asked for', 'terminated'],
+  AttributesSet: ['attributes set', 'done'],
+  PatchMarked: ['takes the new branch of', 'done'],
+  UpdateReceived: ['update came', 'received'],
+  UpdateCompleted: ['update answered', 'completed'],
+  UpdateFailed: ['update failed', 'rejected'],
+  ObligationOpened: ['owes outside', 'open'],
+  ObligationSettled: ['owes no longer', 'kept'],
+  ObligationFailed: ['could not be taken back', 'failed'],
   StepStarted: ['started', 'running'],
   StepOutput: ['printed', 'running'],
+  StepScheduled: ['put on its queue', 'queued'],
+  StepWaiting: ['waits for an answer from outside', 'waiting'],
+  StepProgress: ['got further', 'running'],
+  StepHeartbeat: ['gave a sign of life', 'running'],
+  ChildStarted: ['started as a child', 'running'],
   StepCompleted: ['done', 'done'],
   StepAttemptFailed: ['attempt failed', 'retrying'],
   StepFailed: ['failed', 'failed'],
@@ -823,7 +886,8 @@ const KINDS = {
   TimerCancelled: ['stops waiting for a time', 'cancelled'],
   SignalAwaited: ['waits for signal', 'waiting'],
   SignalDropped: ['stops waiting for signal', 'cancelled'],
-  SignalReceived: ['signal came', 'done']
+  SignalReceived: ['signal came', 'done'],
+  SignalSent: ['sends signal', 'sending']
 };
 
 /** `[status, what, details]` of an event. */
@@ -832,13 +896,21 @@ function eventWords({ event }) {
   const details = [
     some(event.item) ? `item ${event.item}` : '',
     event.attempt > 1 ? `attempt ${event.attempt}` : '',
-    some(event.total) ? `${event.total} items` : '',
+    some(event.done) ? advanced({ total: 0, text: '', ...event }) : some(event.total) ? `${event.total} items` : '',
+    event.queue ?? '',
+    event.run && event.kind !== 'RunStarted' ? event.run : '',
+    event.id ?? '',
+    event.outcome ?? '',
+    event.rejected ? 'rejected' : '',
+    event.cause ?? '',
+    event.attributes && event.kind === 'AttributesSet' ? JSON.stringify(event.attributes) : '',
     event.failure ? `${event.failure.type}: ${event.failure.message}` : '',
     event.reason ?? '',
     event.label ?? ''
   ];
   const name = event.step ?? '';
-  const subject = event.kind.startsWith('Signal') ? `${words} “${event.name}”` : name ? `${name} ${words}` : words;
+  const named = ['Signal', 'Update', 'Obliga'].includes(event.kind.slice(0, 6)) && event.name;
+  const subject = named ? `${words} “${event.name}”` : name ? `${name} ${words}` : words;
   return [status, subject, details.filter(Boolean).join(' · ')];
 }
 
@@ -880,6 +952,32 @@ function outputElement({ stream, text, data }, name) {
   return h('pre', { class: 'fb-output' }, String(data['text/plain'] ?? '').slice(-8000));
 }
 
+const STOPPING = { cancel: 'is being cancelled', terminate: 'is being terminated', timeout: 'its time is up' };
+
+/** What a run owes outside; some of it may have been given up. */
+export const owing = view => (view?.obligations ?? []).filter(one => !some(one.ended));
+
+export function owedWords(owed) {
+  const failed = owed.filter(one => one.status === 'failed').length;
+  return `${owed.length} open ${owed.length === 1 ? 'obligation' : 'obligations'}${failed ? `, ${failed} failed` : ''}`;
+}
+
+/** JSON, or else the text as it was typed. */
+function typed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+const progressLine = progress =>
+  h('p', null, progress.total ? [h('progress', { max: 1, value: share(progress), 'aria-label': 'Progress' }), ' '] : '', advanced(progress));
+
+const button = (words, click, kind = '', given = {}) => h('button', { type: 'button', class: `fb-button${kind && ` fb-${kind}`}`, click, ...given }, words);
+const field = (label, value) => h('input', { type: 'text', value, 'aria-label': label, spellcheck: 'false' });
+const span = (kind, ...words) => h('span', { class: `fb-${kind}` }, words);
+
 // --- a whole run
 
 const TABS = ['Graph', 'Timeline', 'Events', 'Table'];
@@ -914,10 +1012,12 @@ class RunDrawing {
     this.head = h('header', { class: 'fb-head' });
     this.ask = h('div', { class: 'fb-ask', ...OWN_KEYS });
     this.trouble = h('div', { class: 'fb-trouble', hidden: true });
+    this.news = h('div', { class: 'fb-news', hidden: true });
+    this.affairs = h('section', { class: 'fb-affairs', hidden: true, 'aria-label': 'Dealings with others' });
     this.band = h('div', { class: 'fb-band', hidden: true });
     this.range = h('input', { type: 'range', min: 1, max: 1, value: 1, 'aria-label': 'Event', input: () => this.look(Number(this.range.value)) });
     this.where = h('span', { class: 'fb-where' });
-    const step = (title, glyph, by) => h('button', { type: 'button', class: 'fb-button fb-small', title, 'aria-label': title, click: by }, glyph);
+    const step = (title, glyph, by) => button(glyph, by, 'small', { title, 'aria-label': title });
     this.scrub = h(
       'div',
       { class: 'fb-scrub', ...OWN_KEYS },
@@ -935,7 +1035,7 @@ class RunDrawing {
     this.printed = h('div', { class: 'fb-outputs' });
     this.details = h('section', { class: 'fb-details', hidden: true, 'aria-label': 'Step' }, this.facts, this.printed);
     this.region = h('div', { class: 'fb-spoken', role: 'status', 'aria-live': 'polite' });
-    this.root = h('div', { class: 'fb-picture fb-run' }, this.head, this.ask, this.trouble, this.scrub, this.band, this.tabs, Object.values(this.panes), this.details, this.moment, this.region);
+    this.root = h('div', { class: 'fb-picture fb-run' }, this.head, this.ask, this.trouble, this.news, this.scrub, this.band, this.tabs, Object.values(this.panes), this.details, this.affairs, this.moment, this.region);
     element.append(this.root);
     this.graph = createGraph(this.panes.Graph, null, { onSelect: name => this.choose(name), onOpen: name => this.reveal(name) });
     this.timeline = createTimeline(this.panes.Timeline, null, { onSelect: name => this.choose(name) });
@@ -1053,7 +1153,7 @@ class RunDrawing {
   draw() {
     const view = this.shown;
     if (!view) {
-      this.head.replaceChildren(h('span', { class: 'fb-muted' }, 'Asking the engine…'));
+      this.head.replaceChildren(span('muted', 'Asking the engine…'));
       return;
     }
     const frozen = this.at !== null || !this.isOnline;
@@ -1064,6 +1164,7 @@ class RunDrawing {
     if (this.tab === 'Events') this.drawEvents();
     if (this.tab === 'Table') this.drawTable(view);
     this.drawDetails();
+    this.drawAffairs(view);
     this.speak(view);
   }
 
@@ -1072,22 +1173,28 @@ class RunDrawing {
     const open = isOpen(this.live);
     const [done, total] = progress(view);
     this.elapsed = h('span', { class: 'fb-muted fb-elapsed' });
-    const button = (words, act, main) => h('button', { type: 'button', class: `fb-button${main ? ' fb-main' : ''}`, click: act }, words);
     const signals = open && actions.signal ? this.live.waits.filter(wait => wait.kind === 'signal') : [];
     const fork = () => actions.fork(this.at !== null ? { at: this.at } : view.error?.step ? { step: view.error.step } : { at: view.seq });
+    const owed = owing(view);
     this.head.replaceChildren(
       statusBadge(view.status),
+      ...(view.stopping && isOpen(view) ? [span('chip fb-hot', STOPPING[view.stopping.how])] : []),
       h('strong', { class: 'fb-workflow' }, view.workflow),
       h('code', { class: 'fb-id' }, view.id),
       h('span', null, `${done} of ${total} done`),
       this.elapsed,
-      ...(view.origin ? [h('span', { class: 'fb-muted' }, `fork of ${view.origin.run} at event ${view.origin.seq}`)] : []),
-      ...(this.isOnline || !open ? [] : [h('span', { class: 'fb-note' }, 'as last seen; not live')]),
+      ...(view.origin ? [span('muted', `fork of ${view.origin.run} at event ${view.origin.seq}`)] : []),
+      ...(owed.length ? [h('span', { class: `fb-chip ${owed.some(o => o.status === 'failed') ? 'fb-bad' : 'fb-hot'}` }, owedWords(owed))] : []),
+      ...(view.queue ? [span('chip', `queue ${view.queue}`)] : []),
+      ...(this.isOnline || !open ? [] : [span('note', 'as last seen; not live')]),
       h('span', { class: 'fb-spacer' }),
-      ...signals.map(wait => button(`Signal “${wait.name}”…`, () => this.askSignal(wait.name), true)),
+      ...signals.map(wait => button(`Signal “${wait.name}”…`, () => this.askSignal(wait.name), 'main')),
       ...(actions.fork && (!open || this.at !== null) ? [button('Fork…', fork)] : []),
-      ...(open && actions.cancel ? [button('Cancel', () => this.attempt(() => actions.cancel()))] : [])
+      ...(open && actions.update && view.updates?.length ? [button('Update…', () => this.askUpdate(view.updates.at(-1).name))] : []),
+      ...(open && actions.cancel ? [button('Cancel', () => this.confirm('Cancel', () => actions.cancel()))] : []),
+      ...(open && actions.terminate ? [button('Terminate…', () => this.confirm('Terminate', () => actions.terminate()))] : [])
     );
+    this.drawNews(view);
     this.drawClock();
     const error = view.error;
     this.trouble.hidden = !error;
@@ -1107,7 +1214,7 @@ class RunDrawing {
     if (!line) return [];
     const words = page ? `cell ${page}, line ${line}` : `line ${line}`;
     const reveal = this.source.actions?.reveal;
-    if (!reveal || !cell) return [h('span', { class: 'fb-muted' }, ` (${words})`)];
+    if (!reveal || !cell) return [span('muted', ` (${words})`)];
     return [' ', h('a', { href: '#', click: event => (event.preventDefault(), reveal(cell, line)) }, words)];
   }
 
@@ -1123,7 +1230,7 @@ class RunDrawing {
       const back = isOpen(this.live) ? 'Back to live' : 'Back to the end';
       this.band.replaceChildren(
         h('span', null, `Viewing event ${this.at} of ${this.live.seq} — nothing runs.`),
-        h('button', { type: 'button', class: 'fb-button fb-small', click: () => this.look(null) }, back)
+        button(back, () => this.look(null), 'small')
       );
     }
   }
@@ -1197,7 +1304,7 @@ class RunDrawing {
     if (this.details.hidden) return;
     const fork = this.source.actions?.fork && !isOpen(this.live);
     const attempts = step.attempts.filter(a => !some(a.item)).slice(-12);
-    const close = h('button', { type: 'button', class: 'fb-button fb-small', title: 'Close', 'aria-label': 'Close', click: () => this.choose(this.chosen) }, '✕');
+    const close = button('✕', () => this.choose(this.chosen), 'small', { title: 'Close', 'aria-label': 'Close' });
     this.drawOutput(step, node.id);
     this.facts.replaceChildren(
       h(
@@ -1205,15 +1312,18 @@ class RunDrawing {
         { class: 'fb-head' },
         h('strong', null, node.id),
         statusBadge(step.status),
-        h('span', { class: 'fb-muted' }, wires(node)),
+        span('muted', wires(node)),
+        ...(step.queue ? [span('chip', `queue ${step.queue}`)] : []),
         h('span', { class: 'fb-spacer' }),
-        ...(fork ? [h('button', { type: 'button', class: 'fb-button', click: () => this.source.actions.fork({ step: node.id }) }, 'Fork from here…')] : []),
+        ...(fork ? [button('Fork from here…', () => this.source.actions.fork({ step: node.id }))] : []),
         close
       ),
       ...(node.doc ? [h('p', { class: 'fb-muted' }, node.doc)] : []),
       ...(step.reason ? [h('p', null, step.reason)] : []),
+      ...(step.progress ? [progressLine(step.progress)] : []),
+      ...(step.heartbeat ? [h('p', { class: 'fb-muted' }, `last sign of life ${duration(Math.max(0, this.shown.time - step.heartbeat.time))} before event ${this.shown.seq}: ${clipped(valueWords(step.heartbeat.details))}`)] : []),
       ...(step.error ? [h('div', { class: 'fb-trouble' }, h('strong', null, step.error.type), ` ${step.error.message}`, ...this.place(step.error))] : []),
-      ...(attempts.length > 1 ? [h('ol', { class: 'fb-attempts' }, attempts.map(a => h('li', null, attemptWords(a, this.shown.time))))] : []),
+      ...(attempts.length > 1 || attempts[0]?.run ? [h('ol', { class: 'fb-attempts' }, attempts.map(a => h('li', null, attemptWords({ ...a, run: '' }, this.shown.time), ...(a.run ? [' ', this.runLink(a.run)] : []))))] : []),
       ...(Object.keys(step.values).length ? [valuesTable('Values', step.values)] : [])
     );
   }
@@ -1244,36 +1354,108 @@ class RunDrawing {
     this.moment.hidden = this.at === null;
   }
 
+  /** What is to be known first: how the run is being stopped, what came before and comes after, when its time is up. */
+  drawNews(view) {
+    const said = [];
+    const tell = (...words) => said.push(h('p', null, words));
+    const { stopping } = view;
+    if (stopping && isOpen(view)) tell(h('strong', null, STOPPING[stopping.how]), stopping.reason ? `: ${stopping.reason}` : '');
+    if (view.reason) tell(h('strong', null, view.status), `: ${view.reason}`);
+    if (view.next) tell('It went on as ', this.runLink(view.next));
+    if (view.previous) tell('It goes on from ', this.runLink(view.previous));
+    if (view.parent) tell('Child of ', this.runLink(view.parent));
+    if (view.schedule) tell(`Started by schedule ${view.schedule}`);
+    if (view.deadline && isOpen(view)) tell(`Its time is up ${new Date(view.deadline * 1000).toLocaleString()}`);
+    for (const move of (view.moves ?? []).slice(-1)) tell(`Moved to other code ${new Date(move.since * 1000).toLocaleString()}${move.source ? `: ${move.source}` : ''}`);
+    this.news.hidden = !said.length;
+    this.news.replaceChildren(...said);
+  }
+
+  runLink(run) {
+    const open = this.source.actions?.open;
+    return open ? h('a', { href: '#', 'data-run': run, click: event => (event.preventDefault(), open(run)) }, run) : h('code', { class: 'fb-id' }, run);
+  }
+
+  /** Drawn again only when it says something else, so that a form in it keeps what was typed. */
+  drawAffairs(view) {
+    const past = this.at !== null;
+    const { children = [], sent = [], updates = [], obligations = [], waits = [], attributes = {}, memo = {}, patches = [] } = view;
+    const mark = JSON.stringify([children, sent, updates, obligations, waits, attributes, memo, patches, past, isOpen(this.live)]);
+    if (mark === this.affairsDrawn) return;
+    this.affairsDrawn = mark;
+    const table = (caption, entries, cells) =>
+      entries.length ? [h('table', { class: 'fb-table' }, h('caption', null, caption), h('tbody', null, entries.map(entry => h('tr', null, h('td', null, statusBadge(entry.status)), cells(entry).map(cell => h('td', null, cell))))))] : [];
+    const outside = waits.filter(wait => wait.kind === 'outside');
+    const plain = Object.entries(attributes).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
+    const owed = owing(view);
+    const parts = [
+      ...(outside.length ? [h('h4', null, 'Waiting for answers from outside'), ...outside.map(wait => this.outside(wait, past))] : []),
+      ...table(owed.length ? owedWords(owed) : 'Obligations, all settled', obligations, entry => [h('strong', null, entry.name), entry.what, entry.error || (entry.status === 'open' ? 'owed' : '')]),
+      ...table('Children', children, child => [this.runLink(child.run), child.workflow, child.error || (child.close === 'cancel' ? '' : `${child.close} with this run`)]),
+      ...table('Updates', updates, update => [update.name, h('code', null, update.value ? clipped(valueWords(update.value)) : ''), update.error]),
+      ...table('Signals sent', sent, signal => [`“${signal.name}”`, this.runLink(signal.run), signal.error]),
+      ...(plain.length ? [h('p', { class: 'fb-chips' }, plain.map(words => span('chip', words)))] : []),
+      ...(patches.length ? [h('p', { class: 'fb-muted' }, `Takes the new branch of ${patches.join(', ')}`)] : []),
+      ...(Object.keys(memo).length ? [valuesTable('Memo', memo)] : [])
+    ];
+    this.affairs.hidden = !parts.length;
+    this.affairs.replaceChildren(...parts);
+  }
+
+  outside(wait, past) {
+    const complete = this.source.actions?.complete;
+    const token = h('input', { class: 'fb-token', type: 'text', readonly: true, value: wait.token, 'aria-label': `Token of ${wait.name}`, click: event => event.target.select() });
+    const value = field(`Answer for ${wait.name}, as JSON`, 'true');
+    const form = complete && isOpen(this.live) && !past
+      ? [value, button('Complete', () => this.attempt(() => complete(wait.token, { value: typed(value.value) })), 'main'), button('Fail', () => this.attempt(() => complete(wait.token, { failure: value.value })))]
+      : [];
+    return h('div', { class: 'fb-outside', ...OWN_KEYS }, h('strong', null, `${wait.name}${some(wait.item) ? ` [${wait.item}]` : ''}`), h('label', null, 'token ', token), ...form);
+  }
+
+  /** Stopping a run that owes something outside, or ending it without asking its code, wants a second look. */
+  confirm(word, act) {
+    const names = owing(this.live).map(o => o.name);
+    if (word === 'Cancel' && !names.length) return this.attempt(act);
+    const what = word === 'Cancel' ? 'Cancel the run?' : 'Terminate the run? Its code has no say.';
+    const rest = names.length ? ` It still owes: ${clipped(names.join(', '), 200)}; that is taken back first.` : '';
+    this.inquire([what + rest], word, act);
+  }
+
   askSignal(name) {
     const { signal, askSignal } = this.source.actions;
-    if (askSignal) {
-      askSignal(name);
-      return;
-    }
-    const input = h('input', { type: 'text', value: 'true', 'aria-label': `Value of ${name}, as JSON`, spellcheck: 'false' });
-    const close = () => this.ask.replaceChildren();
-    const send = () => {
-      let value = input.value;
-      try {
-        value = JSON.parse(input.value);
-      } catch {
-        // Not JSON: what was typed is a text.
-      }
-      close();
-      this.attempt(() => signal(name, value));
-    };
-    input.addEventListener('keydown', event => {
-      event.stopPropagation();
-      if (event.key === 'Enter') send();
-      if (event.key === 'Escape') close();
-    });
-    this.ask.replaceChildren(
-      h('label', null, `Value of “${name}” (JSON or text) `, input),
-      h('button', { type: 'button', class: 'fb-button fb-main', click: send }, 'Send'),
-      h('button', { type: 'button', class: 'fb-button', click: close }, 'Not now')
-    );
+    if (askSignal) askSignal(name);
+    else this.inquireValue(`Value of “${name}” (JSON or text) `, `Value of ${name}, as JSON`, 'true', text => signal(name, typed(text)));
+  }
+
+  askUpdate(usual) {
+    const name = field('Name of the update', usual);
+    this.inquireValue('Update ', 'Arguments, as a JSON list', '[]', text => this.source.actions.update(name.value, [typed(text)].flat()), name);
+  }
+
+  inquireValue(words, title, usual, act, before = '') {
+    const input = field(title, usual);
+    this.inquire([h('label', null, words, before, ' ', input)], 'Send', () => act(input.value));
     input.focus();
     input.select();
+  }
+
+  inquire(words, yes, act) {
+    const close = () => this.ask.replaceChildren();
+    const go = () => {
+      close();
+      this.attempt(act);
+    };
+    this.ask.onkeydown = event => {
+      event.stopPropagation();
+      if (event.key === 'Enter' && event.target.tagName === 'INPUT') go();
+      if (event.key === 'Escape') close();
+    };
+    this.ask.replaceChildren(
+      ...words,
+      button(yes, go, 'main'),
+      button('Not now', close)
+    );
+    this.ask.querySelector('button').focus();
   }
 
   async attempt(act) {

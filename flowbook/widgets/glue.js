@@ -21,7 +21,7 @@ class ServerLink {
   }
 
   async ask(what, { run, at, ...body }) {
-    const posted = what === 'signal' || what === 'cancel';
+    const posted = ['signal', 'cancel', 'terminate', 'update', 'complete'].includes(what);
     const url = new URL(`flowbook/api/runs/${encodeURIComponent(run)}/${what}`, this.server.base);
     const headers = {};
     if (this.server.token) headers.Authorization = `token ${this.server.token}`;
@@ -157,7 +157,10 @@ function renderRun(model, el, stops) {
     getAt: at => ask('at', { at }),
     actions: {
       signal: (name, value) => ask('signal', { name, value, id: `${Date.now()}-${Math.random()}` }),
-      cancel: () => ask('cancel')
+      cancel: () => ask('cancel'),
+      terminate: () => ask('terminate'),
+      update: (name, values) => ask('update', { name, values, id: `${Date.now()}-${Math.random()}` }),
+      complete: (token, answer) => ask('complete', { token, ...answer })
     }
   };
   const drawing = createRunView(el, source, stored?.id ? stored : null);

@@ -13,8 +13,10 @@ from typing import Any
 import msgspec
 
 from flowbook.client import Client
+from flowbook.core.value import Value
 from flowbook.errors import FlowbookError, UserError
 from flowbook.store.values import ValueFiles
+from flowbook.widgets import demands
 from flowbook.wire import codec
 
 ALL = "*"
@@ -68,12 +70,20 @@ class Answering:
                 return client.at(run, at)
             case "signal":
                 name = str(message.get("name") or "")
-                value = codec.encode(message.get("value"), ValueFiles(self._home).save, name)
-                return client.signal(run, name, value, str(message.get("id")))
+                return client.signal(run, name, self._encoded(message.get("value"), name), str(message.get("id")))
             case "cancel":
                 return client.cancel(run, "stopped in a notebook")
+            case "terminate":
+                return client.ask(demands.terminate(run, "terminated in a notebook"))
+            case "update":
+                return client.ask(demands.update(run, message, self._encoded))
+            case "complete":
+                return client.ask(demands.complete(message, self._encoded))
             case other:
                 raise UserError(f"a widget cannot ask for {other!r}")
+
+    def _encoded(self, value: Any, name: str) -> Value:
+        return codec.encode(value, ValueFiles(self._home).save, name)
 
     def _follow(self, message: dict[str, Any]) -> None:
         mark, run = message["id"], str(message.get("run"))

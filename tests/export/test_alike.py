@@ -17,6 +17,7 @@ from flowbook.core.patch import difference
 from flowbook.export import style, svg, text, timeline
 from flowbook.export.card import badge
 from flowbook.export.layout import layout
+from tests.export import dealings
 from tests.export.samples import GRAPH, START, attempt, hostile, step, view
 
 FOLDER = Path(str(flowbook.widgets.__file__)).parent
@@ -59,6 +60,7 @@ def cases() -> list[tuple[Graph, dict[str, Any] | None]]:
         (layout(GRAPH), view(steps={"wait_until_ready": waited}, time=START + 90061.0)),
         (statuses, view(steps=every, graph=msgspec.to_builtins(statuses))),
         (layout(hostile()[0]), hostile()[1]),
+        *((msgspec.convert(dealings.view(end)["graph"], Graph), dealings.view(end)) for end in dealings.ENDS),
     ]
 
 

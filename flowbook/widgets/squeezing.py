@@ -1,0 +1,65 @@
+"""JavaScript of our own made shorter: spaces that mean nothing are left out. Strings, templates and patterns stay.
+
+For code without comments at the end of a line and without texts that span lines.
+"""
+
+from __future__ import annotations
+
+import re
+
+_STRING = r"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*\""""
+_PATTERN = r"(?:(?<=[(,=:\[!&|?{};] )|(?<=[(\[!]))/(?![/*])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n\[])+/[a-z]*"
+_SPACE = r" *[=<>?:;,{}()&|*%!+-] *| {2,}"
+_TOKEN = re.compile(rf"(?P<kept>{_STRING}|{_PATTERN})|(?P<template>`)|(?P<space>{_SPACE})")
+_BREAK = re.compile(r"(?<=[;{,(\[=?:&|])\n|\n(?=[}\]).?:&|])")
+_INSIDE = re.compile(r"\\.|`|\$\{|[^`\\$]+|\$")
+
+
+def squeezed(code: str) -> str:
+    """The same code with fewer spaces."""
+    out: list[str] = []
+    place = 0
+    while found := _TOKEN.search(code, place):
+        out.append(code[place : found.start()])
+        place = found.end()
+        if found["template"]:
+            end = _template(code, place)
+            out.append(code[found.start() : end])
+            place = end
+        elif found["space"] is not None:
+            beside = code[found.start() - 1 : found.start()] + code[place : place + 1]
+            out.append(_punctuation(found["space"], beside))
+        else:
+            out.append(found["kept"])
+    return _BREAK.sub("", "".join([*out, code[place:]]))
+
+
+def _punctuation(text: str, beside: str) -> str:
+    mark = text.strip()
+    # "a + +b" and "a - -b" need their spaces.
+    return text if mark and mark in "+-" and ("+" in beside or "-" in beside) else mark or " "
+
+
+def _template(code: str, place: int) -> int:
+    """Where a template that began before ``place`` ends; what is inside is left as it is."""
+    while found := _INSIDE.match(code, place):
+        place = found.end()
+        if found[0] == "`":
+            return place
+        if found[0] == "${":
+            place = _inner(code, place)
+    raise ValueError("a template has no end")
+
+
+def _inner(code: str, place: int) -> int:
+    depth = 1
+    while depth:
+        found = re.compile(rf"{_STRING}|[{{}}`]").search(code, place)
+        if found is None:
+            raise ValueError("an expression in a template has no end")
+        place = found.end()
+        if found[0] == "`":
+            place = _template(code, place)
+        else:
+            depth += {"{": 1, "}": -1}.get(found[0], 0)
+    return place
