@@ -10,6 +10,7 @@ from flowbook.api.connection import Connection, connect
 from flowbook.api.moment import Moment, Values, clip, shown
 from flowbook.core import events as e
 from flowbook.core.failure import Failure
+from flowbook.core.sentences import describe
 from flowbook.errors import FlowbookError, RunCancelled, RunFailed
 
 if TYPE_CHECKING:
@@ -177,21 +178,3 @@ def failure_place(failure: Failure) -> str:
         return ""
     frame = failure.frames[-1]
     return f" (cell {frame.number}, line {frame.line})" if frame.cell else f" ({frame.file}:{frame.line})"
-
-
-def describe(event: e.Event) -> str:
-    """An event in one line."""
-    words = [type(event).__name__]
-    for name in ("step", "name", "label", "reason"):
-        text = getattr(event, name, "")
-        if text:
-            words.append(str(text))
-    item, attempt = getattr(event, "item", None), getattr(event, "attempt", 1)
-    if item is not None:
-        words.append(f"[{item}]")
-    if attempt > 1:
-        words.append(f"attempt {attempt}")
-    failure = getattr(event, "failure", None)
-    if failure is not None:
-        words.append(f"- {failure.type}: {clip(failure.message, 60)}")
-    return " ".join(words)

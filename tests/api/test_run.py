@@ -32,7 +32,7 @@ def test_a_run_says_how_it_is(client: FakeClient) -> None:
 
 def test_history_reads_like_a_list(client: FakeClient) -> None:
     lines = repr(api.get_run("bad").history).splitlines()
-    assert "StepCompleted load" in lines[1] and "StepFailed clean - ZeroDivisionError" in lines[2]
+    assert "load is done" in lines[1] and "clean failed: ZeroDivisionError" in lines[2]
 
 
 def test_a_moment_has_stack_locals_and_values(client: FakeClient) -> None:
