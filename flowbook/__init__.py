@@ -19,6 +19,11 @@ _HOME = {
     "uuid4": "flowbook.runtime.primitives",
     "record": "flowbook.runtime.primitives",
     "operation": "flowbook.runtime.operation",
+    "step_context": "flowbook.runtime.context",
+    "progress": "flowbook.runtime.context",
+    "log": "flowbook.runtime.context",
+    "heartbeat": "flowbook.runtime.context",
+    "RetryAfter": "flowbook.runtime.context",
     "awakeable": "flowbook.runtime.elsewhere",
     "query": "flowbook.runtime.handlers",
     "update": "flowbook.runtime.handlers",
@@ -45,34 +50,54 @@ _HOME = {
     "schedules": "flowbook.api.schedules",
     "get_schedule": "flowbook.api.schedules",
     "Schedule": "flowbook.api.schedules",
+    "check_runs": "flowbook.api.moving",
+    "complete": "flowbook.api.outside",
+    "fail": "flowbook.api.outside",
+    "obligations": "flowbook.api.outside",
     "FlowbookError": "flowbook.errors",
+    "HistoryMismatch": "flowbook.errors",
     "StepFailed": "flowbook.errors",
     "RunFailed": "flowbook.errors",
     "RunCancelled": "flowbook.errors",
+    "RunTerminated": "flowbook.errors",
+    "UpdateFailed": "flowbook.errors",
+    "UpdateRejected": "flowbook.errors",
     "load_ipython_extension": "flowbook.jupyter.magics",
 }
 
 __all__ = [
     "FlowbookError",
+    "HistoryMismatch",
     "Queue",
+    "RetryAfter",
     "RetryPolicy",
     "Run",
     "RunCancelled",
     "RunFailed",
+    "RunTerminated",
     "Schedule",
     "StepFailed",
+    "UpdateFailed",
+    "UpdateRejected",
     "awakeable",
+    "check_runs",
+    "complete",
     "continue_as_new",
     "display",
+    "fail",
     "flow",
     "get_run",
     "get_schedule",
+    "heartbeat",
     "history_length",
     "load_ipython_extension",
+    "log",
     "now",
+    "obligations",
     "on_signal",
     "operation",
     "patched",
+    "progress",
     "query",
     "queues",
     "random",
@@ -89,6 +114,7 @@ __all__ = [
     "sleep",
     "sql",
     "step",
+    "step_context",
     "update",
     "uuid4",
     "workflow",
@@ -96,12 +122,24 @@ __all__ = [
 
 if TYPE_CHECKING:
     from flowbook.api import Run, flow, get_run, run, runs, sql, workflow
+    from flowbook.api.moving import check_runs
+    from flowbook.api.outside import complete, fail, obligations
     from flowbook.api.queues import queues
     from flowbook.api.schedules import Schedule, get_schedule, schedule, schedules
     from flowbook.core.queues import Queue
     from flowbook.core.retry import RetryPolicy
-    from flowbook.errors import FlowbookError, RunCancelled, RunFailed, StepFailed
+    from flowbook.errors import (
+        FlowbookError,
+        HistoryMismatch,
+        RunCancelled,
+        RunFailed,
+        RunTerminated,
+        StepFailed,
+        UpdateFailed,
+        UpdateRejected,
+    )
     from flowbook.jupyter.magics import load_ipython_extension
+    from flowbook.runtime.context import RetryAfter, heartbeat, log, progress, step_context
     from flowbook.runtime.definitions import step
     from flowbook.runtime.elsewhere import awakeable
     from flowbook.runtime.going_on import continue_as_new, history_length, patched, set_attributes

@@ -1,4 +1,4 @@
-"""Durations as people write them: seconds, or "30s", "10m", "2h", "1d", "1h30m", "250ms"."""
+"""Durations and sizes as people write them: "30s", "10m", "2h", "1d", "1h30m", "250ms"; "512MB", "2GB"."""
 
 from __future__ import annotations
 
@@ -40,3 +40,16 @@ def spoken(length: float) -> str:
         if count:
             out += f"{count}{unit}"
     return out
+
+
+_SIZES = {"": 1, "b": 1, "kb": 1024, "mb": 1024**2, "gb": 1024**3}
+
+
+def size(text: int | str) -> int:
+    """Bytes. Raises UserError where the text is no size."""
+    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
+        return text
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(text).strip().lower())
+    if found is None or found[2] not in _SIZES:
+        raise UserError(f"'{text}' is not a size; write for example '512MB' or '2GB'")
+    return int(float(found[1]) * _SIZES[found[2]])

@@ -28,7 +28,8 @@ class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     """A recorded exception. ``frames`` is outermost first; ``text`` is the printable traceback.
 
-    ``retry_after`` is in seconds, where the exception itself said when to try again; 0 leaves it to the policy.
+    ``bases`` are the names of the classes its type derives from. ``retry_after`` is in seconds, where the exception
+    itself said when to try again; 0 leaves it to the policy.
     """
 
     type: str
@@ -37,3 +38,4 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str = ""
     retryable: bool = True
     retry_after: float = 0.0
+    bases: tuple[str, ...] = ()

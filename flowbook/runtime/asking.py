@@ -159,11 +159,12 @@ class Asking:
             return
         if self._is_remote(command):
             self._remote.add(key)
-            note = command.elsewhere or remote.scheduled(command, self.values)
-            self.note("scheduled", key, note)
+            if not self.expected.is_noted("scheduled", key):
+                self.report(command.elsewhere or remote.scheduled(command, self.values))
             return
         attempt = self.expected.attempts.get(key, 0) + 1
-        self.calls.append(StepCall(command, attempt, self.expected.retry_at.get(key, 0.0)))
+        retry_at, details = self.expected.retry_at.get(key, 0.0), self.expected.heartbeats.get(key)
+        self.calls.append(StepCall(command, attempt, retry_at, details))
 
     def _is_remote(self, command: StepCommand) -> bool:
         """True where a worker of the step's queue runs it. What has begun one way goes on that way."""

@@ -66,11 +66,15 @@ class SignalCommand(msgspec.Struct, eq=False):
 
 
 class StepCall(msgspec.Struct, frozen=True, eq=False):
-    """One attempt for the worker to run, not before ``not_before`` (unix seconds, 0 = now)."""
+    """One attempt for the worker to run, not before ``not_before`` (unix seconds, 0 = now).
+
+    ``details`` is what the attempt before left with its heartbeats.
+    """
 
     command: StepCommand
     attempt: int
     not_before: float = 0.0
+    details: Value | None = None
 
     @property
     def key(self) -> Key:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from types import CodeType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from flowbook.core.duration import seconds
+from flowbook.core.duration import seconds, size
 from flowbook.core.queues import Queue
 from flowbook.core.retry import ONCE, RetryPolicy
 from flowbook.errors import UserError
@@ -50,8 +50,29 @@ class Step(Generic[P, R]):
         self.queue = queue
         self.priority = priority
         self.concurrency_key = concurrency_key
+        self.heartbeat_timeout: float | None = None
+        self.at_most_once = False
+        self.external = False
+        self.isolate = ""
+        self.memory = 0
         self.is_async = inspect.iscoroutinefunction(function)
         functools.update_wrapper(self, function)
+
+    def check(self) -> None:
+        """Raise UserError where its options make no sense together."""
+        problem = ""
+        if self.isolate not in ("", "process"):
+            problem = f'isolate="{self.isolate}" is not known; there is isolate="process"'
+        elif self.memory and not self.isolate:
+            problem = 'a memory limit needs isolate="process"'
+        elif self.at_most_once and self.retry.maximum_attempts != 1:
+            problem = "at_most_once and retries exclude each other"
+        elif self.external and self.isolate:
+            problem = 'an external step cannot have isolate="process"'
+        elif self.external and self.queue is not None:
+            problem = "an external step cannot have a queue"
+        if problem:
+            raise UserError(f"step '{self.name}': {problem}")
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         execution = current.execution()
@@ -148,6 +169,11 @@ def step(
     queue: Queue | str | None = None,
     priority: int = 0,
     concurrency_key: str | Callable[..., Any] = "",
+    heartbeat_timeout: float | str | None = None,
+    at_most_once: bool = False,
+    external: bool = False,
+    isolate: str = "",
+    memory: int | str = 0,
 ) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 
 
@@ -162,18 +188,33 @@ def step(
     queue: Queue | str | None = None,
     priority: int = 0,
     concurrency_key: str | Callable[..., Any] = "",
+    heartbeat_timeout: float | str | None = None,
+    at_most_once: bool = False,
+    external: bool = False,
+    isolate: str = "",
+    memory: int | str = 0,
 ) -> Any:
     """Make a function a step: its result is durable, and it is tried again as ``retry`` says.
 
     ``retry`` may be a number of attempts; ``timeout`` limits one attempt ("30s"). With a ``queue`` it runs on a
     worker that serves it: those of higher ``priority`` first, those of one ``concurrency_key`` (a text, or a function
     of the step's arguments) in turn with those of others.
+
+    An attempt that calls none of ``heartbeat()``, ``progress()`` and ``log()`` for ``heartbeat_timeout`` has failed. An
+    ``at_most_once`` step is never begun twice: where its worker is lost, it has failed. What an ``external`` step
+    returns is ignored; whoever has its token finishes it, within ``timeout``. ``isolate="process"`` runs it in a
+    process of its own, where it may use at most ``memory`` ("2GB").
     """
     policy = RetryPolicy(maximum_attempts=retry) if isinstance(retry, int) else retry or ONCE
     limit = None if timeout is None else seconds(timeout)
 
     def make(target: Callable[P, R]) -> Step[P, R]:
         where = remote.required_queue(queue, target, priority, concurrency_key)
-        return Step(target, name, policy, limit, tuple(outputs), where, priority, concurrency_key)
+        made = Step(target, name, policy, limit, tuple(outputs), where, priority, concurrency_key)
+        made.heartbeat_timeout = None if heartbeat_timeout is None else seconds(heartbeat_timeout)
+        made.at_most_once, made.external = at_most_once, external
+        made.isolate, made.memory = isolate, size(memory)
+        made.check()
+        return made
 
     return make if function is None else make(function)

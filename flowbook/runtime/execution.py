@@ -132,9 +132,15 @@ class Execution(Asking):
         match event:
             case e.StepAttemptFailed():
                 self.failures[event.key] = event
+                self.expected.taken_back(event.key)
                 command = self.steps.get(event.key)
                 if self.is_live and command is not None and not self._is_remote(command):
-                    self.calls.append(StepCall(command, event.attempt + 1, event.retry_at))
+                    details = self.expected.heartbeats.get(event.key)
+                    self.calls.append(StepCall(command, event.attempt + 1, event.retry_at, details))
+            case e.StepHeartbeat():
+                self.expected.heartbeats[event.key] = event.details
+            case e.StepWaiting():
+                self.expected.handed_out(event.key)
             case e.RunCompleted() | e.RunFailed() | e.RunCancelled() | e.RunTerminated() | e.RunContinued():
                 self.closed = True
             case _:

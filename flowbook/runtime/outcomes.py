@@ -68,7 +68,17 @@ def failure_of(error: BaseException, places: Places = NOWHERE, *, retryable: boo
     )
     text = "".join(traceback.format_exception(error)[-40:])
     retryable = retryable and not isinstance(error, UnsavableValue)
-    return Failure(type=type(error).__name__, message=str(error), frames=frames, text=text, retryable=retryable)
+    bases = tuple(base.__name__ for base in type(error).__mro__[1:-1] if base not in (Exception, BaseException))
+    after = getattr(error, "retry_after", 0.0)
+    return Failure(
+        type=type(error).__name__,
+        message=str(error),
+        frames=frames,
+        text=text,
+        retryable=retryable,
+        retry_after=float(after) if isinstance(after, int | float) else 0.0,
+        bases=bases,
+    )
 
 
 def _user_frames(trace: TracebackType | None) -> list[tuple[FrameType, int]]:

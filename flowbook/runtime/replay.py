@@ -12,6 +12,7 @@ from typing import Any
 
 from flowbook.core import events as e
 from flowbook.core.ids import Digest, Key
+from flowbook.core.value import Value
 from flowbook.errors import HistoryMismatch
 
 
@@ -24,6 +25,7 @@ class Expectations:
         self.attempts: dict[Key, int] = {}
         self.retry_at: dict[Key, float] = {}
         self.patches: set[str] = set()
+        self.heartbeats: dict[Key, Value] = {}
         self._queued: set[Key] = set()
         self.last = 0
         self.closed = False
@@ -44,8 +46,7 @@ class Expectations:
                 self.asked.setdefault(event.key, f"step '{event.step}'")
                 self.attempts[event.key] = event.attempt
                 self.retry_at[event.key] = event.retry_at
-                if event.key not in self._queued:
-                    self.noted.discard(("scheduled", event.key))
+                self.taken_back(event.key)
             case e.StepScheduled():
                 self._queued.add(event.key)
                 self.asked.setdefault(event.key, f"step '{event.step}'")
@@ -65,6 +66,8 @@ class Expectations:
             case e.ChildStarted() | e.SignalSent() | e.StepWaiting():
                 self.asked.setdefault(event.key, f"'{event.step}'")
                 self.noted.add(("scheduled", event.key))
+            case e.StepHeartbeat():
+                self.heartbeats[event.key] = event.details
             case e.UpdateCompleted() | e.UpdateFailed():
                 self.noted.add(("update", Key(event.id)))
             case e.AttributesSet():
@@ -84,6 +87,15 @@ class Expectations:
                 self.closed = True
             case _:
                 pass
+
+    def handed_out(self, key: Key) -> None:
+        """The step's result will come from outside, until its attempt fails."""
+        self.noted.add(("scheduled", key))
+
+    def taken_back(self, key: Key) -> None:
+        """An attempt has failed: unless a queue has the step, the next one is this worker's."""
+        if key not in self._queued:
+            self.noted.discard(("scheduled", key))
 
     def met(self, key: Key) -> None:
         """The code has asked for ``key``."""

@@ -15,7 +15,8 @@ class ValueFiles:
     """The files in ``values`` of a state folder. Any process of the project may save and load."""
 
     def __init__(self, home: Path | str) -> None:
-        self._folder = Path(home) / "values"
+        self.home = Path(home)
+        self._folder = self.home / "values"
 
     def save(self, data: bytes) -> Digest:
         """Store ``data`` and return its digest. When this returns, the file is on disk; the same data is kept once."""

@@ -10,36 +10,57 @@ import time
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import msgspec
 
 from flowbook.core import events as e
 from flowbook.core.duration import spoken
 from flowbook.core.failure import Frame
-from flowbook.core.ids import WorkerId
+from flowbook.core.ids import RunId, WorkerId
 from flowbook.core.messages import AttemptFailed
 from flowbook.core.value import Value
 from flowbook.errors import FlowbookError, UnsavableValue
-from flowbook.runtime import output
+from flowbook.runtime import context, output
 from flowbook.runtime.commands import Argument, StepCall
-from flowbook.runtime.outcomes import Places, failure_of
+from flowbook.runtime.context import StepContext
+from flowbook.runtime.outcomes import failure_of
 from flowbook.store.values import ValueFiles
 from flowbook.wire import codec
 from flowbook.worker.capture import Collected, take_figures
+from flowbook.worker.finding import home_of
+from flowbook.worker.isolation import Order, ProcessDied, Said, StepFailedInProcess, run_in_process
+from flowbook.worker.modules import LoadedModule
+from flowbook.worker.threads import Interruptible
 
-Outcome = e.StepCompleted | AttemptFailed
+Outcome = e.StepCompleted | e.StepWaiting | AttemptFailed
+
+NO_RUN = RunId("")
+
+
+class HeartbeatTimeout(TimeoutError):
+    """A step was silent for longer than it said it would be."""
 
 
 class Attempt:
-    """A running attempt. ``began`` is None while it waits for its time."""
+    """A running attempt. ``began`` is None while it waits for its time.
 
-    def __init__(self, call: StepCall, places: Places, files: ValueFiles) -> None:
+    ``gate`` is there for a step that runs at most once: it begins when its start is recorded.
+    """
+
+    def __init__(
+        self, call: StepCall, module: LoadedModule, files: ValueFiles, run: RunId = NO_RUN, workflow: str = ""
+    ) -> None:
         self.call = call
-        self.places = places
+        self.module = module
+        self.places = module.places
         self.files = files
         self.collected = Collected()
         self.began: float | None = None
         self.announced = False
+        self.gate = anyio.Event() if call.command.step.at_most_once else None
+        self._run = run
+        self._workflow = workflow
+        self._context: StepContext | None = None
+        self._silent = 0.0
 
     @functools.cached_property
     def scope(self) -> anyio.CancelScope:
@@ -49,6 +70,8 @@ class Attempt:
     async def run(self) -> Outcome | None:
         """Run to the end; None when it was stopped."""
         with self.scope:
+            if self.gate is not None:
+                await self.gate.wait()
             wait = self.call.not_before - time.time()
             if wait > 0:
                 await anyio.sleep(wait)
@@ -57,25 +80,65 @@ class Attempt:
                 value = await self._value()
             except (Exception, SystemExit) as error:
                 return self._failed(error)
-            return self._completed(value)
+            return self._waiting() if self.call.command.step.external else self._completed(value)
+        if self._silent:
+            return self._failed(HeartbeatTimeout(self._said_nothing()))
         return None
+
+    def stop(self) -> None:
+        """Nobody wants its result any more."""
+        if self._context is not None:
+            self._context.cancel()
+        self.scope.cancel()
+
+    def check_heartbeat(self, now: float) -> None:
+        """Fail it where it has been silent for too long; ``now`` is monotonic."""
+        limit = self.call.command.step.heartbeat_timeout
+        if limit and self._context is not None and not self._silent and now - self._context.beaten > limit:
+            self._silent = now - self._context.beaten
+            self.stop()
+
+    def _said_nothing(self) -> str:
+        step = self.call.command.step
+        return (
+            f"step '{step.name}' was silent for {spoken(self._silent)}, longer than its heartbeat_timeout of "
+            f"{spoken(step.heartbeat_timeout or 0.0)}; call heartbeat() or progress() in it more often, or give it more"
+        )
 
     async def _value(self) -> Value:
         step = self.call.command.step
-        token = output.sink.set(self.collected.add)
+        shown = output.sink.set(self.collected.add)
+        known = context.running.set(self._begin_context())
         try:
-            if step.timeout is None:
+            if step.timeout is None or step.external:
                 return await self._called()
             with anyio.move_on_after(step.timeout) as limit:
                 return await self._called()
-            if limit.cancelled_caught:
+            if limit.cancelled_caught and not self.scope.cancel_called:
                 raise TimeoutError(f"step '{step.name}' took longer than its timeout of {spoken(step.timeout)}")
             raise AssertionError("a scope that was not cancelled has returned")
         finally:
-            output.sink.reset(token)
+            context.running.reset(known)
+            output.sink.reset(shown)
+
+    def _begin_context(self) -> StepContext:
+        command, details = self.call.command, self.call.details
+        self._context = StepContext(
+            self._run,
+            self._workflow,
+            command.step.name,
+            command.key,
+            self.call.attempt,
+            item=command.item,
+            heartbeat_details=None if details is None else codec.decode(details, self.files.load),
+            started=self.began or 0.0,
+        )
+        return self._context
 
     async def _called(self) -> Value:
         step = self.call.command.step
+        if step.isolate == "process":
+            return await run_in_process(self._order(), self._hear)
         if step.is_async:
             arguments, keywords = self._inputs()
             value = self._encoded(await step.function(*arguments, **keywords))
@@ -88,7 +151,39 @@ class Attempt:
             take_figures(self.collected.add)
             return value
 
-        return await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+        return await Interruptible(call).run()
+
+    def _order(self) -> Order:
+        command = self.call.command
+        return Order(
+            module=self.module.module,
+            step=command.step.name,
+            home=home_of(command.step),
+            folder=str(self.files.home),
+            run=self._run,
+            workflow=self._workflow,
+            key=command.key,
+            attempt=self.call.attempt,
+            item=command.item,
+            arguments=[self._saved(value) for value in command.arguments],
+            keywords={name: self._saved(value) for name, value in command.keywords.items()},
+            details=self.call.details,
+            started=self.began or 0.0,
+            memory=command.step.memory,
+        )
+
+    def _saved(self, value: Any) -> Value:
+        return value.value if isinstance(value, Argument) else codec.encode(value, self.files.save, "argument")
+
+    def _hear(self, said: Said) -> None:
+        """What the step's own process says."""
+        assert self._context is not None
+        if said.chunk is not None:
+            self.collected.add(said.chunk)
+        self._context.progress = said.progress or self._context.progress
+        if said.details is not None:
+            self._context.details = (said.details,)
+        self._context.beaten = time.monotonic()
 
     def _inputs(self) -> tuple[list[Any], dict[str, Any]]:
         command = self.call.command
@@ -110,6 +205,21 @@ class Attempt:
             where = f"cell {place[1]}, line {place[2]}" if place else f"line {step.line}"
             raise UnsavableValue(f"{error} (step '{step.name}', {where})") from None
 
+    def _waiting(self) -> e.StepWaiting:
+        """Its part is done; the result will come from outside."""
+        command = self.call.command
+        limit = command.step.timeout
+        return e.StepWaiting(
+            key=command.key,
+            step=command.step.name,
+            attempt=self.call.attempt,
+            digest=command.digest,
+            expires=0.0 if limit is None else time.time() + limit,
+            retry=command.step.retry,
+            item=command.item,
+            site=command.site,
+        )
+
     def _completed(self, value: Value) -> e.StepCompleted:
         command = self.call.command
         return e.StepCompleted(
@@ -126,8 +236,11 @@ class Attempt:
 
     def _failed(self, error: BaseException) -> AttemptFailed:
         command = self.call.command
-        failure = failure_of(error, self.places, retryable=not isinstance(error, FlowbookError))
-        if isinstance(error, FlowbookError):
+        if isinstance(error, StepFailedInProcess):
+            failure = error.failure
+        else:
+            failure = failure_of(error, self.places, retryable=not isinstance(error, FlowbookError))
+        if isinstance(error, FlowbookError | HeartbeatTimeout | ProcessDied):
             failure = msgspec.structs.replace(failure, frames=self._own_frame())
         return AttemptFailed(
             key=command.key,
@@ -159,7 +272,32 @@ class Attempt:
             worker=worker,
             item=command.item,
             site=command.site,
+            once=command.step.at_most_once,
         )
+
+    def notes(self) -> list[e.StepOutput | e.StepProgress | e.StepHeartbeat]:
+        """What it has shown, how far it is and what it left for the next, since the last time."""
+        found: list[e.StepOutput | e.StepProgress | e.StepHeartbeat] = []
+        shown = self.shown()
+        if shown is not None:
+            found.append(shown)
+        known, command = self._context, self.call.command
+        if known is None:
+            return found
+        progress, known.progress = known.progress, None
+        if progress is not None:
+            done, total, text = progress
+            found.append(
+                e.StepProgress(command.key, command.step.name, self.call.attempt, done, total, text, command.item)
+            )
+        details, known.details = known.details, None
+        if details is not None:
+            left = details[0] if isinstance(details[0], Value) else self._details(details[0])
+            found.append(e.StepHeartbeat(command.key, command.step.name, self.call.attempt, left, command.item))
+        return found
+
+    def _details(self, details: Any) -> Value:
+        return codec.encode(details, self.files.save, f"heartbeat details of {self.call.command.step.name}")
 
     def shown(self) -> e.StepOutput | None:
         """The note of what it has shown since the last one."""

@@ -88,10 +88,18 @@ class HeldRun:
             return
         if self._execution is None or self._paused:
             return
+        if isinstance(recorded.event, e.StepStarted) and recorded.event.once:
+            self._open_gate(recorded.event)
         try:
             self._execution.apply(recorded)
         except Exception as error:
             self._pause(error)
+
+    def _open_gate(self, event: e.StepStarted) -> None:
+        """A step that runs at most once begins when it is recorded that it does."""
+        attempt = self.attempts.get(event.key)
+        if attempt is not None and attempt.gate is not None and attempt.call.attempt == event.attempt:
+            attempt.gate.set()
 
     def pause(self, error: Exception) -> None:
         """The run cannot go on here until somebody decides: say why."""
@@ -118,7 +126,7 @@ class HeldRun:
         for key in execution.stops:
             attempt = self.attempts.get(key)
             if attempt is not None:
-                attempt.scope.cancel()
+                attempt.stop()
         execution.stops.clear()
         calls, execution.calls = execution.calls, []
         assert self._module is not None
@@ -135,8 +143,11 @@ class HeldRun:
         current = self.attempts.get(call.key)
         if current is not None and current.call.attempt >= call.attempt:
             return
-        attempt = Attempt(call, module.places, self._files)
+        assert self._execution is not None
+        attempt = Attempt(call, module, self._files, self.run, self._execution.workflow.name)
         self.attempts[call.key] = attempt
+        if attempt.gate is not None:
+            self._outbox.append(attempt.started(self._worker))
         self._start(self, attempt)
 
     # From its attempts
@@ -152,7 +163,15 @@ class HeldRun:
             outcome = e.StepCancelled(
                 key=command.key, step=command.step.name, attempt=attempt.call.attempt, item=command.item
             )
+        else:
+            self._outbox += attempt.notes()
         self._outbox.append(outcome)
+
+    def check_heartbeats(self) -> None:
+        """Fail what has been silent for too long."""
+        now = time.monotonic()
+        for attempt in list(self.attempts.values()):
+            attempt.check_heartbeat(now)
 
     def announce(self, attempt: Attempt) -> None:
         """An attempt has been running for a while: note it, and what it has shown."""
@@ -160,9 +179,7 @@ class HeldRun:
             return
         if not attempt.announced:
             self._outbox.append(attempt.started(self._worker))
-        shown = attempt.shown()
-        if shown is not None:
-            self._outbox.append(shown)
+        self._outbox += attempt.notes()
 
     # To the engine
 
@@ -210,7 +227,7 @@ class HeldRun:
 
     def _stop_attempts(self) -> None:
         for attempt in list(self.attempts.values()):
-            attempt.scope.cancel()
+            attempt.stop()
 
 
 async def run_attempt(held: HeldRun, attempt: Attempt, speak: Callable[[HeldRun], None]) -> None:

@@ -332,6 +332,7 @@ class Session:
             for held in self._held.values():
                 if held.attempts:
                     self._announce(held, ticks)
+                    held.check_heartbeats()
             if ticks % 5 == 0 and self._remote.note_output():
                 self._speak_of_tasks()
             self._release_idle()

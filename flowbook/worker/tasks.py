@@ -6,7 +6,6 @@ engine's death neither side takes it for lost while the other has it.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -19,6 +18,7 @@ from flowbook.runtime.definitions import Step
 from flowbook.store.values import ValueFiles
 from flowbook.wire.protocol import Task, TaskRef, TaskReport
 from flowbook.worker.attempts import Attempt
+from flowbook.worker.finding import find_step
 from flowbook.worker.modules import LoadedModule
 
 
@@ -113,7 +113,7 @@ class Tasks:
         except Exception as error:
             self.cannot(packet, error)
             return
-        task.attempt = Attempt(call, module.places, self._files)
+        task.attempt = Attempt(call, module, self._files, packet.task.run)
         # Its start was recorded before it was handed out.
         task.attempt.announced = True
         self._begin(task, task.attempt)
@@ -148,7 +148,7 @@ class Tasks:
             task = RemoteTask(Task(ref, cast(Any, ""), "", cast(Any, None)))
             self._in_hand[ref.run, ref.key, ref.attempt] = task
         if task.attempt is not None and not task.over:
-            task.attempt.scope.cancel()
+            task.attempt.stop()
         else:
             task.end(None)
 
@@ -173,9 +173,8 @@ class Tasks:
         """Take up what attempts have shown; True when there was something."""
         found = False
         for task in self._in_hand.values():
-            shown = task.attempt.shown() if task.attempt is not None and not task.over else None
-            if shown is not None:
-                task.put(shown)
+            for note in task.attempt.notes() if task.attempt is not None and not task.over else ():
+                task.put(note)
                 found = True
         return found
 
@@ -184,7 +183,7 @@ class Tasks:
         for task in self._in_hand.values():
             if task.attempt is not None:
                 task.over = True
-                task.attempt.scope.cancel()
+                task.attempt.stop()
 
     def _task(self, ref: TaskRef) -> RemoteTask | None:
         return self._in_hand.get((ref.run, ref.key, ref.attempt))
@@ -214,28 +213,5 @@ def _call(packet: Task, step: Step[..., Any]) -> StepCall:
 
 def step_of(module: LoadedModule, packet: Task) -> Step[..., Any]:
     """The step that a task names. Raises UserError where this worker does not find it."""
-    name = packet.step.step
-    found = _defined_at(packet.step.options.get("home", ""))
-    if isinstance(found, Step):
-        return found
-    for value in vars(module.namespace).values():
-        if isinstance(value, Step) and value.name == name:
-            return value
-    raise UserError(
-        f"step '{name}' of queue '{packet.step.queue}' is not defined at the top level of module "
-        f"'{module.module.name}', where a worker of the queue could find it. Move it there."
-    )
-
-
-def _defined_at(home: str) -> Any:
-    """What lies at ``module:name.name``, or None."""
-    path, _, qualname = home.partition(":")
-    if not qualname or "<" in qualname:
-        return None
-    try:
-        found: Any = importlib.import_module(path)
-        for name in qualname.split("."):
-            found = getattr(found, name)
-    except (ImportError, AttributeError):
-        return None
-    return found
+    what = f"step '{packet.step.step}' of queue '{packet.step.queue}'"
+    return find_step(module, packet.step.step, packet.step.options.get("home", ""), what)

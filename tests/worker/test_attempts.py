@@ -15,8 +15,9 @@ import anyio
 import pytest
 
 from flowbook.core import events as e
-from flowbook.core.ids import Digest, Key, WorkerId
+from flowbook.core.ids import Digest, Key, RunId, WorkerId
 from flowbook.core.messages import AttemptFailed
+from flowbook.core.module import Module
 from flowbook.runtime.commands import Argument, DurableFuture, StepCall, StepCommand
 from flowbook.runtime.definitions import Step, step
 from flowbook.runtime.outcomes import NOWHERE, Places
@@ -25,6 +26,8 @@ from flowbook.store.values import ValueFiles
 from flowbook.wire import codec
 from flowbook.worker import capture
 from flowbook.worker.attempts import Attempt
+from flowbook.worker.modules import LoadedModule
+from tests.worker import steps
 
 
 @pytest.fixture
@@ -48,7 +51,9 @@ def attempt(files: ValueFiles, made: Any, *args: Any, places: Places = NOWHERE, 
     loop = asyncio.new_event_loop()
     loop.close()
     command = StepCommand(Key("/k"), target, DurableFuture(loop=loop), Digest("d"), args, {})
-    return Attempt(StepCall(command, 1, not_before), places, files)
+    module = LoadedModule(Module(Digest("m"), "steps", "", folder=str(Path(__file__).parents[2])), steps, places.file)
+    module.places = places
+    return Attempt(StepCall(command, 1, not_before), module, files, RunId("run"), "flow")
 
 
 def run(tried: Attempt) -> e.StepCompleted | AttemptFailed | None:

@@ -1,0 +1,206 @@
+"""Signals, updates and queries."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowbook.core import events as e
+from flowbook.errors import FlowbookError, RunClosed, UnknownRun, UpdateFailed, UpdateRejected
+from flowbook.testing import TestEngine
+from tests.conformance import workflows as w
+from tests.conformance.outside import outside
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_signals_arrive_in_order(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.collect, 3)
+        for number in range(3):
+            await run.signal("item", number)
+        assert await run.result() == [0, 1, 2]
+
+
+async def test_signals_wait_for_their_receiver(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.two_names)
+        await run.signal("a", 1)
+        await run.signal("b", 2)
+        assert await run.result() == [1, 2]
+
+
+async def test_a_signal_handler_is_called_for_each(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.handled)
+        for value in "xyz":
+            await run.signal("item", value)
+        await run.signal("stop")
+        assert await run.result() == ["x", "y", "z"]
+
+
+async def test_a_signal_with_the_start_is_there_first(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.collect, 1, signal=("item", "early"))
+        assert await run.result() == ["early"]
+
+
+async def test_a_signal_and_a_timer_of_the_same_wait(env: TestEngine) -> None:
+    async with env:
+        late = await env.start(w.signal_or_time)
+        assert await late.result() == "too late"
+        early = await env.start(w.signal_or_time, id="early")
+        await early.signal("go", "in time")
+        assert await early.result() == "in time"
+
+
+async def test_a_workflow_signals_another(env: TestEngine) -> None:
+    async with env:
+        other = await env.start(w.collect, 1, id="other")
+        sender = await env.start(w.send_to, "other", "item", 7)
+        assert (await sender.result(), await other.result()) == ("sent", [7])
+
+
+async def test_a_signal_to_a_run_that_is_not_there_is_an_error_in_the_workflow(env: TestEngine) -> None:
+    async with env:
+        sender = await env.start(w.send_to, "nobody", "item", 7)
+        assert await sender.result() == "refused: UnknownRun"
+
+
+async def test_a_repeated_signal_is_one(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.collect, 2)
+        await run.signal("item", 1, id="same")
+        await run.signal("item", 1, id="same")
+        await run.signal("item", 2)
+        assert await run.result() == [1, 2]
+
+
+async def test_a_signal_to_a_closed_or_unknown_run_is_refused(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.collect, 0)
+        await run.result()
+        with pytest.raises(RunClosed):
+            await run.signal("item", 1)
+        with pytest.raises(UnknownRun):
+            await env.run("nobody").signal("item", 1)
+
+
+# Updates
+
+
+async def test_an_update_gives_what_its_handler_returns(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.cart)
+        assert [await run.update("add", name) for name in ("apple", "pear")] == [1, 2]
+        assert await run.update("clear") == 2
+        await run.signal("checkout")
+        assert await run.result() == []
+        assert outside.said == ["add apple", "add pear"]
+
+
+async def test_a_rejected_update_changes_nothing(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.cart, 1)
+        await run.update("add", "apple")
+        with pytest.raises(UpdateRejected, match="the cart is full"):
+            await run.update("add", "pear")
+        assert await run.query("contents") == ["apple"] and outside.said == ["add apple"]
+
+
+async def test_the_same_update_is_handled_once(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.cart)
+        assert [await run.update("add", "apple", id="u") for _ in range(3)] == [1, 1, 1]
+        assert outside.said == ["add apple"]
+
+
+async def test_a_handler_that_raises_fails_the_update_and_not_the_run(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.cart)
+        with pytest.raises(UpdateFailed, match="no"):
+            await run.update("bad")
+        assert await run.update("add", "apple") == 1
+
+
+async def test_an_update_waits_for_its_handler(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.late_handler)
+        assert await run.update("greet", "Ada") == "hello Ada"
+
+
+async def test_an_update_survives_the_loss_of_its_worker(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.cart)
+        await run.update("add", "apple")
+        await env.restart_worker()
+        assert await run.update("add", "pear") == 2
+        assert outside.said == ["add apple", "add pear"]
+
+
+async def test_an_update_nobody_handles_fails_when_the_run_ends(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.collect, 0)
+        await run.result()
+        with pytest.raises(RunClosed):
+            await run.update("add", "apple")
+
+
+# Queries
+
+
+async def test_a_query_reads_the_variables_of_a_live_run(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.cart)
+        await run.update("add", "apple")
+        seq = len(run.history)
+        assert await run.query("contents") == ["apple"]
+        assert await run.query("at", 0) == "apple"
+        assert len(run.history) == seq
+
+
+async def test_a_query_of_a_closed_run(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.cart)
+        await run.update("add", "apple")
+        await run.signal("checkout")
+        await run.result()
+        assert await run.query("contents") == ["apple"]
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "what"),
+    [("nothing", (), "contents"), ("at", (), "index"), ("at", (99,), "IndexError"), ("wrong", (), "query")],
+    ids=["unknown", "wrong arguments", "raises", "does something"],
+)
+async def test_a_query_that_cannot_be_answered_says_why(
+    env: TestEngine, name: str, args: tuple[object, ...], what: str
+) -> None:
+    async with env:
+        run = await env.start(w.cart)
+        with pytest.raises(FlowbookError, match=what):
+            await run.query(name, *args)
+        assert run.status == "waiting"
+
+
+# Going on as a new run
+
+
+async def test_signals_nobody_has_read_are_carried_over(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.counter, 5, [])
+        for number in range(5):
+            await run.signal("item", number)
+        assert await run.result() == [0, 1, 2, 3, 4]
+        last = env.run(f"{run.id}~5")
+        assert last.status == "succeeded"
+        first = run.history
+        assert isinstance(first[-1].event, e.RunContinued)
+
+
+async def test_an_update_in_flight_is_finished_before_the_run_goes_on(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.with_update_in_flight, 1)
+        await run.signal("next")
+        assert await run.update("slowly", "there") == "there"
+        await run.signal("next")
+        assert await run.result() == 0

@@ -1,0 +1,148 @@
+"""Runs: ids, time-outs, cancellation, termination, patches, attributes, what never changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowbook.core import events as e
+from flowbook.errors import RunConflict
+from flowbook.testing import TestEngine
+from tests.conformance import workflows as w
+from tests.conformance.outside import outside
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_same_start_is_the_same_run(env: TestEngine) -> None:
+    async with env:
+        first = await env.start(w.collect, 1, id="r")
+        second = await env.start(w.collect, 1, id="r")
+        assert first.id == second.id
+        with pytest.raises(RunConflict):
+            await env.start(w.collect, 2, id="r")
+
+
+@pytest.mark.parametrize(("policy", "expected"), [("use_existing", "r"), ("terminate_existing", "r~2"), ("fail", None)])
+async def test_an_id_that_is_open(env: TestEngine, policy: str, expected: str | None) -> None:
+    async with env:
+        await env.start(w.collect, 1, id="r")
+        if expected is None:
+            with pytest.raises(RunConflict):
+                await env.start(w.collect, 1, id="r", on_conflict=policy)
+        else:
+            assert (await env.start(w.collect, 1, id="r", on_conflict=policy)).id == expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"), [("same", "r"), ("allow", "r~2"), ("allow_failed", "r"), ("reject", None)]
+)
+async def test_an_id_that_has_ended(env: TestEngine, policy: str, expected: str | None) -> None:
+    async with env:
+        await (await env.start(w.collect, 0, id="r")).result()
+        if expected is None:
+            with pytest.raises(RunConflict):
+                await env.start(w.collect, 0, id="r", on_closed=policy)
+        else:
+            assert (await env.start(w.collect, 0, id="r", on_closed=policy)).id == expected
+
+
+async def test_a_run_has_its_time(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.cleans_up, timeout="1m")
+        assert await run.wait() == "failed"
+        last = (run.history)[-1].event
+        assert isinstance(last, e.RunFailed) and last.failure.type == "TimeoutError"
+        assert outside.said == ["cleaned up"]
+
+
+# Cancellation
+
+
+async def test_a_cancelled_run_cleans_up(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.cleans_up)
+        await env.idle()
+        assert await run.cancel() == "queued"
+        assert await run.wait() == "cancelled" and outside.said == ["cleaned up"]
+        assert await run.cancel() == "already done"
+
+
+async def test_a_run_may_handle_its_cancellation(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.refuses_to_stop)
+        await env.idle()
+        await run.cancel()
+        assert await run.result() == "stayed" and outside.said == ["no"]
+
+
+async def test_a_run_cancelled_before_its_code_began(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.cleans_up)
+        await run.cancel()
+        assert await run.wait() == "cancelled"
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.1, 0.15, 1.0, 1.2, 4.9])
+async def test_a_cancellation_between_two_awaits_is_not_lost(env: TestEngine, pause: float) -> None:
+    async with env:
+        run = await env.start(w.between_awaits)
+        await env.sleep(pause)
+        await run.cancel()
+        assert await run.wait() == "cancelled"
+
+
+async def test_a_cancellation_outlives_the_engine(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.cleans_up)
+        await env.idle()
+        await run.cancel()
+        await env.restart_engine()
+        assert await run.wait() == "cancelled" and "cleaned up" in outside.said
+
+
+@pytest.mark.parametrize("end", ["cancel", "terminate"])
+async def test_a_saga_is_taken_back(env: TestEngine, end: str) -> None:
+    async with env:
+        run = await env.start(w.compensates, False)
+        await env.idle()
+        await getattr(run, end)()
+        assert await run.wait() == {"cancel": "cancelled", "terminate": "terminated"}[end]
+        assert outside.said == ["book", "unbook"]
+
+
+async def test_terminating_runs_no_clean_up_of_the_code(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.cleans_up)
+        await env.idle()
+        assert await run.terminate("enough") == "terminated"
+        assert await run.wait() == "terminated" and outside.said == []
+
+
+# What never changes, and what may
+
+
+async def test_time_chance_and_records_are_the_same_whenever_the_code_runs(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.chances)
+        await env.idle()
+        await env.restart_worker()
+        (draw, identity, first, recorded), second = await run.result()
+        assert 0 <= draw < 1 and len(identity) == 36 and recorded == 1 and first < second
+        assert outside.said == ["recorded"]
+
+
+async def test_a_new_run_takes_the_patched_branch(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.branching)
+        assert await run.result() == "new"
+        assert any(isinstance(r.event, e.PatchMarked) for r in run.history)
+
+
+async def test_attributes_can_be_searched(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.labelled)
+        await env.idle()
+        await env.sleep("30m")
+        attributes = [r.event.attributes for r in run.history if isinstance(r.event, e.AttributesSet)]
+        assert attributes == [{"stage": "begun", "count": 1}]
+        await run.result()
