@@ -139,6 +139,11 @@ def update(
     return Ask("update", sent, calls.UpdateResult)
 
 
+def update_result(run: str, id: str, name: str) -> Ask[calls.UpdateResult]:
+    """How an update ended."""
+    return Ask("update_result", calls.OfUpdate(RunId(run), id, name), calls.UpdateResult)
+
+
 def complete(token: str, value: Value | None, failure: Failure | None) -> Ask[calls.Summary]:
     """Finish what a token stands for. Not sent again: a second time it is refused."""
     return Ask("complete", calls.Complete(token, value, failure), calls.Summary, repeatable=False)

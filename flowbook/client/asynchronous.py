@@ -166,6 +166,10 @@ class AsyncClient:
         """See ``Client``."""
         return await self._ask(asks.update(run, name, arguments, keywords or {}, id, wait))
 
+    async def update_result(self, run: str, id: str, name: str) -> calls.UpdateResult:
+        """See ``Client``."""
+        return await self._ask(asks.update_result(run, id, name))
+
     async def query(
         self, run: str, name: str, arguments: tuple[Value, ...] = (), keywords: dict[str, Value] | None = None
     ) -> Value:

@@ -159,6 +159,10 @@ class Client:
         """Send an update and wait until its handler has ended; without ``wait`` until it is recorded."""
         return self._ask(asks.update(run, name, arguments, keywords or {}, id, wait))
 
+    def update_result(self, run: str, id: str, name: str) -> calls.UpdateResult:
+        """How an update that was recorded with this very run has ended, when it has."""
+        return self._ask(asks.update_result(run, id, name))
+
     def query(
         self, run: str, name: str, arguments: tuple[Value, ...] = (), keywords: dict[str, Value] | None = None
     ) -> Value:

@@ -107,6 +107,7 @@ class Answers:
                 ("watch", calls.Watch, self._watch),
                 ("sql", calls.Query, self._sql),
                 ("query", calls.Ask, self._query),
+                ("update_result", calls.OfUpdate, self.changes.update_result),
                 ("move", calls.Move, self._move),
                 ("check_runs", calls.CheckRuns, self._check_runs),
                 ("set_schedule", SetSchedule, self.schedules.set),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flowbook.core import token
-from flowbook.core.chains import start_plan
+from flowbook.core.chains import following, start_plan
 from flowbook.core.events import UpdateCompleted, UpdateFailed
 from flowbook.core.ids import RunId
 from flowbook.core.messages import (
@@ -73,13 +73,7 @@ class Changes:
 
     def update(self, client: ClientLink, request: int, params: calls.Update, run: LiveRun) -> None:
         """Send an update, and answer when its handler has ended."""
-
-        def settle(event: UpdateEnded | None) -> None:
-            if event is None:
-                text = f'run "{params.run}" ended before update "{params.name}" was handled.'
-                client.refuse(request, RunClosed(text))
-            else:
-                client.answer(request, _result(params, event))
+        settle = _settling(client, request, params)
 
         def answer(run: LiveRun | None, error: FlowbookError | None) -> None:
             if error is not None:
@@ -95,6 +89,19 @@ class Changes:
 
         message = SendUpdate(params.id, params.name, params.arguments, params.keywords)
         self._engine.tell(Told(params.run, [message], answer))
+
+    async def update_result(self, client: ClientLink, request: int, params: calls.OfUpdate) -> None:
+        """Answer how an update ended, in the run it was recorded with or in one that goes on from it."""
+        settle, run = _settling(client, request, params), await self._engine.load(params.run)
+        while True:
+            ended = _ended_update(run, params.id)
+            if ended is not None or run.state.closed != "continued":
+                break
+            run = await self._engine.load(following(run.id))
+        if ended is None and params.id in run.state.updates:
+            self._engine.updates.wait(run.id, params.id, settle)
+        else:
+            settle(ended)
 
     def _change(self, client: ClientLink, request: int, id: RunId, message: AnyMessage) -> None:
         self._engine.tell(Told(id, [message], _summarised(client, request)))
@@ -125,7 +132,19 @@ def _summarised(client: ClientLink, request: int) -> Callable[[LiveRun | None, F
     return answer
 
 
-def _result(params: calls.Update, event: UpdateEnded | None) -> calls.UpdateResult:
+def _settling(
+    client: ClientLink, request: int, params: calls.Update | calls.OfUpdate
+) -> Callable[[UpdateEnded | None], None]:
+    def settle(event: UpdateEnded | None) -> None:
+        if event is None:
+            client.refuse(request, RunClosed(f'run "{params.run}" ended before update "{params.name}" was handled.'))
+        else:
+            client.answer(request, _result(params, event))
+
+    return settle
+
+
+def _result(params: calls.Update | calls.OfUpdate, event: UpdateEnded | None) -> calls.UpdateResult:
     status: Any = "received"
     if event is not None:
         failed = "rejected" if isinstance(event, UpdateFailed) and event.rejected else "failed"

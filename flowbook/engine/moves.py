@@ -34,7 +34,8 @@ class Moves:
         """How each open run fits; without names, those that came from the module's file or have its name."""
         module = _decode(await self._modules.body(asked.module))
         runs = self._engine.runs.open
-        chosen = [runs[run] for run in asked.runs if run in runs] if asked.runs else self._concerned(module)
+        named = [self._engine.runs.current(run) for run in asked.runs]
+        chosen = [runs[run] for run in named if run in runs] if named else self._concerned(module)
         return [await self._fit(run, module) for run in chosen]
 
     def _concerned(self, module: Module) -> list[LiveRun]:

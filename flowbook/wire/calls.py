@@ -98,6 +98,14 @@ class Update(Call, frozen=True):
     wait: bool = True
 
 
+class OfUpdate(Call, frozen=True):
+    """update_result: how an update that was recorded with ``run`` ended; answers ``UpdateResult`` when it has."""
+
+    run: RunId
+    id: str
+    name: str
+
+
 class Complete(Call, frozen=True):
     """complete: finish the step ``token`` stands for, with ``value`` or ``failure``; answers the run's summary."""
 
