@@ -73,6 +73,11 @@ def new_id(workflow: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_]+', '-', workflow).strip('-') or 'run'}-{secrets.token_hex(4)}"
 
 
+def new_mark() -> str:
+    """An id for something that is sent to a run, so that it happens once, even where it is sent again."""
+    return secrets.token_hex(8)
+
+
 @lru_cache(maxsize=16)
 def _place(folder: str, python: str) -> Place:
     return Place(folder, python)

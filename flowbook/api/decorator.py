@@ -28,10 +28,15 @@ class Workflow(definitions.Workflow[P, R]):
         With ``queue`` (a name, or a ``Queue`` with limits) it begins when the queue has room: of higher ``priority``
         first, those of one ``concurrency_key`` in turn with those of others.
 
+        ``timeout`` is for the whole run. ``on_conflict`` says what an open run of this ``id`` means ("same",
+        "use_existing", "fail", "terminate_existing"), ``on_closed`` what a closed one does ("same", "reject", "allow",
+        "allow_failed"). ``signal=(name, value)`` is delivered with the start. ``attributes`` are to search by, ``memo``
+        is for eyes.
+
         Inside a workflow it starts a child run and gives its handle: see ``start_child`` for what else it takes.
         """
         from flowbook.api import live
-        from flowbook.api.queues import InQueue
+        from flowbook.api.options import taken
         from flowbook.api.starting import start
 
         if current.execution() is not None:
@@ -40,8 +45,7 @@ class Workflow(definitions.Workflow[P, R]):
         signature = inspect.signature(self.function)
         reserved = {"id": id, "name": name or None}
         kwargs |= {key: value for key, value in reserved.items() if key in signature.parameters and value is not None}
-        queued = {key for key in InQueue._fields if key in kwargs and key not in signature.parameters}
-        waits = InQueue(**{key: kwargs.pop(key) for key in queued})
+        options = taken(kwargs, signature.parameters)
         try:
             arguments = signature.bind(*args, **kwargs).arguments
         except TypeError as error:
@@ -50,7 +54,7 @@ class Workflow(definitions.Workflow[P, R]):
         module, found = live.compiled(self)
         own_id = None if "id" in signature.parameters else id
         own_name = "" if "name" in signature.parameters else name
-        summary = start(connection, module, found, arguments, id=own_id, name=own_name, waits=waits)
+        summary = start(connection, module, found, arguments, id=own_id, name=own_name, options=options)
         return Run(summary["id"], connection)
 
     def schedule(self, name: str, /, *args: Any, **options: Any) -> Schedule:

@@ -74,18 +74,23 @@ def table(connection: Connection, query: str, limit: int) -> Rows:
 
 
 def run(what: str | Path | Workflow[..., Any], /, **params: Any) -> Run:
-    """Start a run of a notebook, a Python file (``"file.py:name"``) or a workflow, and give it at once."""
+    """Start a run of a notebook, a Python file (``"file.py:name"``) or a workflow, and give it at once.
+
+    Takes the options of ``Workflow.start`` besides the workflow's own parameters.
+    """
     if isinstance(what, Workflow):
         started: Run = what.start(**params)
         return started
     if not isinstance(what, (str, Path)):
         raise UserError(f"run() takes a notebook, a Python file or a workflow, not {type(what).__name__}")
+    from flowbook.api.options import taken
     from flowbook.api.source import load
     from flowbook.api.starting import start
 
     connection = connect()
     module, workflow = load(what)
-    return Run(start(connection, module, workflow, params)["id"], connection)
+    options = taken(params, {str(parameter["name"]) for parameter in workflow.parameters})
+    return Run(start(connection, module, workflow, params, options=options)["id"], connection)
 
 
 def _cell(value: Any) -> str:

@@ -34,9 +34,6 @@ class InQueue(NamedTuple):
         return {"queue": name, "priority": self.priority, "concurrency_key": str(self.concurrency_key)}
 
 
-NO_QUEUE = InQueue()
-
-
 def queues() -> list[QueueStatus]:
     """This project's task queues, by name: ``waiting``, ``running``, ``limits``, ``paused``, ``workers``."""
     return connect().client.ask(queue_asks.queues())

@@ -6,16 +6,18 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from flowbook.api.connection import Connection, connect
+from flowbook.api.connection import Connection, connect, new_mark
 from flowbook.api.moment import Moment, Values, clip, shown
 from flowbook.core import events as e
-from flowbook.core.failure import Failure
+from flowbook.core.failure import Failure, Frame
 from flowbook.core.sentences import describe
-from flowbook.errors import FlowbookError, RunCancelled, RunFailed
+from flowbook.errors import FlowbookError, RunCancelled, RunFailed, RunTerminated
 
 if TYPE_CHECKING:
     from flowbook.api.fork import Fork
-    from flowbook.wire.calls import Summary
+    from flowbook.api.moving import Code, Fit
+    from flowbook.api.updates import SentUpdate
+    from flowbook.wire.calls import Owed, Summary
 
 POLL = 60.0
 OPEN = ("running", "waiting", "queued")
@@ -46,7 +48,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """queued, running, waiting, paused, succeeded, failed or cancelled."""
+        """queued, running, waiting, paused, succeeded, failed, cancelled, terminated or continued."""
         return self.summary["status"]
 
     @property
@@ -54,31 +56,76 @@ class Run:
         """Name of the workflow."""
         return self.summary["workflow"]
 
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the run can be searched by."""
+        return self.summary["attributes"]
+
+    @property
+    def memo(self) -> dict[str, Any]:
+        """What was noted with it when it was started."""
+        return {name: self._connection.decode(value) for name, value in self.summary["memo"].items()}
+
+    @property
+    def obligations(self) -> list[Owed]:
+        """What the run owes outside now: ``key``, ``name``, ``what``, ``since``, ``failed``."""
+        return self.summary["obligations"]
+
+    @property
+    def parent(self) -> Run | None:
+        """The run that started this one as its child."""
+        return self._other(self.summary["parent"])
+
+    @property
+    def continued(self) -> Run | None:
+        """The run that this one goes on from."""
+        return self._other(self.summary["continued"])
+
+    @property
+    def children(self) -> list[Run]:
+        """The runs that this one started as its children, oldest first."""
+        started = (recorded.event for recorded in self.history)
+        return [Run(event.run, self._connection) for event in started if isinstance(event, e.ChildStarted)]
+
+    def _other(self, id: str) -> Run | None:
+        return Run(id, self._connection) if id else None
+
     def wait(self, timeout: float | None = None) -> str:
-        """Wait until the run has ended or paused, or the time is up; gives its status then."""
+        """Wait until the run has ended or paused, or the time is up; gives its status then.
+
+        A run that goes on as a new one (``continue_as_new``) is followed, here and in ``result``.
+        """
+        return self._settled(timeout)["status"]
+
+    def _settled(self, timeout: float | None) -> Summary:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             left = POLL if deadline is None else min(POLL, max(0.0, deadline - time.monotonic()))
-            status = self._client.wait(self.id, left)["status"]
-            if status not in OPEN or (deadline is not None and time.monotonic() >= deadline):
-                return status
+            summary = self._client.wait(self.id, left)
+            if summary["status"] not in OPEN or (deadline is not None and time.monotonic() >= deadline):
+                return summary
 
     def result(self, timeout: float | None = None) -> Any:
         """What the workflow returned, once it has.
 
-        Raises RunFailed, RunCancelled, TimeoutError, or FlowbookError when the run is paused.
+        Raises RunFailed, RunCancelled (RunTerminated), TimeoutError, or FlowbookError when the run is paused.
         """
-        status = self.wait(timeout)
-        summary = self.summary
-        if status == "succeeded":
-            return None if summary["result"] is None else self._connection.decode(summary["result"])
-        if status == "failed":
-            raise RunFailed(failure_text(summary), summary["error"])
-        if status == "cancelled":
-            raise RunCancelled(f"run {self.id} was cancelled" + (f": {summary['reason']}" if summary["reason"] else ""))
-        if status == "paused":
-            raise FlowbookError(f"run {self.id} is paused: {summary['reason']}. run.resume() goes on")
-        raise TimeoutError(f"run {self.id} is still {status} after {timeout:g} s; it goes on without you")
+        summary = self._settled(timeout)
+        status = summary["status"]
+        run = f"run {summary['id']}"
+        reason = f": {summary['reason']}" if summary["reason"] else ""
+        match status:
+            case "succeeded":
+                return None if summary["result"] is None else self._connection.decode(summary["result"])
+            case "failed":
+                raise RunFailed(failure_text(summary), summary["error"])
+            case "cancelled":
+                raise RunCancelled(f"{run} was cancelled{reason}")
+            case "terminated":
+                raise RunTerminated(f"{run} was terminated{reason}")
+            case "paused":
+                raise FlowbookError(f"{run} is paused{reason}. run.resume() goes on")
+        raise TimeoutError(f"{run} is still {status} after {timeout or 0:g} s; it goes on without you")
 
     @property
     def history(self) -> History:
@@ -108,6 +155,19 @@ class Run:
         found = self._client.at(self.id, event)
         return Moment(self.id, found["event"], tuple(found["stack"]), Values(found["values"], self._connection))
 
+    def locals(self) -> Values:
+        """The variables and step results the run has now, by name; decoded when asked for."""
+        return self._now.values
+
+    @property
+    def stack(self) -> tuple[Frame, ...]:
+        """Where the code of the run is now, innermost frame first."""
+        return self._now.stack
+
+    @property
+    def _now(self) -> Moment:
+        return self.at(self.summary["seq"])
+
     def signal(self, name: str, value: Any = None, id: str = "") -> Run:
         """Send a signal; it is recorded when this returns. ``id`` makes sending it twice harmless."""
         self._client.signal(self.id, name, self._connection.encode(value, name), id)
@@ -116,6 +176,47 @@ class Run:
     def cancel(self, reason: str = "") -> str:
         """Ask the run to stop, undoing what it has to; gives "cancelled", "queued" or "already done"."""
         return self._client.cancel(self.id, reason)["outcome"]
+
+    def terminate(self, reason: str = "", *, now: bool = False) -> str:
+        """End the run without asking its code; gives "terminated", "queued" or "already done".
+
+        What it owes outside is taken back first ("queued"); with ``now`` it is left as it is, to be seen.
+        """
+        return self._client.terminate(self.id, reason, now)["outcome"]
+
+    def update(self, name: str, /, *args: Any, id: str = "", **kwargs: Any) -> Any:
+        """Have the run's update handler do something, and wait for what it gives. ``id`` makes it happen once.
+
+        Raises UpdateRejected (its validator said no: nothing was done), UpdateFailed, or RunClosed.
+        """
+        return self._sent(name, args, kwargs, id).result()
+
+    def start_update(self, name: str, /, *args: Any, id: str = "", **kwargs: Any) -> SentUpdate:
+        """The same, without waiting: it is recorded when this returns; ``result()`` waits."""
+        return self._sent(name, args, kwargs, id).send()
+
+    def _sent(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], id: str) -> SentUpdate:
+        from flowbook.api.updates import SentUpdate
+
+        return SentUpdate(self._connection, self.id, id or new_mark(), name, args, kwargs)
+
+    def query(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        """What the run's query handler answers now; changes nothing, and works for a run that has ended."""
+        arguments = tuple(self._connection.encode(value, name) for value in args)
+        keywords = {key: self._connection.encode(value, key) for key, value in kwargs.items()}
+        return self._connection.decode(self._client.query(self.id, name, arguments, keywords))
+
+    def check(self, code: Code) -> Fit:
+        """Would the run go on with this notebook, Python file or workflow as it is now? Changes nothing."""
+        from flowbook.api import moving
+
+        return moving.check(self._connection, self.id, code)
+
+    def move_to(self, code: Code) -> Fit:
+        """Have the run go on with this notebook, Python file or workflow. Raises HistoryMismatch where it cannot."""
+        from flowbook.api import moving
+
+        return moving.move(self._connection, self.id, code)
 
     def resume(self) -> Run:
         """End a pause."""

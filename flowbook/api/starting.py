@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowbook.api.arguments import checked
 from flowbook.api.connection import Connection, here, new_id
-from flowbook.api.queues import NO_QUEUE, InQueue
+from flowbook.api.options import NO_OPTIONS, Options
 from flowbook.client.queue_asks import started
 from flowbook.core.ids import RunId
 from flowbook.core.messages import StartRun
@@ -27,10 +27,10 @@ def start(
     id: str | None = None,
     name: str = "",
     folder: Path | None = None,
-    waits: InQueue = NO_QUEUE,
+    options: Options = NO_OPTIONS,
 ) -> Summary:
     """Store the module and start the run; when this returns, the run is on disk."""
-    queued = waits.checked(connection)
+    chosen = options.checked(connection)
     encoded = {key: connection.encode(value, key) for key, value in checked(workflow, arguments).items()}
     connection.client.put_module(module)
     message = StartRun(
@@ -41,6 +41,6 @@ def start(
         arguments=encoded,
         name=name,
         source=module.origin,
-        **queued,
+        **chosen,
     )
     return connection.client.ask(started(message))

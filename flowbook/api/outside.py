@@ -1,0 +1,44 @@
+"""What is finished from outside by its token, and what runs owe outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowbook.api.connection import connect
+from flowbook.api.project import Rows, table
+from flowbook.core.failure import Failure
+
+_OWED = """
+select o.run, r.status, o.body ->> '$.name' as name, coalesce(o.body ->> '$.what', 'undo') as what, o.time as since,
+    exists (select 1 from events f where f.run = o.run and f.key = o.key and f.kind = 'ObligationFailed') as failed,
+    o.key
+from events o join runs r on r.id = o.run
+where o.kind = 'ObligationOpened'
+    and not exists (select 1 from events s where s.run = o.run and s.key = o.key and s.kind = 'ObligationSettled')
+order by o.time, o.run, o.seq
+"""
+
+LIMIT = 10_000
+
+
+def complete(token: str, value: Any = None) -> None:
+    """Finish what a token stands for, a step or an awakeable, with a value.
+
+    Raises UserError where the token is none, or nothing waits for it any more.
+    """
+    connection = connect()
+    connection.client.complete(token, connection.encode(value, "value"))
+
+
+def fail(token: str, message: str, *, retryable: bool = True) -> None:
+    """Finish what a token stands for with a failure; unless ``retryable`` is false, its retry policy has a say."""
+    failure = Failure(type="CompletedOutside", message=message, retryable=retryable)
+    connect().client.complete(token, failure=failure)
+
+
+def obligations() -> Rows:
+    """What this project's runs owe outside, oldest first: ``run``, ``name``, ``what``, ``since``, ``failed``…
+
+    Those of ended runs are there as well: nobody will settle them but people.
+    """
+    return table(connect(), _OWED, LIMIT)
