@@ -11,7 +11,7 @@ LIMIT = 48
 """Nodes added; a run that does more shows the rest in its timeline and table."""
 
 WIDTH, HEIGHT, MAP_HEIGHT = 236.0, 66.0, 84.0
-PITCH, GAP, MARGIN = 96.0, 26.0, 14.0
+PITCH, GAP, MARGIN, APART = 96.0, 26.0, 14.0, 20.0
 COLUMNS = 3
 
 
@@ -45,7 +45,7 @@ class ExtraNodes:
         columns = max(COLUMNS, int((self._wide - 2 * MARGIN + GAP) // (WIDTH + GAP)))
         column, row = self._count % columns, self._count // columns
         x = MARGIN + column * (WIDTH + GAP)
-        top = max(self._tall, MARGIN) + row * PITCH
+        top = (self._tall + APART if self._tall > MARGIN else MARGIN) + row * PITCH
         box = {"x": x + WIDTH / 2, "y": top + height / 2, "width": WIDTH, "height": height}
         return {
             **layout,

@@ -111,7 +111,7 @@ def elsewhere(step: Mapping[str, Any]) -> str:
     if where == "queue":
         return f"on {step['queue']}"
     if where == "outside":
-        return "for an answer from outside" if step["status"] == "waiting" else ""
+        return "for an answer" if step["status"] == "waiting" else ""
     return str(step["run"]) if where in ("child", "signal") else ""
 
 
@@ -163,7 +163,8 @@ def inner(node: Mapping[str, Any], step: Mapping[str, Any] | None, box: Mapping[
     time = spent(step, now) if step is not None else ""
     kind = node.get("kind", "step")
     where = step.get("where", "") if step is not None else ""
-    tag = kind if kind != "step" else where if where in ("child", "outside", "signal") else ""
+    beside = where if where in ("child", "outside", "signal") else ""
+    tag = kind if kind != "step" else beside
     mapped = kind == "map"
     parts = [_card(width, height, 20 if kind == "wait" else 9, mapped)]
     middle = 33 if mapped else height / 2
@@ -194,7 +195,7 @@ def _bar(progress: Mapping[str, Any], width: float, height: float) -> str:
     if not progress["total"]:
         return ""
     room = width - LEFT - 12
-    place = f'x="{LEFT}" y="{number(height - 6)}" height="3" rx="1.5"'
+    place = f'x="{LEFT}" y="{number(height - 5)}" height="3" rx="1.5"'
     fill = f'<rect class="fb-fill" {place} width="{number(room * _share(progress))}"/>'
     return f'<rect class="fb-track" {place} width="{number(room)}"/>{fill}'
 

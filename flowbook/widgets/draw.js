@@ -173,7 +173,7 @@ function advanced(progress, mapped) {
 
 function elsewhere({ where, status, queue, run }) {
   if (where === 'queue') return `on ${queue}`;
-  if (where === 'outside') return status === 'waiting' ? 'for an answer from outside' : '';
+  if (where === 'outside') return status === 'waiting' ? 'for an answer' : '';
   return where === 'child' || where === 'signal' ? run : '';
 }
 
@@ -228,7 +228,7 @@ function inner(node, step, box, now) {
 function bar(progress, width, height) {
   if (!progress.total) return '';
   const room = width - LEFT - 12;
-  const place = `x="${LEFT}" y="${number(height - 6)}" height="3" rx="1.5"`;
+  const place = `x="${LEFT}" y="${number(height - 5)}" height="3" rx="1.5"`;
   const fill = `<rect class="fb-fill" ${place} width="${number(room * share(progress))}"/>`;
   return `<rect class="fb-track" ${place} width="${number(room)}"/>${fill}`;
 }
@@ -849,6 +849,7 @@ export function createTimeline(element, given, options = {}) {
 
 const KINDS = {
   RunStarted: ['run started', 'running'],
+  RunBegan: ['run left its queue', 'running'],
   RunCompleted: ['run succeeded', 'done'],
   RunFailed: ['run failed', 'failed'],
   RunCancelled: ['run cancelled', 'cancelled'],
@@ -1188,11 +1189,11 @@ class RunDrawing {
       ...(view.queue ? [span('chip', `queue ${view.queue}`)] : []),
       ...(this.isOnline || !open ? [] : [span('note', 'as last seen; not live')]),
       h('span', { class: 'fb-spacer' }),
-      ...signals.map(wait => button(`Signal “${wait.name}”…`, () => this.askSignal(wait.name), 'main')),
+      h('div', { class: 'fb-actions' }, ...signals.map(wait => button(`Signal “${wait.name}”…`, () => this.askSignal(wait.name), 'main')),
       ...(actions.fork && (!open || this.at !== null) ? [button('Fork…', fork)] : []),
       ...(open && actions.update && view.updates?.length ? [button('Update…', () => this.askUpdate(view.updates.at(-1).name))] : []),
       ...(open && actions.cancel ? [button('Cancel', () => this.confirm('Cancel', () => actions.cancel()))] : []),
-      ...(open && actions.terminate ? [button('Terminate…', () => this.confirm('Terminate', () => actions.terminate()))] : [])
+      ...(open && actions.terminate ? [button('Terminate…', () => this.confirm('Terminate', () => actions.terminate()))] : []))
     );
     this.drawNews(view);
     this.drawClock();

@@ -44,6 +44,7 @@ def key(name: str) -> Key:
 
 
 BUSY: tuple[tuple[float, Any], ...] = (
+    (0.05, e.RunBegan()),
     (0.1, e.ObligationOpened(key("owe.vm"), "vm", "operation")),
     (0.2, e.StepStarted(key("create_vm"), "create_vm")),
     (1.0, e.StepAttemptFailed(key("create_vm"), "create_vm", 1, REFUSED, 1003.0, started=1000.2)),

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from flowbook.core.events import AnyEvent
 from flowbook.widgets import assets
 
 LIMIT = 60_000
@@ -36,3 +39,8 @@ def test_leaving_out_indentation_changes_no_text(tmp_path: Path) -> None:
         [node, "--input-type=module", "-e", code, str(file)], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == 'function function 3 min 5 s {"a":{"b":[1,2]},"d":null}'
+
+
+def test_the_list_of_events_has_words_for_every_one() -> None:
+    table = assets.module().partition("const KINDS={")[2].partition("};")[0]
+    assert set(re.findall(r"([A-Z]\w+):\[", table)) == {kind.__name__ for kind in get_args(AnyEvent)}
