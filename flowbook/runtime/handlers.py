@@ -19,6 +19,7 @@ from flowbook.errors import NotDeterministic, UserError
 from flowbook.runtime import current
 from flowbook.runtime.outcomes import failure_of
 from flowbook.wire import codec
+from flowbook.wire.calls import HANDLERS
 
 if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
@@ -114,7 +115,9 @@ class Handlers:
 
     def receive(self, event: e.UpdateReceived) -> None:
         """An update has come."""
-        if event.name in self.updates and self._execution.continuing is None:
+        main = self._execution.main
+        has_ended = main is not None and main.done()
+        if event.name in self.updates and not has_ended:
             self._begin(event)
         else:
             self.unread.append(event)
@@ -165,10 +168,13 @@ class Handlers:
 
     def ask(self, name: str, arguments: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         """Answer a query as of now. Raises UserError where there is none of this name, or it does not fit."""
+        if name == HANDLERS:
+            known = {"queries": sorted(self.queries), "updates": sorted(self.updates)}
+            return codec.encode(known, self._execution.values.save, name)
         handler = self.queries.get(name)
         if handler is None:
-            known = ", ".join(sorted(self.queries)) or "none"
-            raise UserError(f"the run answers no query '{name}'; it answers: {known}")
+            names = ", ".join(sorted(self.queries)) or "none"
+            raise UserError(f"the run answers no query '{name}'; it answers: {names}")
         decoded = self._execution.values.decoded
         args, kwargs = [decoded(v) for v in arguments], {key: decoded(v) for key, v in keywords.items()}
         _bind(f"query {name}", handler, args, kwargs)

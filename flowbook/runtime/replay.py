@@ -27,10 +27,8 @@ class Expectations:
         self.patches: set[str] = set()
         self.heartbeats: dict[Key, Value] = {}
         self._queued: set[Key] = set()
-        self.last = 0
         self.closed = False
         for recorded in history:
-            self.last = recorded.seq
             self._learn(recorded.event)
 
     def _learn(self, event: e.AnyEvent) -> None:

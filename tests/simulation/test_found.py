@@ -97,3 +97,13 @@ async def test_a_run_dropped_while_a_new_engine_was_claiming_it_is_taken_up() ->
         world.network.weather = Weather()
         await run.signal("go", "at last")
         assert await run.result() == "at last"
+
+
+@flowbook.workflow
+async def branching() -> str:
+    return "new" if flowbook.patched("mended") else "old"
+
+
+async def test_a_new_run_takes_the_new_branch_even_where_a_signal_was_there_before_its_code() -> None:
+    async with TestEngine() as env:
+        assert await (await env.start(branching, signal=("go", 1))).result() == "new"
