@@ -111,5 +111,9 @@ class NotDeterministic(FlowbookError):
     """Workflow code used something that cannot be re-executed; the message names the replacement."""
 
 
+class WorkflowBlocked(FlowbookError):
+    """Workflow code kept its worker's loop from turning; the message names the line."""
+
+
 class RunWaits(FlowbookError):
     """A test asked for the result of a run that waits for something the test never brings; the message says what."""

@@ -149,8 +149,20 @@ class Fleet:
             log.warning("worker %s (pid %d) was lost: %s", link.worker, link.pid, reason)
         self._engine.lost(runs, link, reason or "it came back without the run")
         if reason:
+            self._blame(link.pid)
+        if reason:
             self.queues.lost(link.worker, reason)
         self._notify()
+
+    def _blame(self, pid: int) -> None:
+        """Pause the run whose code the worker could not get away from, where it has said so."""
+        path = self._home.blocked(pid)
+        try:
+            note = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+            path.unlink()
+        except (OSError, msgspec.DecodeError):
+            return
+        self._engine.tell(Told(RunId(note.get("run", "")), [PauseRun(note.get("reason", ""))]))
 
     async def _fate(self, link: WorkerLink) -> str:
         """Why the worker is gone; "" when it is back."""

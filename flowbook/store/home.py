@@ -40,6 +40,10 @@ class Home:
         mark = hashlib.blake2b(os.fsencode(self.folder), digest_size=8).hexdigest()
         return Path(tempfile.gettempdir()) / f"flowbook-{os.getuid()}" / f"{mark}.sock"
 
+    def blocked(self, pid: int) -> Path:
+        """Where a worker that had to leave because of a run's code says which and why."""
+        return self.folder / f"blocked-{pid}.json"
+
     def create(self) -> None:
         """Make the folder, private to its owner. Raises ``StoreError`` where that cannot be."""
         try:

@@ -16,6 +16,7 @@ from flowbook.store.values import ValueFiles
 from flowbook.wire.protocol import Activate, Commit, Released, RunReport
 from flowbook.worker.attempts import Attempt
 from flowbook.worker.modules import LoadedModule
+from flowbook.worker.watchdog import Watchdog
 
 LONG_WAIT = 30.0
 """A retry further away than this does not keep a run in memory, in seconds."""
@@ -26,7 +27,9 @@ Start = Callable[["HeldRun", Attempt], None]
 class HeldRun:
     """The worker's side of one lease. Synchronous; the session moves its packets and runs its attempts."""
 
-    def __init__(self, run: RunId, lease: str, worker: WorkerId, files: ValueFiles, start: Start) -> None:
+    def __init__(
+        self, run: RunId, lease: str, worker: WorkerId, files: ValueFiles, start: Start, watchdog: Watchdog
+    ) -> None:
         self.run = run
         self.lease = lease
         self.attempts: dict[Key, Attempt] = {}
@@ -37,6 +40,7 @@ class HeldRun:
         self._worker = worker
         self._files = files
         self._start = start
+        self._watchdog = watchdog
         self._execution: Execution | None = None
         self._module: LoadedModule | None = None
         self._outbox: list[ReportItem] = []
@@ -60,7 +64,8 @@ class HeldRun:
             self._execution = Execution(
                 module.workflow(started.workflow), save=self._files.save, load=self._files.load, places=module.places
             )
-            self._execution.begin(packet.history, packet.reuse)
+            execution = self._execution
+            self._watchdog.watched(self.run, lambda: execution.begin(packet.history, packet.reuse))
         except Exception as error:
             self._pause(error)
         self._take_up()
@@ -91,7 +96,8 @@ class HeldRun:
         if isinstance(recorded.event, e.StepStarted) and recorded.event.once:
             self._open_gate(recorded.event)
         try:
-            self._execution.apply(recorded)
+            execution = self._execution
+            self._watchdog.watched(self.run, lambda: execution.apply(recorded))
         except Exception as error:
             self._pause(error)
 

@@ -12,16 +12,19 @@ import sys
 import time
 import uuid
 from contextlib import suppress
+from inspect import unwrap
 from pathlib import Path
+from types import CodeType
 
 import anyio
 import anyio.abc
 import anyio.to_thread
 
 from flowbook.client import launch
-from flowbook.core.events import Place
+from flowbook.core.events import Chunk, Place
 from flowbook.core.ids import Digest, RunId, Seq, WorkerId
 from flowbook.errors import EngineUnavailable
+from flowbook.store.home import Home
 from flowbook.store.values import ValueFiles
 from flowbook.wire.protocol import (
     Activate,
@@ -49,6 +52,7 @@ from flowbook.worker.held import HeldRun, run_attempt
 from flowbook.worker.inspection import inspect
 from flowbook.worker.link import Link
 from flowbook.worker.tasks import RemoteTask, Tasks, run_task
+from flowbook.worker.watchdog import Watchdog
 
 ANNOUNCE_AFTER = 0.005
 """Seconds an attempt runs before its start is worth an event of its own."""
@@ -85,6 +89,7 @@ class Session:
         self.worker = WorkerId(f"{os.getpid()}-{uuid.uuid4().hex[:8]}")
         self.place = Place(os.getcwd(), sys.executable)
         self._files = ValueFiles(home)
+        self._watchdog = Watchdog(Home(home).blocked(os.getpid()), self._warn_step)
         self._keep = 0.0 if always_evict else KEEP_IDLE
         self._tick = 0.002 if always_evict else 0.05
         self._held: dict[RunId, HeldRun] = {}
@@ -281,7 +286,7 @@ class Session:
         before = self._held.pop(packet.run, None)
         if before is not None:
             before.drop()
-        held = HeldRun(packet.run, packet.lease, self.worker, self._files, self._begin)
+        held = HeldRun(packet.run, packet.lease, self.worker, self._files, self._begin, self._watchdog)
         held.draining = self._drained_by is not None
         self._held[packet.run] = held
         return held
@@ -326,9 +331,11 @@ class Session:
     async def _tend(self) -> None:
         """Announce what runs for longer, pass on its output, let idle runs go, and leave with the project."""
         ticks = 0
+        self._watchdog.start()
         while True:
             await anyio.sleep(self._tick)
             ticks += 1
+            self._watchdog.turned()
             for held in self._held.values():
                 if held.attempts:
                     self._announce(held, ticks)
@@ -344,6 +351,16 @@ class Session:
                 if not self.home.exists():
                     self._stopped = True
                     self._tasks.cancel_scope.cancel()
+
+    def _warn_step(self, code: CodeType, text: str) -> bool:
+        """Put a warning into the log of the running step whose code this is; called from another thread."""
+        for held in list(self._held.values()):
+            for attempt in list(held.attempts.values()):
+                function = unwrap(attempt.call.command.step.function)
+                if getattr(function, "__code__", None) is code:
+                    attempt.collected.add(Chunk(stream="log", text=text))
+                    return True
+        return False
 
     def _announce(self, held: HeldRun, ticks: int) -> None:
         now = time.time()
