@@ -41,3 +41,23 @@ test('a paused run says why, whatever it waits for', () => {
 test('a status this version does not know still has a face', () => {
   assert.deepEqual(face('levitating'), { glyph: '', family: 'idle' });
 });
+
+test('what stands below the graph is no progress', () => {
+  const graph = { nodes: [{ id: 'load' }, { id: 'clean_up', options: { added: true } }] };
+  const { done, total } = progress(view({ graph }, { load: step('done'), clean_up: step('done') }));
+  assert.deepEqual([done, total], [1, 1]);
+});
+
+test('a step says how far it is, a queue and an answer from outside are named', () => {
+  const load = { ...step('running'), progress: { done: 42, total: 100, text: 'epoch 42' } };
+  assert.equal(progress(view({}, { load })).now, 'load 42% epoch 42');
+  assert.equal(progress(view({}, { load: { ...step('queued'), queue: 'gpu' } })).now, 'load waits for its turn in queue gpu');
+  const wait = { key: 'k', since: 100, due: null };
+  assert.equal(progress(view({ waits: [{ ...wait, kind: 'outside', name: 'sign' }] })).now, 'sign waits for an answer from outside');
+  assert.equal(progress(view({ waits: [{ ...wait, kind: 'child', name: 'r-1.c' }] })).now, 'waits for its child r-1.c');
+});
+
+test('how a run can end has a sign of its own', () => {
+  assert.notEqual(face('terminated').glyph, face('cancelled').glyph);
+  assert.equal(face('continued').family, 'done');
+});

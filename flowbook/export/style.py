@@ -53,7 +53,7 @@ GLYPHS = {
     "reused": "M-4.6 0.4L-1.6 3.6L4.6 -3.6",
     "failed": "M-3.5 -3.5L3.5 3.5M-3.5 3.5L3.5 -3.5",
     "lost": "M-1.9 -2.2A2.1 2.1 0 1 1 0.6 0.2C0 0.5 0 1 0 1.8M0 4.4V4.5",
-    "terminated": "M-1.9 -4.5H1.9L4.5 -1.9V1.9L1.9 4.5H-1.9L-4.5 1.9V-1.9Z",
+    "terminated": "M1 -5L-3.4 0.8H0.2L-1 5L3.4 -0.8H-0.2Z",
     "continued": "M-4.6 0H4.2M0.8 -3.4L4.4 0L0.8 3.4",
     "owed": "M0 -4.6V1.2M0 4.2V4.4",
     "undone": "M-4.3 -2.4A4.9 4.9 0 1 1 -4.9 1M-4.9 -5.2V-1.9H-1.6",
@@ -61,7 +61,7 @@ GLYPHS = {
 }
 """Paths around (0, 0), in a circle of radius 10."""
 
-SOLID = ("queued", "cancelled", "running")
+SOLID = ("queued", "cancelled", "running", "terminated")
 """Glyphs that are filled and not stroked."""
 
 

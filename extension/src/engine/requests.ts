@@ -56,6 +56,18 @@ export class Requests {
     return this.post(`runs/${encodeURIComponent(run)}/cancel`, { ...place });
   }
 
+  terminate(run: string, place: Place): Promise<{ outcome: string }> {
+    return this.post(`runs/${encodeURIComponent(run)}/terminate`, { ...place });
+  }
+
+  update(run: string, place: Place, name: string, values: unknown[], id: string): Promise<unknown> {
+    return this.post(`runs/${encodeURIComponent(run)}/update`, { ...place, name, values, id });
+  }
+
+  complete(run: string, place: Place, token: string, answer: { value: unknown } | { failure: string }): Promise<Summary> {
+    return this.post(`runs/${encodeURIComponent(run)}/complete`, { ...place, token, ...answer });
+  }
+
   resume(run: string, place: Place): Promise<Summary> {
     return this.post(`runs/${encodeURIComponent(run)}/resume`, { ...place });
   }

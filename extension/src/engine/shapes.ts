@@ -1,6 +1,6 @@
 /** What the server sends, as types. Shapes only; the Python side is core/view.py and wire/calls.py. */
 
-export type RunStatus = 'running' | 'waiting' | 'paused' | 'succeeded' | 'failed' | 'cancelled';
+export type RunStatus = 'queued' | 'running' | 'waiting' | 'paused' | 'succeeded' | 'failed' | 'cancelled' | 'terminated' | 'continued';
 
 export interface Problem {
   type: string;
@@ -13,7 +13,7 @@ export interface Problem {
 export interface StepView {
   status: string;
   attempt: number;
-  attempts: { attempt: number; item: number | null; status: string; started: number; ended: number | null }[];
+  attempts: { attempt: number; item: number | null; status: string; started: number; ended: number | null; run?: string; why?: string }[];
   started: number | null;
   ended: number | null;
   retry_at: number | null;
@@ -23,6 +23,29 @@ export interface StepView {
   error: Problem | null;
   output: { stream: string; text?: string; data?: Record<string, unknown> }[];
   values: Record<string, Shown>;
+  where?: string;
+  queue?: string;
+  run?: string;
+  progress?: Progress | null;
+  heartbeat?: { time: number; details: Shown } | null;
+}
+
+/** How far an attempt is; `total` 0 where that is not known. */
+export interface Progress {
+  done: number;
+  total: number;
+  text: string;
+}
+
+/** What a run owes outside: open until `ended` is set. */
+export interface Obligation {
+  key: string;
+  name: string;
+  what: string;
+  status: string;
+  since: number;
+  ended: number | null;
+  error: string;
 }
 
 export interface Shown {
@@ -39,6 +62,7 @@ export interface Wait {
   due: number | null;
   since: number;
   step?: string;
+  token?: string;
 }
 
 export interface GraphNode {
@@ -76,6 +100,11 @@ export interface View {
   steps: Record<string, StepView>;
   waits: Wait[];
   graph: Graph;
+  stopping?: { how: 'cancel' | 'terminate' | 'timeout'; reason: string; since: number } | null;
+  next?: string;
+  queue?: string;
+  obligations?: Obligation[];
+  updates?: { name: string }[];
 }
 
 export interface Summary {
@@ -92,6 +121,10 @@ export interface Summary {
   source: string;
   origin: { run: string; seq: number } | null;
   waits: Wait[];
+  attributes?: Record<string, unknown>;
+  obligations?: { name: string; failed: boolean }[];
+  parent?: string;
+  continued?: string;
   home?: string;
 }
 
@@ -159,4 +192,4 @@ export interface Place {
   home?: string;
 }
 
-export const OPEN: ReadonlySet<string> = new Set(['running', 'waiting', 'paused']);
+export const OPEN: ReadonlySet<string> = new Set(['queued', 'running', 'waiting', 'paused']);

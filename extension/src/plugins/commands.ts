@@ -5,7 +5,8 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { UUID } from '@lumino/coreutils';
 
 import type { Flow } from '../engine/flow';
-import { askParameters, askSignal, confirmFork, report } from '../ui/dialogs';
+import { askParameters, askSignal, askUpdate, confirmEnd, confirmFork, report } from '../ui/dialogs';
+import { owing } from '../ui/shared/draw';
 import { runIcon } from '../ui/icons';
 import { Flows, IFlows } from './engine';
 import { CATEGORY, CommandIds } from './ids';
@@ -31,6 +32,8 @@ export const commands: JupyterFrontEndPlugin<void> = {
     };
     add(CommandIds.run, 'Run workflow', 'Run this notebook as a durable workflow (Alt G R)', isEnabled, withFlow(run), runIcon);
     add(CommandIds.stop, 'Stop run', 'Stop the run of this notebook (Alt G S)', isOpen, withFlow(stop));
+    add(CommandIds.terminate, 'Terminate run…', 'End the run without its code having a say; what it owes is taken back', isOpen, withFlow(terminate));
+    add(CommandIds.update, 'Send update…', 'Call an update handler of the run', isOpen, withFlow(update));
     const isPaused = () => flows.current?.view?.status === 'paused';
     add(CommandIds.resume, 'Resume run', 'Let the paused run of this notebook go on', isPaused, withFlow(resume));
     add(CommandIds.signal, 'Send signal…', 'Send the signal that the run waits for', isOpen, withFlow(signal));
@@ -65,13 +68,38 @@ async function run(flow: Flow): Promise<void> {
 
 async function stop(flow: Flow): Promise<void> {
   const view = flow.view;
-  if (!view) {
+  if (!view || (owing(view).length && !(await confirmEnd('Stop', view)))) {
     return;
   }
   try {
     await flow.requests.cancel(view.id, flow.place);
   } catch (error) {
     await report('The run was not stopped', error);
+  }
+}
+
+async function terminate(flow: Flow): Promise<void> {
+  const view = flow.view;
+  if (!view || !(await confirmEnd('Terminate', view))) {
+    return;
+  }
+  try {
+    await flow.requests.terminate(view.id, flow.place);
+  } catch (error) {
+    await report('The run was not terminated', error);
+  }
+}
+
+async function update(flow: Flow): Promise<void> {
+  const view = flow.view;
+  const sent = view ? await askUpdate(view.id, view.updates?.at(-1)?.name ?? '') : null;
+  if (!view || !sent) {
+    return;
+  }
+  try {
+    await flow.requests.update(view.id, flow.place, sent.name, sent.values, UUID.uuid4());
+  } catch (error) {
+    await report('The update was not sent', error);
   }
 }
 
@@ -147,7 +175,7 @@ function announce(app: JupyterFrontEnd, flow: Flow): void {
     app.commands.notifyCommandChanged(CommandIds.stop);
     const view = flow.view;
     const now = view ? `${view.id} ${view.status}` : '';
-    const wasOpen = view && [`${view.id} running`, `${view.id} waiting`].includes(before);
+    const wasOpen = view && [`${view.id} queued`, `${view.id} running`, `${view.id} waiting`].includes(before);
     if (view && wasOpen && now !== before && !flow.panel.isVisible) {
       const open = { label: 'Open', callback: () => void app.commands.execute(CommandIds.openRun, { run: view.id, home: flow.page?.home }) };
       if (view.status === 'succeeded') {

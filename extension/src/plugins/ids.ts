@@ -4,6 +4,8 @@ export const CommandIds = {
   panel: 'flowbook:graph',
   open: 'flowbook:history',
   stop: 'flowbook:stop',
+  terminate: 'flowbook:terminate',
+  update: 'flowbook:update',
   resume: 'flowbook:resume',
   fork: 'flowbook:fork',
   signal: 'flowbook:signal',

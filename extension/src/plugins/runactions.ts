@@ -18,6 +18,10 @@ export function runActions(app: JupyterFrontEnd, flows: Flows, run: string, home
   return {
     fork: from => void fork(app, flows, run, home, from),
     cancel: () => requests.cancel(run, place).catch(error => report('The run was not stopped', error)),
+    terminate: () => requests.terminate(run, place).catch(error => report('The run was not terminated', error)),
+    update: (name, values) => requests.update(run, place, name, values, UUID.uuid4()).catch(error => report('The update was not sent', error)),
+    complete: (token, answer) => requests.complete(run, place, token, answer).catch(error => report('The step was not completed', error)),
+    open: other => void app.commands.execute(CommandIds.openRun, { run: other, home }),
     signal: async (name, value) => {
       const sent = value === undefined ? await askSignal(run, name) : { value };
       if (sent) {

@@ -55,7 +55,7 @@ class StatusItem extends Widget {
   setListing(listing: Listing | null): void {
     const all = listing?.runs ?? [];
     const running = all.filter(run => run.status === 'running').length;
-    const waiting = all.filter(run => run.status === 'waiting' || run.status === 'paused').length;
+    const waiting = all.filter(run => ['waiting', 'paused', 'queued'].includes(run.status)).length;
     const newest = all[0];
     const words = [running ? `${running} running` : '', waiting ? `${waiting} waiting` : ''].filter(Boolean);
     if (!words.length) {

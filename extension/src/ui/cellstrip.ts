@@ -4,7 +4,7 @@ import { Widget } from '@lumino/widgets';
 import type { Flow } from '../engine/flow';
 import type { GraphNode, StepView } from '../engine/shapes';
 import { duration, h, type Child } from './dom';
-import { badge } from './status';
+import { badge, share } from './status';
 
 export class CellStrip extends Widget {
   constructor(private readonly flow: Flow) {
@@ -25,7 +25,7 @@ export class CellStrip extends Widget {
       return;
     }
     const state = step?.status ?? (running ? 'not reached' : '');
-    const key = JSON.stringify([node, state, step?.attempt, step?.items, step?.started, step?.ended, step?.error?.message]);
+    const key = JSON.stringify([node, state, step?.attempt, step?.items, step?.progress, step?.queue, step?.started, step?.ended, step?.error?.message]);
     if (key === this.drawn) {
       return;
     }
@@ -38,6 +38,7 @@ export class CellStrip extends Widget {
         names('in', node.reads),
         names('out', node.writes),
         h('span', { class: 'flow-spacer' }),
+        step?.status === 'running' && step.progress?.total ? h('progress', { max: step.progress.total, value: step.progress.done, 'aria-label': `progress of ${node.id}` }) : null,
         step ? h('span', { class: 'flow-facts' }, facts(step)) : null
       ].filter((child): child is HTMLElement => child instanceof HTMLElement)
     );
@@ -71,11 +72,17 @@ function facts(step: StepView): string {
       said.push(`${step.items.failed} failed`);
     }
   }
+  if (step.progress && step.status === 'running') {
+    said.push(step.items ? step.progress.text : share(step.progress));
+  }
+  if (step.queue) {
+    said.push(`on ${step.queue}`);
+  }
   if (step.attempt > 1) {
     said.push(`attempt ${step.attempt}`);
   }
   if (step.started !== null && step.ended !== null) {
     said.push(duration(step.ended - step.started));
   }
-  return said.join(' · ');
+  return said.filter(Boolean).join(' · ');
 }

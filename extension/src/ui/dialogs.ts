@@ -3,8 +3,9 @@ import { Dialog, showDialog, showErrorMessage } from '@jupyterlab/apputils';
 import { Widget } from '@lumino/widgets';
 
 import { EngineError } from '../engine/requests';
-import type { Diagnostic, ForkPlan, ForkRow, Parameter } from '../engine/shapes';
+import type { Diagnostic, ForkPlan, ForkRow, Parameter, View } from '../engine/shapes';
 import { count, h } from './dom';
+import { owing } from './shared/draw';
 
 /** Texts for each parameter that was changed, or null when the user thought better of it. */
 export async function askParameters(workflow: string, parameters: Parameter[]): Promise<Record<string, string> | null> {
@@ -111,6 +112,39 @@ export async function askSignal(run: string, name: string): Promise<{ value: unk
     return { value: JSON.parse(input.value) };
   } catch {
     return { value: input.value };
+  }
+}
+
+/** Name what the run still owes outside, and ask whether it is to end nevertheless. */
+export async function confirmEnd(word: 'Stop' | 'Terminate', view: View): Promise<boolean> {
+  const owed = owing(view).map(one => one.name);
+  const body = new Widget({
+    node: h(
+      'div',
+      { class: 'flow-Form' },
+      h('p', null, word === 'Stop' ? 'Its code is told and may clean up.' : 'Its code has no say.'),
+      owed.length ? h('p', null, 'It still owes outside: ', h('code', null, owed.join(', ')), '. That is taken back first.') : null
+    )
+  });
+  const buttons = [Dialog.cancelButton({ label: 'Not now' }), Dialog.warnButton({ label: word })];
+  return (await showDialog({ title: `${word} ${view.id}?`, body, buttons })).button.accept;
+}
+
+/** An update's name and its arguments; null when the user thought better of it. */
+export async function askUpdate(run: string, usual: string): Promise<{ name: string; values: unknown[] } | null> {
+  const name = h('input', { class: 'jp-mod-styled', type: 'text', value: usual, 'aria-label': 'name', spellcheck: 'false' });
+  const input = h('textarea', { class: 'jp-mod-styled flow-json', rows: 3, spellcheck: 'false', 'aria-label': 'arguments' }, '[]');
+  const body = new Widget({
+    node: h('div', { class: 'flow-Form' }, h('p', null, 'To the run ', h('code', null, run)), name, input, h('p', { class: 'flow-hint' }, 'Its arguments as a JSON list, or one text.'))
+  });
+  const result = await showDialog({ title: 'Send update', body, buttons: [Dialog.cancelButton(), Dialog.okButton({ label: 'Send' })] });
+  if (!result.button.accept || !name.value) {
+    return null;
+  }
+  try {
+    return { name: name.value, values: [JSON.parse(input.value)].flat() };
+  } catch {
+    return { name: name.value, values: [input.value] };
   }
 }
 

@@ -7,6 +7,12 @@ import { clock, duration, h } from './dom';
 import { flowIcon } from './icons';
 import { badge } from './status';
 
+const attributes = (run: Summary): string[] =>
+  Object.entries(run.attributes ?? {}).map(([name, value]) => `${name} = ${typeof value === 'string' ? value : JSON.stringify(value)}`);
+
+/** What the filter looks at. */
+const text = (run: Summary): string => [run.id, run.workflow, run.name, run.status, ...attributes(run)].join(' ').toLowerCase();
+
 export class RunsBrowser extends Widget {
   constructor(private readonly open: (run: Summary, home: string) => void) {
     super();
@@ -31,7 +37,7 @@ export class RunsBrowser extends Widget {
   private draw(): void {
     const runs = this.listing?.runs ?? [];
     const wanted = this.filter.value.trim().toLowerCase();
-    const found = runs.filter(run => !wanted || `${run.id} ${run.workflow} ${run.name} ${run.status}`.toLowerCase().includes(wanted));
+    const found = runs.filter(run => !wanted || text(run).includes(wanted));
     this.note.hidden = found.length > 0;
     this.note.textContent = runs.length ? 'No run matches.' : 'No runs yet. “Run workflow” in a notebook starts one.';
     this.list.replaceChildren(...found.map(run => h('li', null, this.entry(run, runs))));
@@ -48,6 +54,12 @@ export class RunsBrowser extends Widget {
       { class: `flow-run${origin ? ' flow-forked' : ''}`, title: run.source, click: () => this.open(run, this.listing?.home ?? '') },
       h('span', { class: 'flow-run-line' }, badge(run.status), h('span', { class: 'flow-id' }, run.id)),
       h('span', { class: 'flow-run-line flow-muted' }, when, run.name ? ` · ${run.name}` : ''),
+      run.parent ? h('span', { class: 'flow-run-line flow-muted' }, `child of ${run.parent}`) : null,
+      run.continued ? h('span', { class: 'flow-run-line flow-muted' }, `goes on from ${run.continued}`) : null,
+      attributes(run).length ? h('span', { class: 'flow-run-line flow-run-attributes' }, attributes(run).map(words => h('span', { class: 'flow-tag' }, words))) : null,
+      run.obligations?.length
+        ? h('span', { class: `flow-run-line flow-owed${run.obligations.some(one => one.failed) ? ' flow-owed-failed' : ''}` }, `owes ${run.obligations.map(one => one.name).join(', ')}`)
+        : null,
       run.origin ? h('span', { class: 'flow-run-line flow-muted' }, `⑂ from ${run.origin.run} at event ${run.origin.seq}`) : null,
       run.error ? h('span', { class: 'flow-run-line flow-run-error' }, `${run.step ? `${run.step}: ` : ''}${run.error.type}: ${run.error.message}`) : null
     );

@@ -3,7 +3,10 @@ import { Widget } from '@lumino/widgets';
 
 import type { Flow } from '../engine/flow';
 import { clock, duration, h, type Child } from './dom';
+import { owedWords, owing } from './shared/draw';
 import { badge, face, progress } from './status';
+
+const STOPPING = { cancel: 'is being cancelled', terminate: 'is being terminated', timeout: 'its time is up' };
 
 export interface RunStripActions {
   stop(): void;
@@ -43,6 +46,7 @@ export class RunStrip extends Widget {
     const open = this.flow.isOpen;
     const edited = !!this.flow.page?.module && this.flow.page.module !== view.module;
     const signals = view.waits.filter(wait => wait.kind === 'signal');
+    const owed = owing(view);
     const elapsed = h('span', { class: 'flow-facts' });
     const tick = () => {
       const end = view.ended ?? Date.now() / 1000;
@@ -60,6 +64,9 @@ export class RunStrip extends Widget {
       h('span', { class: 'flow-count' }, `${done} of ${total} done`),
       now ? h('span', { class: 'flow-now', title: now }, now) : null,
       elapsed,
+      view.stopping && open ? h('span', { class: 'flow-note' }, STOPPING[view.stopping.how]) : null,
+      owed.length ? h('span', { class: `flow-owed${owed.some(one => one.status === 'failed') ? ' flow-owed-failed' : ''}` }, owedWords(owed)) : null,
+      view.next ? h('span', { class: 'flow-note' }, `went on as ${view.next}`) : null,
       h('span', { class: 'flow-spacer' }),
       this.flow.kernelGone && open
         ? h('span', { class: 'flow-note flow-kernel' }, 'Kernel gone. The run does not need it.')

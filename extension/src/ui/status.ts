@@ -1,6 +1,6 @@
 /** A status is said by shape, word and colour together. */
 import { clock, h } from './dom';
-import type { GraphNode, View, Wait } from '../engine/shapes';
+import type { GraphNode, Progress as Share, View, Wait } from '../engine/shapes';
 
 type Family = 'idle' | 'running' | 'waiting' | 'done' | 'failed';
 
@@ -16,7 +16,9 @@ const FACES: Record<string, [glyph: string, family: Family]> = {
   done: ['✓', 'done'],
   reused: ['✓', 'done'],
   succeeded: ['✓', 'done'],
-  failed: ['✕', 'failed']
+  failed: ['✕', 'failed'],
+  terminated: ['⊗', 'idle'],
+  continued: ['→', 'done']
 };
 
 export function face(status: string): { glyph: string; family: Family } {
@@ -38,9 +40,9 @@ export function badge(status: string): HTMLElement {
 const COUNTED = new Set(['step', 'map', 'loop', 'wait']);
 const OVER = new Set(['done', 'reused', 'skipped']);
 
-/** The steps that make up the progress of a run; undos and parameters are not counted. */
+/** The steps that make up the progress of a run; undos, parameters and what the graph does not know are not counted. */
 export function counted(nodes: GraphNode[]): GraphNode[] {
-  return nodes.filter(node => COUNTED.has(node.kind ?? 'step'));
+  return nodes.filter(node => COUNTED.has(node.kind ?? 'step') && !node.options?.added);
 }
 
 export interface Progress {
@@ -59,9 +61,21 @@ export function progress(view: View): Progress {
 
 const SOON = 60;
 
+/** How far an attempt is: "42% epoch 42". */
+export function share({ done, total, text }: Share): string {
+  const part = total ? `${Math.floor(100 * Math.min(1, Math.max(0, done / total)))}%` : String(done);
+  return `${part} ${text}`.trim();
+}
+
 function waiting(wait: Wait): string {
   if (wait.kind === 'signal') {
     return `waits for the signal “${wait.name}”`;
+  }
+  if (wait.kind === 'outside') {
+    return `${wait.name} waits for an answer from outside`;
+  }
+  if (wait.kind === 'child') {
+    return `waits for its child ${wait.name}`;
   }
   const far = wait.due !== null && wait.due - wait.since > SOON;
   return `${wait.step ? `${wait.step} ` : ''}waits${far ? ` until ${clock(wait.due!)}` : ''}`;
@@ -77,8 +91,13 @@ function happening(view: View): string {
     const items = step.items ? ` ${step.items.done} of ${step.items.total}` : '';
     const again = step.status === 'retrying' ? `, attempt ${step.attempt + 1} soon` : '';
     const attempt = step.status === 'running' && step.attempt > 1 ? `, attempt ${step.attempt}` : '';
+    const far = step.progress && step.status === 'running' ? ` ${step.items ? step.progress.text : share(step.progress)}`.trimEnd() : '';
     const more = active.length > 1 ? ` and ${active.length - 1} more` : '';
-    return `${name}${items}${attempt}${again}${more}`;
+    return `${name}${items}${far}${attempt}${again}${more}`;
+  }
+  const queued = Object.entries(view.steps).find(([, s]) => s.status === 'queued' && s.queue);
+  if (queued) {
+    return `${queued[0]} waits for its turn in queue ${queued[1].queue}`;
   }
   const wait = view.waits.find(one => one.kind === 'signal') ?? view.waits[0];
   if (wait) {

@@ -2,7 +2,7 @@
 import type { Flow } from '../engine/flow';
 import type { GraphNode, Shown, StepView } from '../engine/shapes';
 import { clock, duration, h, type Child } from './dom';
-import { badge } from './status';
+import { badge, share } from './status';
 
 export function stepDetails(node: GraphNode, step: StepView | undefined, flow: Flow, fork: (() => void) | null): Node[] {
   const go = () => void flow.reveal(node.cell ?? '', node.cell_number ?? 0);
@@ -18,6 +18,9 @@ export function stepDetails(node: GraphNode, step: StepView | undefined, flow: F
     ),
     node.doc ? h('p', { class: 'flow-doc' }, node.doc) : null,
     wiring(node),
+    step?.progress ? h('p', { class: 'flow-muted' }, share(step.progress)) : null,
+    step?.heartbeat ? h('p', { class: 'flow-muted' }, `last sign of life ${clock(step.heartbeat.time)}: ${short(step.heartbeat.details)}`) : null,
+    step?.queue ? h('p', { class: 'flow-muted' }, `in queue ${step.queue}`) : null,
     step?.reason ? h('p', { class: 'flow-muted' }, step.reason) : null,
     step ? failure(step, flow) : null,
     step ? attempts(step) : null,
@@ -68,7 +71,7 @@ function attempts(step: StepView): Child {
   return h(
     'ol',
     { class: 'flow-attempts' },
-    list.map(a => h('li', null, `attempt ${a.attempt}: `, a.status, a.ended !== null ? `, ${duration(a.ended - a.started)}` : ''))
+    list.map(a => h('li', null, `attempt ${a.attempt}: `, a.status, a.ended !== null ? `, ${duration(a.ended - a.started)}` : '', a.run ? `, ${a.run}` : '', a.why ? `, ${a.why}` : ''))
   );
 }
 
