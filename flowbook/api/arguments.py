@@ -36,6 +36,15 @@ def read_params(texts: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def read_labels(texts: Iterable[str]) -> dict[str, str]:
+    """``["k=v", ...]`` of ``--attribute`` as a mapping of texts."""
+    pairs = [(text, *text.partition("=")) for text in texts]
+    for text, name, equals, _ in pairs:
+        if not equals or not name.strip():
+            raise UserError(f"'--attribute {text}' is no label; write --attribute name=value")
+    return {name.strip(): value for _, name, _, value in pairs}
+
+
 def from_texts(workflow: Workflow, texts: Mapping[str, str]) -> dict[str, Any]:
     """Arguments typed in a shell: JSON where it is JSON, else the text; then checked."""
     annotations = {str(p["name"]): str(p.get("annotation") or "") for p in workflow.parameters}

@@ -9,7 +9,8 @@ from flowbook.api.project import Rows, table
 from flowbook.core.failure import Failure
 
 _OWED = """
-select o.run, r.status, o.body ->> '$.name' as name, coalesce(o.body ->> '$.what', 'undo') as what, o.time as since,
+select o.run, r.status, o.body ->> '$.name' as name, coalesce(o.body ->> '$.what', 'undo') as what,
+    epoch(o.time) as since,
     exists (select 1 from events f where f.run = o.run and f.key = o.key and f.kind = 'ObligationFailed') as failed,
     o.key
 from events o join runs r on r.id = o.run

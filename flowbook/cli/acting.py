@@ -1,22 +1,33 @@
-"""``signal``, ``cancel`` and ``resume``: say something to a run."""
+"""``signal``, ``update``, ``cancel``, ``terminate``, ``resume``, ``complete`` and ``fail``: say something to a run."""
 
 from __future__ import annotations
 
 import json
 from argparse import Namespace
+from typing import TYPE_CHECKING, Any
 
 from flowbook.api.connection import connect
 from flowbook.cli import shapes
+from flowbook.core.failure import Failure
+from flowbook.errors import UpdateFailed, UpdateRejected, UserError
+
+if TYPE_CHECKING:
+    from flowbook.wire.calls import Summary
+
+
+def read_value(text: str) -> Any:
+    """JSON where it is JSON, else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def signal(options: Namespace) -> int:
     """``flowbook signal``."""
     connection = connect()
-    try:
-        value = json.loads(options.value)
-    except ValueError:
-        value = options.value
-    summary = connection.client.signal(options.run, options.name, connection.encode(value, options.name), options.id)
+    value = connection.encode(read_value(options.value), options.name)
+    summary = connection.client.signal(options.run, options.name, value, options.id)
     if options.json:
         shapes.emit(shapes.run(summary, connection))
     else:
@@ -33,6 +44,67 @@ def cancel(options: Namespace) -> int:
     else:
         said = {"queued": "is asked to stop; what has an undo is undone first", "already done": "had ended already"}
         print(f"{options.run} {said.get(outcome, outcome)}")
+    return 0
+
+
+def terminate(options: Namespace) -> int:
+    """``flowbook terminate``."""
+    connection = connect()
+    outcome = connection.client.terminate(options.run, options.reason, options.now)["outcome"]
+    if options.json:
+        shapes.emit({"outcome": outcome, **shapes.run(connection.client.run(options.run), connection)})
+    else:
+        said = {"queued": "is terminated once what it owes outside is taken back", "already done": "had ended already"}
+        print(f"{options.run} {said.get(outcome, 'is terminated')}")
+    return 0
+
+
+def update(options: Namespace) -> int:
+    """``flowbook update``."""
+    from flowbook.api.updates import answer
+    from flowbook.cli.asking import handled
+
+    connection = connect()
+    arguments = tuple(connection.encode(read_value(text), options.name) for text in options.arguments)
+    known = handled(connection, options.run)
+    if known is not None and options.name not in known:
+        names = ", ".join(known) or "none"
+        raise UserError(f"run '{options.run}' handles no update '{options.name}'; it handles: {names}")
+    found = connection.client.update(options.run, options.name, arguments, None, options.id, not options.no_wait)
+    try:
+        value = None if options.no_wait else answer(connection, options.name, found)
+    except UpdateRejected:
+        raise
+    except UpdateFailed as error:
+        shapes.complain(error, json=options.json)
+        return 1
+    if options.json:
+        shapes.emit({"run": found["run"], "id": found["id"], "status": found["status"], "value": value})
+    elif options.no_wait:
+        print(f"update '{options.name}' is recorded with {found['run']}")
+    else:
+        shapes.say(value)
+    return 0
+
+
+def complete(options: Namespace) -> int:
+    """``flowbook complete``."""
+    connection = connect()
+    value = connection.encode(read_value(options.value), "value")
+    return _completed(connection.client.complete(options.token, value), options, "is completed")
+
+
+def fail(options: Namespace) -> int:
+    """``flowbook fail``."""
+    failure = Failure(type="CompletedOutside", message=options.message, retryable=not options.final)
+    return _completed(connect().client.complete(options.token, failure=failure), options, "has failed")
+
+
+def _completed(summary: Summary, options: Namespace, said: str) -> int:
+    if options.json:
+        shapes.emit(shapes.run(summary, connect()))
+    else:
+        print(f"it {said}; run {summary['id']} is {summary['status']}")
     return 0
 
 

@@ -1,10 +1,14 @@
-"""``check``, ``graph`` and ``export``: what can be said about a file without running it. No engine is needed."""
+"""``check``, ``graph`` and ``export``: what can be said about a file without running it. No engine is needed,
+
+but for ``check --open-runs``.
+"""
 
 from __future__ import annotations
 
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -21,13 +25,23 @@ def check(options: Namespace) -> int:
     path, _ = split_target(options.file)
     compiled = compile_file(path)
     errors = sum(d.severity == "error" for d in compiled.diagnostics)
-    if options.json:
-        shapes.emit({"diagnostics": [shapes.diagnostic(d) for d in compiled.diagnostics]})
-    else:
+    document: dict[str, Any] = {"diagnostics": [shapes.diagnostic(d) for d in compiled.diagnostics]}
+    if not options.json:
         if compiled.diagnostics:
             print(f"{render(compiled.diagnostics, path)}\n")
         print(_verdict(errors, len(compiled.diagnostics) - errors))
-    return 2 if errors else 0
+    code = 2 if errors else 0
+    if options.open_runs and compiled.module is not None and not errors:
+        from flowbook.cli import moving
+
+        found = moving.open_runs(compiled.module)
+        document["runs"] = [moving.document(fit) for fit in found]
+        code = 0 if all(found) else 1
+        if not options.json:
+            print(f"\n{moving.fits(found, compiled.module)}")
+    if options.json:
+        shapes.emit(document)
+    return code
 
 
 def _verdict(errors: int, others: int) -> str:

@@ -8,9 +8,20 @@ from importlib import import_module
 from typing import Any
 
 from flowbook import __version__
-from flowbook.cli import queue_parser, schedule_parser
+from flowbook.cli import dealing_parser, queue_parser, schedule_parser
 
 FORMATS = ("svg", "dot", "mermaid", "json")
+STATUSES = (
+    "running",
+    "waiting",
+    "queued",
+    "paused",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "terminated",
+    "continued",
+)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -36,6 +47,7 @@ def build() -> argparse.ArgumentParser:
         add(commands)
     for add in (_check, _graph, _export, _sql, _engine, _lab):
         add(commands)
+    dealing_parser.add(commands, _command)
     queue_parser.add(commands, _command)
     schedule_parser.add(commands, _command)
     return parser
@@ -100,6 +112,7 @@ def _run(commands: Any) -> None:
         "flowbook run provision_vm.ipynb",
         'flowbook run report.py:weekly -p since=2026-01-01 -p cities=\'["Oslo", "Rome"]\'',
         "flowbook run nightly.ipynb --id nightly-2026-11-23 --detach",
+        "flowbook run cart.py --id ada --on-closed allow --attribute customer=ada --timeout 2h",
         about="Ctrl-C stops following, not the run.",
     )
     _file(parser, "FILE[:NAME]")
@@ -112,6 +125,7 @@ def _run(commands: Any) -> None:
         help="a parameter; JSON where it is JSON, else text",
     )
     _starts(parser)
+    dealing_parser.start_options(parser)
 
 
 def _runs(commands: Any) -> None:
@@ -124,9 +138,7 @@ def _runs(commands: Any) -> None:
         "flowbook runs --status failed --limit 5",
     )
     parser.add_argument("--limit", type=int, default=20, help="how many (default: 20)")
-    parser.add_argument(
-        "--status", default="", choices=("running", "waiting", "queued", "paused", "succeeded", "failed", "cancelled")
-    )
+    parser.add_argument("--status", default="", choices=STATUSES)
 
 
 def _show(commands: Any) -> None:
@@ -226,9 +238,13 @@ def _check(commands: Any) -> None:
         "files",
         "compile a file and report what is wrong with it",
         "flowbook check analysis.ipynb",
-        about="Exit code 2 when there are errors.",
+        "flowbook check report.py --open-runs",
+        about="Exit code 2 when there are errors; with --open-runs 1 when an open run would not go on with it.",
     )
     _file(parser)
+    parser.add_argument(
+        "--open-runs", action="store_true", help="also say which open runs would go on with the file as it is now"
+    )
 
 
 def _graph(commands: Any) -> None:

@@ -14,9 +14,12 @@ import msgspec
 from flowbook.api.connection import Connection, connect
 from flowbook.api.started import POLL, Run
 from flowbook.cli import shapes, steps, terminal
+from flowbook.core.chains import following
+from flowbook.core.ids import RunId
 from flowbook.errors import FlowbookError
 
 if TYPE_CHECKING:
+    from flowbook.api.options import Options
     from flowbook.wire.calls import Summary
 
 SUCCEEDED, FAILED, DETACHED = 0, 1, 130
@@ -32,7 +35,23 @@ def run(options: Namespace) -> int:
     module, workflow = load(options.file)
     arguments = from_texts(workflow, texts)
     connection = connect()
-    return _follow(start(connection, module, workflow, arguments, id=options.id), connection, options)
+    started = start(connection, module, workflow, arguments, id=options.id, options=_options(options))
+    return _follow(started, connection, options)
+
+
+def _options(options: Namespace) -> Options:
+    from flowbook.api.arguments import read_labels
+    from flowbook.api.options import Options
+    from flowbook.cli.acting import read_value
+
+    name, equals, value = options.signal.partition("=")
+    return Options(
+        timeout=options.timeout,
+        on_conflict=options.on_conflict,
+        on_closed=options.on_closed,
+        signal=(name, read_value(value) if equals else None) if name else None,
+        attributes={name: read_value(text) for name, text in read_labels(options.attribute).items()},
+    )
 
 
 def watch(options: Namespace) -> int:
@@ -70,7 +89,10 @@ def _follow(summary: Summary, connection: Connection, options: Namespace) -> int
             summary = _wait(run, connection)
         else:
             _draw(run, connection)
-            summary = connection.client.run(run)
+            while (summary := connection.client.run(run))["status"] == "continued":
+                run = following(RunId(run))
+                print(f"\nit goes on as {run}")
+                _draw(run, connection)
     except KeyboardInterrupt:
         return _detach(run, connection, options)
     if options.json:

@@ -21,6 +21,14 @@ def emit(document: Any) -> None:
     print(_json.dumps(document, indent=2, ensure_ascii=False, default=_last_resort))
 
 
+def say(value: Any) -> None:
+    """A value for people: JSON where it is plain, a preview where it is not."""
+    if isinstance(value, dict) and "$type" in value:
+        print(f"<{value['$type']}> {value.get('preview', '')}".rstrip())
+    else:
+        print(_json.dumps(value, ensure_ascii=False, default=_last_resort))
+
+
 def complain(error: Exception, json: bool = False) -> None:
     """An error for people on stderr; with ``json``, the same as a document on stdout."""
     print(f"flowbook: {error}", file=sys.stderr)
@@ -48,6 +56,11 @@ def run(summary: Summary, connection: Connection) -> dict[str, Any]:
         "module": summary["module"],
         "source": summary["source"],
         "origin": summary["origin"],
+        "parent": summary["parent"] or None,
+        "continued": summary["continued"] or None,
+        "attributes": summary["attributes"],
+        "memo": {name: connection.plain(value) for name, value in summary["memo"].items()},
+        "obligations": summary["obligations"],
         "waits": summary["waits"],
     }
 

@@ -19,6 +19,8 @@ GLYPHS = {
     "failed": "✕",
     "lost": "?",
     "cancelled": "■",
+    "terminated": "■",
+    "continued": "⇢",
     "skipped": "⊘",
     "paused": "‖",
     "succeeded": "✓",

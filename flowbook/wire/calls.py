@@ -131,6 +131,10 @@ class Ask(Call, frozen=True):
     keywords: dict[str, Value] = {}
 
 
+HANDLERS = "$handlers"
+"""The query that every run answers: which queries it answers and which updates it handles now."""
+
+
 class CheckRuns(Call, frozen=True):
     """check_runs: would these open runs go on with this module? Answers a list of ``Fit``."""
 

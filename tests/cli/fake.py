@@ -60,6 +60,11 @@ class FakeClient:
             "module": "m",
             "source": "",
             "origin": None,
+            "parent": "",
+            "continued": "",
+            "attributes": {},
+            "memo": {},
+            "obligations": [],
             "waits": [{"key": "k", "kind": "signal", "name": "ok", "due": None, "since": 1.0}] if run == "wait" else [],
         }
 

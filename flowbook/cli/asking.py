@@ -1,0 +1,77 @@
+"""``query``, ``locals`` and ``obligations``: what runs have and owe now."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from flowbook.api.connection import Connection, connect
+from flowbook.cli import shapes, terminal
+from flowbook.cli.acting import read_value
+from flowbook.core.duration import spoken
+from flowbook.wire.calls import HANDLERS
+
+
+def query(options: Namespace) -> int:
+    """``flowbook query``."""
+    connection = connect()
+    arguments = tuple(connection.encode(read_value(text), options.name) for text in options.arguments)
+    value = connection.plain(connection.client.query(options.run, options.name, arguments))
+    if options.json:
+        shapes.emit({"run": options.run, "name": options.name, "value": value})
+    else:
+        shapes.say(value)
+    return 0
+
+
+def handled(connection: Connection, run: str) -> list[str] | None:
+    """The updates the run's code handles now; None where its code has not begun, or has ended."""
+    # What is asked is the last run of the id, which is the one that would get an update.
+    summary = connection.client.wait(run, 0.0)
+    if summary["status"] in ("queued", "paused") or summary["ended"] is not None:
+        return None
+    found = connection.plain(connection.client.query(run, HANDLERS))
+    return list(found["updates"])
+
+
+def variables(options: Namespace) -> int:
+    """``flowbook locals``."""
+    from flowbook.api.moment import Values
+
+    connection = connect()
+    found = connection.client.at(options.run, connection.client.run(options.run)["seq"])
+    if options.json:
+        shapes.emit(shapes.moment(found, connection))
+    else:
+        print(Values(found["values"], connection))
+    return 0
+
+
+def obligations(options: Namespace) -> int:
+    """``flowbook obligations``."""
+    from flowbook.api.outside import obligations as owed
+    from flowbook.cli.looking import table
+
+    rows = owed()
+    if options.json:
+        shapes.emit(list(rows))
+    elif not rows:
+        print("no run owes anything outside")
+    else:
+        now = terminal.now()
+        head = ("run", "status", "owes", "since", "")
+        print(
+            table(
+                head,
+                [
+                    (
+                        row["run"],
+                        row["status"],
+                        f"{row['what']} {row['name']}",
+                        f"{spoken(max(0.0, now - row['since']))} ago",
+                        "taking it back failed" if row["failed"] else "",
+                    )
+                    for row in rows
+                ],
+            )
+        )
+    return 0
