@@ -14,7 +14,7 @@ from typing import Any
 from flowbook.core import events as e
 from flowbook.core.ids import Key, RunId
 from flowbook.core.value import Value
-from flowbook.runtime import outcomes
+from flowbook.runtime import outcomes, sites
 from flowbook.runtime.asking import Asking
 from flowbook.runtime.commands import StepCall, StepCommand
 from flowbook.runtime.definitions import Workflow
@@ -295,3 +295,6 @@ class Execution(Asking):
 
     def _encode_result(self, value: Any) -> Value:
         return codec.encode(value, self.values.save, f"result of {self.workflow.name}")
+
+
+sites.ends_at(Execution._advance)  # type: ignore[arg-type]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import linecache
 import sys
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType
 from typing import NamedTuple
 
 import flowbook
 from flowbook.core import keys
 from flowbook.runtime.loop import DeterministicLoop
 
-_BOTTOM = DeterministicLoop.drain.__code__
+_bottoms = {DeterministicLoop.drain.__code__}
 
 
 def _folder(file: str | None) -> str:
@@ -35,6 +35,11 @@ def is_library(code: CodeType) -> bool:
     return known
 
 
+def ends_at(function: FunctionType) -> None:
+    """No user code of a run is below a call of ``function``: who drives the run is no part of it."""
+    _bottoms.add(function.__code__)
+
+
 class Site(NamedTuple):
     """``label`` identifies the call within its task; ``line`` is where it stands in the module."""
 
@@ -50,7 +55,7 @@ def here(depth: int = 2) -> Site | None:
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None:
         code = frame.f_code
-        if code is _BOTTOM:
+        if code in _bottoms:
             return None
         if not is_library(code):
             return _site(code, frame.f_lasti)
