@@ -14,7 +14,7 @@ from flowbook.core.graph import Edge, Graph, Node
 from flowbook.core.ids import CellId, Digest, Key, RunId, Seq
 from flowbook.core.module import Cell, Module, Workflow
 from flowbook.core.value import Value
-from flowbook.errors import UnknownRun
+from flowbook.errors import UnknownRun, UserError
 
 GRAPH = Graph(
     (Node("load", cell="c1", cell_number=1), Node("clean", cell="c2", cell_number=2)), (Edge("load", "clean"),)
@@ -128,6 +128,60 @@ class FakeClient:
     def cancel(self, run: str, reason: str = "") -> dict[str, str]:
         """Accepted."""
         return {"outcome": "already done" if run == "ok" else "queued"}
+
+    def ask(self, ask: Any) -> Any:
+        """A start, accepted."""
+        assert ask.method == "start"
+        self.said.append(("start", ask))
+        return self.run(ask.params.run)
+
+    def terminate(self, run: str, reason: str, now: bool) -> dict[str, str]:
+        """Accepted."""
+        self.said.append(("terminate", (run, reason, now)))
+        return {"outcome": "already done" if run == "ok" else "queued" if not now else "terminated"}
+
+    def update(self, run: str, name: str, arguments: Any, keywords: Any, id: str, wait: bool) -> dict[str, Any]:
+        """add gives how many arguments it got; refuse and fail do what they say."""
+        self.said.append(("update", (name, [bytes(a.data) for a in arguments], id, wait)))
+        return self.update_result(run, id, name) if wait else {"run": f"{run}~2", "id": id, "status": "received"}
+
+    def update_result(self, run: str, id: str, name: str) -> dict[str, Any]:
+        """See ``update``."""
+        self.said.append(("result", (run, id)))
+        status = {"refuse": "rejected", "fail": "failed"}.get(name, "completed")
+        failure = None if status == "completed" else Failure("ValueError", "too much")
+        given = value(2) if status == "completed" else None
+        return {"run": run, "id": id, "status": status, "value": given, "error": failure}
+
+    def query(self, run: str, name: str, arguments: Any = (), keywords: Any = None) -> Value:
+        """What it was asked."""
+        self.run(run)
+        if name == "$handlers":
+            return value({"queries": ["echo"], "updates": ["add", "refuse", "fail"]})
+        if name != "echo":
+            raise UserError(f"the run answers no query '{name}'; it answers: echo")
+        return value([msgspec.json.decode(a.data) for a in arguments])
+
+    def complete(self, token: str, value: Value | None = None, failure: Failure | None = None) -> dict[str, Any]:
+        """Accepted."""
+        self.said.append(("complete", (token, value and bytes(value.data), failure)))
+        return self.run("wait")
+
+    def check_runs(self, module: str, runs: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+        """green, amber and red; "ok" has ended."""
+        red = {"reason": "the history has a timer (at /load@1). Do this", "difference": {"key": "/load@1.2", "line": 7}}
+        fits = {
+            "green": {"fit": "green", "edited": [], "reason": "", "difference": {}},
+            "amber": {"fit": "amber", "edited": ["load"], "reason": "", "difference": {}},
+            "red": {"fit": "red", "edited": [], **red},
+        }
+        found = [run for run in runs or fits if run in fits]
+        return [{"run": run, **fits[run]} for run in found]
+
+    def move(self, run: str, module: str, source: str) -> dict[str, Any]:
+        """Accepted."""
+        self.said.append(("move", (run, source)))
+        return self.check_runs(module, (run,))[0]
 
     def sql(self, query: str, limit: int) -> dict[str, Any]:
         """One row."""
