@@ -31,6 +31,12 @@ KEYS = (
     "map",
     "concurrency",
     "queue",
+    "priority",
+    "heartbeat",
+    "isolate",
+    "memory",
+    "at_most_once",
+    "external",
     "loop",
     "until",
     "every",
@@ -49,7 +55,7 @@ _FOREIGN = {
     *("code-fold", "code-summary", "code-overflow", "code-line-numbers", "export", "exporti", "exports", "exportd"),
     *("default_exp", "hide", "hide_line", "exec_doc", "filter_stream"),
 }
-_BARE = {"step", "params", "shared", "loop"}
+_BARE = {"step", "params", "shared", "loop", "at_most_once", "external"}
 _LISTS = {"needs", "reads", "writes"}
 _NESTED = {"loop": ("until", "every", "timeout", "max"), "workflow": ("name", *LATER)}
 """What may stand below a key, or between braces behind it."""

@@ -31,6 +31,12 @@ _STEP_KEYS = (
     "needs",
     "concurrency",
     "queue",
+    "priority",
+    "heartbeat",
+    "isolate",
+    "memory",
+    "at_most_once",
+    "external",
 )
 
 

@@ -128,6 +128,11 @@ class _Writer:
         queue = head.text("queue")
         if queue:
             options.append(f'queue="{queue}"')
+        options += [f"{name}={int(head.text(name) or 0)}" for name in ("priority",) if head.text(name)]
+        for key, name in (("heartbeat", "heartbeat_timeout"), ("isolate", "isolate"), ("memory", "memory")):
+            if head.text(key):
+                options.append(f'{name}="{head.text(key)}"')
+        options += [f"{key}=True" for key in ("at_most_once", "external") if key in head.options]
         if len(plan.outputs) > 1 or (plan.outputs and _loops(plan)) or self._undone(plan):
             names = [f'"{name}"' for name in plan.outputs]
             lone = "," if len(names) == 1 else ""

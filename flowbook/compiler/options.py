@@ -11,11 +11,21 @@ from flowbook.compiler.annotations import Option
 from flowbook.compiler.cells import PageCell
 from flowbook.compiler.diagnostics import Diagnostic
 from flowbook.compiler.scopes import expression_names
-from flowbook.core.duration import seconds
+from flowbook.core.duration import seconds, size
 from flowbook.core.queues import checked_name
 from flowbook.errors import UserError
 
-_UNDO_KEYS = {"step", "label", "retries", "backoff", "timeout", "queue", "loop", "reads", "writes"}
+_UNDO_KEYS = {
+    *("step", "label", "retries", "backoff", "timeout", "queue", "loop", "reads", "writes"),
+    *("priority", "heartbeat", "isolate", "memory"),
+}
+
+
+_APART = (
+    ("at_most_once", "retries", "it is never begun a second time"),
+    ("external", "isolate", "its result comes from outside, and not from a process"),
+    ("external", "queue", "its result comes from outside, and not from a worker"),
+)
 
 
 def wait(cell: PageCell, findings: list[Diagnostic]) -> tuple[str, str]:
@@ -76,11 +86,11 @@ def parsed(text: str) -> ast.expr | None:
 def check(cell: PageCell, findings: list[Diagnostic]) -> None:
     """Numbers, durations, and keys that do not go together."""
     options = cell.annotations.options
-    for key in ("timeout", "loop.every", "loop.timeout"):
+    for key in ("timeout", "heartbeat", "loop.every", "loop.timeout"):
         _duration(cell, key, findings)
-    for key in ("retries", "concurrency", "loop.max"):
+    for key in ("retries", "priority", "concurrency", "loop.max"):
         option = options.get(key)
-        least = 0 if key == "retries" else 1
+        least = 0 if key in ("retries", "priority") else 1
         if option is not None and option.text and not (option.text.isdecimal() and int(option.text) >= least):
             what = f"'{option.text}' is not a number" if not option.text.isdecimal() else f"it must be at least {least}"
             findings.append(cell.at(option, "FB011", what, fix=f"write '#| {key.rpartition('.')[2]}: 5'"))
@@ -94,6 +104,17 @@ def check(cell: PageCell, findings: list[Diagnostic]) -> None:
             checked_name(option.text)
         except UserError as error:
             findings.append(cell.at(option, "FB011", str(error), fix="write '#| queue: gpu'"))
+    option = options.get("isolate")
+    if option is not None and option.text not in ("", "process"):
+        message = f"'{option.text}' is no way to isolate a step"
+        findings.append(cell.at(option, "FB011", message, fix="write '#| isolate: process'"))
+    option = options.get("memory")
+    if option is not None and option.text:
+        try:
+            size(option.text)
+        except UserError as error:
+            what, _, fix = str(error).partition("; ")
+            findings.append(cell.at(option, "FB011", what, fix=fix))
     _check_pairs(cell, options, findings)
 
 
@@ -109,6 +130,14 @@ def _check_pairs(cell: PageCell, options: dict[str, Option], findings: list[Diag
         find("map", "one cell cannot both map and loop", "loop in a cell of its own, or poll inside the mapped code")
     if "concurrency" in options and "map" not in options:
         find("concurrency", "'concurrency' does nothing without 'map'", "add '#| map: ...' or take it away", "warning")
+    for key, other, why in _APART:
+        if key in options and other in options and options[other].text != "0":
+            find(key, f"'{key}' and '{other}' exclude each other: {why}", f"take '{key}' or '{other}' away")
+    for key, other in (("memory", "isolate"), ("priority", "queue")):
+        if key in options and other not in options:
+            fix = "add '#| isolate: process'" if other == "isolate" else "add '#| queue: NAME' or take it away"
+            severity = "error" if other == "isolate" else "warning"
+            find(key, f"'{key}' does nothing without '{other}'", fix, severity)
     if "backoff" in options and options.get("retries") is None:
         find("backoff", "'backoff' does nothing without 'retries'", "add '#| retries: 3'", "warning")
 
