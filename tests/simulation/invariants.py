@@ -55,7 +55,18 @@ def check_history(run: str, history: list[e.Recorded]) -> None:
         require(not twice, f"{run}: {'/'.join(kind.__name__ for kind in kinds)} twice for {twice}")
     ids = Counter(r.event.id for r in history if isinstance(r.event, e.SignalReceived) and r.event.id)
     require(all(count == 1 for count in ids.values()), f"{run}: a signal was taken twice: {ids}")
+    updates = Counter(r.event.id for r in history if isinstance(r.event, e.UpdateCompleted | e.UpdateFailed))
+    require(all(count == 1 for count in updates.values()), f"{run}: an update was ended twice: {updates}")
     _check_attempts(run, history)
+    if closing:
+        _check_obligations(run, history)
+
+
+def _check_obligations(run: str, history: list[e.Recorded]) -> None:
+    """A run that has ended owes nothing outside."""
+    opened = [r.event.key for r in history if isinstance(r.event, e.ObligationOpened)]
+    settled = {r.event.key for r in history if isinstance(r.event, e.ObligationSettled)}
+    require(set(opened) <= settled, f"{run} ended and owes {set(opened) - settled}")
 
 
 def _check_attempts(run: str, history: list[e.Recorded]) -> None:
@@ -89,9 +100,17 @@ def check_replay(run: str, history: list[e.Recorded], workflow: Workflow[..., An
         execution.begin(shown)
         if upto or not isinstance(ending, e.RunCompleted | e.RunFailed | e.RunCancelled):
             return
-        asked = [item for item in execution.items if not isinstance(item, e.SignalDropped | e.TimerCancelled)]
+        asked = [
+            item
+            for item in execution.items
+            if not isinstance(item, e.SignalDropped | e.TimerCancelled | e.StepCancelled)
+        ]
         require(not execution.calls, f"{run}: replay asks for steps {[call.key for call in execution.calls]}")
-        require(len(asked) == 1 and type(asked[0]) is type(ending), f"{run}: replay ends with {asked}, not {ending}")
+        # What is said after the end is said to nobody.
+        end = next((at for at, item in enumerate(asked, 1) if isinstance(item, e.CLOSING)), len(asked))
+        del asked[end:]
+        said = [f"{type(item).__name__} {getattr(item, 'key', '')}" for item in asked]
+        require(len(asked) == 1 and type(asked[0]) is type(ending), f"{run}: replay ends with {said}, not {ending}")
         if isinstance(ending, e.RunCompleted):
             same = codec.fingerprint(asked[0].value) == codec.fingerprint(ending.value)  # type: ignore[union-attr]
             require(same, f"{run}: replay returns {asked[0]}, not {ending}")

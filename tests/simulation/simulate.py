@@ -7,20 +7,23 @@ import hashlib
 import logging
 import re
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from random import Random
 from typing import Any, TypeVar
 
 from flowbook.client import AsyncClient
+from flowbook.client.asks import Ask
 from flowbook.core import events as e
-from flowbook.core.ids import Digest
+from flowbook.core.chains import number, root
+from flowbook.core.ids import Digest, RunId
 from flowbook.core.module import Module
-from flowbook.errors import EngineUnavailable, RunClosed, StoreError
+from flowbook.errors import EngineUnavailable, RunClosed, StoreError, UserError
 from flowbook.store.memory import MemoryStore
 from flowbook.testing.world import Process, World
-from flowbook.wire import codec
+from flowbook.wire import calls, codec
 from flowbook.worker import modules
 from tests.simulation import sink, trees
 from tests.simulation.faults import Climate, Disk, Storm, Trouble, draw_climate
@@ -87,6 +90,9 @@ class Simulation:
         count = self.random.choice((1, 1, 2, 3))
         self.plans = [trees.Drawer(self.random, f"r{number}").plan() for number in range(count)]
         self.told = Told()
+        self.once = {node["n"] for plan in self.plans for node in _nodes(plan.tree) if node["do"] == "once"}
+        if len(self.plans) > 1:
+            self.once = set()
         sink.world = self.outside = Interrupted(self)
 
     # Those who use it
@@ -103,7 +109,12 @@ class Simulation:
         await asyncio.sleep(plan.start_at)
         arguments = {
             name: codec.encode(value, None)  # type: ignore[arg-type]
-            for name, value in (("run", plan.run), ("tree", plan.tree), ("books", plan.books))
+            for name, value in (
+                ("run", plan.run),
+                ("tree", plan.tree),
+                ("books", plan.books),
+                ("rounds", plan.rounds),
+            )
         }
 
         async def start() -> None:
@@ -115,8 +126,12 @@ class Simulation:
         async with asyncio.TaskGroup() as tasks:
             for name, values in plan.signals:
                 tasks.create_task(self._signal(client, plan, name, values))
+            for number, value in enumerate(plan.updates):
+                tasks.create_task(self._update(client, plan, f"u{number}", value))
             if plan.cancel_at is not None:
                 tasks.create_task(self._cancel(client, plan, plan.cancel_at))
+            if plan.terminate_at is not None:
+                tasks.create_task(self._terminate(client, plan, plan.terminate_at))
 
     async def _signal(self, client: AsyncClient, plan: trees.Plan, name: str, values: list[int]) -> None:
         for value in values:
@@ -138,6 +153,37 @@ class Simulation:
 
         if await self._insist(cancel) in ("cancelled", "queued"):
             self.told.cancelled.add(plan.run)
+
+    async def _terminate(self, client: AsyncClient, plan: trees.Plan, at: float) -> None:
+        await asyncio.sleep(at)
+        terminate = calls.Terminate(RunId(plan.run), "enough")
+        await self._insist(lambda: client._ask(Ask("terminate", terminate, calls.Outcome)))
+
+    async def _update(self, client: AsyncClient, plan: trees.Plan, name: str, value: int) -> None:
+        await asyncio.sleep(self.random.choice((0.0, 0.5, 3.0)))
+        update = calls.Update(RunId(plan.run), name, "add", (codec.encode(value, None),))  # type: ignore[arg-type]
+        answer: Any = await self._insist(lambda: client._ask(Ask("update", update, calls.UpdateResult)))
+        if not answer:
+            return
+        match answer["status"], answer["value"]:
+            case "completed", given:
+                told = codec.decode(given, None)  # type: ignore[arg-type]
+                require(value % 3 != 0 and told == value + 1, f"{plan.run}: update {value} gave {told}")
+            case "rejected", _:
+                require(value % 3 == 0, f"{plan.run}: update {value} was rejected: {answer}")
+            case "failed", _ if answer["error"].type == "RunClosed":
+                return
+            case _:
+                raise Broken(f"{plan.run}: update {value} ended with {answer}")
+
+    async def answer(self, token: str, n: int) -> None:
+        """Keep a promise some time."""
+        await asyncio.sleep(self.random.random() * trees.AWAKE)
+        complete = calls.Complete(token, value=codec.encode(n, None))  # type: ignore[arg-type]
+        async with self.world.client() as client:
+            # A second answer is refused, and so is one to a run that has ended.
+            with suppress(UserError):
+                await self._insist(lambda: client._ask(Ask("complete", complete, calls.Summary)))
 
     async def _insist(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Ask until there is an answer; False where the run has ended."""
@@ -198,6 +244,7 @@ class Simulation:
         self._check_recovery()
         for plan in self.plans:
             self._check(plan)
+        self._check_all()
 
     def _is_left_alone(self) -> bool:
         """True when an engine runs and none of its runs waits for people."""
@@ -230,52 +277,81 @@ class Simulation:
     def _records(self) -> dict[Any, list[e.Recorded]]:
         return stored_histories(self.store)
 
+    def _check_all(self) -> None:
+        """Every run, the children and the runs that followed too: sound, ended, and the same when re-executed."""
+        for run, history in stored_histories(self.store).items():
+            check_history(run, history)
+            require(isinstance(history[-1].event, e.CLOSING), f"{run} is stuck after {history[-1]}")
+            check_replay(run, history, sink.sink)
+            check_replay(run, history, sink.sink, upto=self.random.randint(1, len(history)))
+        for (run, n), begun in self.outside.begun.items():
+            require(begun == 1 or n not in self.once, f"{run}: an at_most_once step was run {begun} times")
+
     def _check(self, plan: trees.Plan) -> None:
-        histories = stored_histories(self.store)
-        history = histories.get(plan.run, [])  # type: ignore[call-overload]
-        check_history(plan.run, history)
-        ending = history[-1].event
-        require(isinstance(ending, e.CLOSING), f"{plan.run} is stuck after {history[-1]}")
-        received = {r.event.id for r in history if isinstance(r.event, e.SignalReceived)}
+        chain = [history for run, history in stored_histories(self.store).items() if root(run) == plan.run]
+        require(bool(chain), f"{plan.run}: it was started and has no history")
+        events = [recorded.event for history in chain for recorded in history]
+        ending = self._end_of(chain)
+        received = {event.id for event in events if isinstance(event, e.SignalReceived)}
         lost = self.told.signals.get(plan.run, set()) - received
         require(not lost, f"{plan.run}: acknowledged signals {lost} are not in the history")
+        asked = any(isinstance(event, e.CancelRequested) for event in events)
         if plan.run in self.told.cancelled:
-            asked = any(isinstance(r.event, e.CancelRequested) for r in history)
             require(asked, f"{plan.run}: an acknowledged cancel is not in the history")
-        self._check_end(plan, history, ending)
-        check_replay(plan.run, history, sink.sink)
-        check_replay(plan.run, history, sink.sink, upto=self.random.randint(1, len(history)))
-
-    def _check_end(self, plan: trees.Plan, history: list[e.Recorded], ending: e.AnyEvent) -> None:
         sent: dict[str, list[int]] = {}
-        for recorded in history:
-            if isinstance(recorded.event, e.SignalReceived):
-                sent.setdefault(recorded.event.name, []).append(codec.decode(recorded.event.value, None))  # type: ignore[arg-type]
+        for event in events:
+            if isinstance(event, e.SignalReceived):
+                sent.setdefault(event.name, []).append(codec.decode(event.value, None))  # type: ignore[arg-type]
+        self._check_end(plan, ending, sent, asked)
+        self._check_books(plan, ending)
+
+    def _end_of(self, chain: list[list[e.Recorded]]) -> e.AnyEvent:
+        """The last word of a chain. Each of its runs but the last went on as the next one."""
+        by_number = sorted(chain, key=lambda history: number(history[0].event.run))  # type: ignore[union-attr]
+        for history in by_number[:-1]:
+            require(isinstance(history[-1].event, e.RunContinued), f"{history[-1]} has a run after it")
+        return by_number[-1][-1].event
+
+    def _check_end(self, plan: trees.Plan, ending: e.AnyEvent, sent: dict[str, list[int]], asked: bool) -> None:
         match ending:
             case e.RunCompleted():
                 require(not trees.fails(plan.tree), f"{plan.run} completed; it was to fail")
                 result = codec.decode(ending.value, None)  # type: ignore[arg-type]
                 calm = self.climate.calm and plan.cancel_at is None
-                sent = {name: sent.get(name, []) for name, _ in plan.signals}
-                require(trees.fits(plan.tree, result, calm, sent), f"{plan.run} gave {result} for {plan.tree}")
+                rounds = [result] if not plan.rounds else result[1]
+                require(len(rounds) == plan.rounds + 1, f"{plan.run} gave {result} after {plan.rounds} rounds more")
+                for left, one in zip(range(plan.rounds, -1, -1), rounds, strict=True):
+                    name = f"{plan.run}~{left}" if plan.rounds else plan.run
+                    facts = trees.Facts({name: sent.get(name, []) for name, _ in plan.signals}, self._undone(name))
+                    require(trees.fits(plan.tree, one, calm, facts), f"{plan.run} gave {one} for {plan.tree}")
             case e.RunFailed():
                 why = f"{plan.run} failed: {ending.failure.type}: {ending.failure.message}\n{ending.failure.text}"
                 require(trees.fails(plan.tree) and ending.failure.type == "Boom", why)
             case e.RunCancelled():
-                asked = any(isinstance(r.event, e.CancelRequested) for r in history)
                 require(asked, f"{plan.run} was cancelled and nobody asked for it")
+            case e.RunTerminated():
+                require(plan.terminate_at is not None, f"{plan.run} was terminated and nobody asked for it")
             case _:
                 raise Broken(f"{plan.run} ended with {ending}")
+
+    def _undone(self, run: str) -> Callable[[int], int]:
+        """How often a node was taken back, in the run or in a child of it: nodes have their numbers to themselves."""
+        return lambda n: sum(
+            count for (name, m), count in self.outside.done.items() if m == -n and (name + ".").startswith(run + ".")
+        )
+
+    def _check_books(self, plan: trees.Plan, ending: e.AnyEvent) -> None:
+        names = [plan.run] if not plan.rounds else [f"{plan.run}~{left}" for left in range(plan.rounds + 1)]
         for n in plan.books:
-            done, undone = self.outside.done[plan.run, n], self.outside.done[plan.run, -n]
+            done = sum(self.outside.done[name, n] for name in names)
+            undone = sum(self.outside.done[name, -n] for name in names)
             if isinstance(ending, e.RunCompleted):
                 require(done >= 1 and not undone, f"{plan.run}: booking {n} was done {done}, undone {undone} times")
-            elif done:
+            elif done and not plan.rounds:
                 require(undone >= 1, f"{plan.run} ended with {type(ending).__name__}: booking {n} was not undone")
-        if self.climate.calm:
-            for (run, n), begun in self.outside.begun.items():
-                if run == plan.run and n in plan.books:
-                    require(begun == 1, f"{run}: step {n} was run {begun} times in a calm world")
+            if self.climate.calm:
+                twice = [name for name in names if self.outside.begun[name, n] > 1]
+                require(not twice, f"{twice}: step {n} was run more than once in a calm world")
 
     def close(self) -> None:
         self.world.close()
@@ -289,6 +365,10 @@ class Interrupted(sink.Outside):
         super().__init__()
         self.simulation = simulation
 
+    def promise(self, token: str, n: int) -> None:
+        simulation = self.simulation
+        simulation.world.begin(simulation.answer(token, n))
+
     def interrupt(self) -> None:
         trouble, process = self.simulation.trouble, here()
         if process is not None and not process.alive:
@@ -296,6 +376,12 @@ class Interrupted(sink.Outside):
         if process is not None and trouble.loses(self.simulation.climate.die_in_step, f"{process.name} dies in a step"):
             process.kill()
             raise asyncio.CancelledError("this process was killed")
+
+
+def _nodes(tree: trees.Node) -> Iterator[trees.Node]:
+    yield tree
+    for inner in tree.get("of", ()):
+        yield from _nodes(inner)
 
 
 def _is_injected(error: BaseException) -> bool:
@@ -324,7 +410,10 @@ def simulate(seed: int) -> Outcome:
     except Broken as error:
         outcome.error = str(error)
     except Exception as error:
-        outcome.error = f"{type(error).__name__}: {error}\n" + "".join(traceback.format_exception(error))
+        cause: BaseException = error
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        outcome.error = f"{type(cause).__name__}: {cause}\n" + "".join(traceback.format_exception(error))
     outcome.trouble = simulation.trouble.log
     outcome.histories = stored_histories(simulation.store)
     hashed = hashlib.blake2b(digest_size=8)

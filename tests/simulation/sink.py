@@ -15,6 +15,7 @@ import flowbook
 from flowbook.core.retry import RetryPolicy
 from flowbook.errors import StepFailed
 from flowbook.runtime.definitions import Workflow, step
+from flowbook.runtime.elsewhere import other_run, start_child
 from flowbook.runtime.handles import launch
 from flowbook.runtime.results import results
 
@@ -27,6 +28,9 @@ class Outside:
     def __init__(self) -> None:
         self.begun: Counter[tuple[str, int]] = Counter()
         self.done: Counter[tuple[str, int]] = Counter()
+
+    def promise(self, token: str, n: int) -> None:
+        """Somebody will answer ``token`` with ``n``."""
 
     def interrupt(self) -> None:
         """A chance for the process to die in the middle of a step; raises where it did."""
@@ -92,6 +96,41 @@ async def book(run: str, n: int) -> int:
 def unbook(run: str, n: int) -> None:
     world.begin(run, -n)
     world.end(run, -n)
+
+
+@step(at_most_once=True)
+async def once(run: str, n: int) -> int:
+    world.begin(run, n)
+    await asyncio.sleep(0.2)
+    return world.end(run, n)
+
+
+@step
+def begin_operation(run: str, n: int) -> list[Any]:
+    world.begin(run, n)
+    world.end(run, n)
+    return [run, n]
+
+
+@step
+def poll_operation(begun: list[Any]) -> int | None:
+    run, n = begun
+    return n if world.begin(run, POLLS - n) > 2 else None
+
+
+@step(retry=PATIENT)
+def end_operation(begun: list[Any]) -> None:
+    run, n = begun
+    world.end(run, -n)
+
+
+@step
+def promise(token: str, n: int) -> None:
+    world.promise(token, n)
+
+
+POLLS = -1_000_000
+"""Polls of an operation are counted under a number of their own."""
 
 
 class Boom(Exception):
@@ -278,6 +317,56 @@ async def _map(run: str, node: Node) -> Any:
     return ["mapped", await item.map(pairs, node["n"], concurrency=node["concurrency"])]
 
 
+async def _once(run: str, node: Node) -> Any:
+    try:
+        return ["ok", await once(run, node["n"])]
+    except StepFailed as error:
+        return ["failed", error.type]
+
+
+async def _saga(run: str, node: Node) -> Any:
+    try:
+        async with flowbook.saga() as done:
+            await done.do(book, run, node["n"], undo=unbook)
+            inner = await perform(run, node["of"][0])
+            if node["boom"]:
+                raise Boom
+            return ["saga", inner]
+    except Boom:
+        return ["undone"]
+
+
+async def _operation(run: str, node: Node) -> Any:
+    start, poll, cancel = begin_operation, poll_operation, end_operation
+    return ["ok", await flowbook.operation(start, run, node["n"], poll=poll, every="1s", cancel=cancel)]
+
+
+async def _child(run: str, node: Node) -> Any:
+    id = f"{run}.{node['n']}"  # noqa: A001
+    try:
+        return ["child", await start_child(sink, (id, node["of"][0], []), {}, id=id)]
+    except StepFailed as error:
+        return ["child failed", error.type]
+
+
+async def _message(run: str, node: Node) -> Any:
+    """A letter to oneself."""
+    name = f"m{node['n']}"
+    _, value = await asyncio.gather(other_run(run).signal(name, node["n"]), flowbook.signal(name))
+    return ["told", value]
+
+
+async def _awakeable(run: str, node: Node) -> Any:
+    promised = flowbook.awakeable(f"a{node['n']}")
+    await promise(promised.token, node["n"])
+    return ["answered", await promised]
+
+
+async def _patched(run: str, node: Node) -> Any:
+    flowbook.set_attributes(node=node["n"])
+    return ["new"] if flowbook.patched(f"p{node['n']}") else ["old"]
+
+
 async def _raise(run: str, node: Node) -> Any:
     raise Boom(f"node {node['n']}")
 
@@ -302,11 +391,40 @@ ACTIONS = {
     "draw": _draw,
     "record": _record,
     "map": _map,
+    "once": _once,
+    "saga": _saga,
+    "operation": _operation,
+    "child": _child,
+    "message": _message,
+    "awakeable": _awakeable,
+    "patched": _patched,
     "raise": _raise,
 }
 
 
-async def _sink(run: str, tree: Node, books: list[int]) -> Any:
+async def _sink(run: str, tree: Node, books: list[int], rounds: int = 0, before: list[Any] | None = None) -> Any:
+    @flowbook.update
+    async def add(value: int) -> int:
+        return await plain(run, UPDATES + value) - UPDATES + 1
+
+    @add.validator
+    def _(value: int) -> None:
+        if value % 3 == 0:
+            raise ValueError("no multiples of three")
+
+    if not rounds and before is None:
+        return await _body(run, tree, books)
+    done = [*(before or []), await _body(f"{run}~{rounds}", tree, books)]
+    if rounds:
+        flowbook.continue_as_new(run, tree, books, rounds - 1, done)
+    return ["rounds", done]
+
+
+UPDATES = 1_000_000
+"""Steps of update handlers are numbered from here."""
+
+
+async def _body(run: str, tree: Node, books: list[int]) -> Any:
     if not books:
         return await perform(run, tree)
     booked = [book.undo(unbook).start(run, n) for n in books]

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+import anyio
 import pytest
 
 import flowbook
@@ -14,6 +15,7 @@ from flowbook.errors import StoreError
 from flowbook.store.base import Group
 from flowbook.store.memory import MemoryStore
 from flowbook.testing import TestEngine
+from flowbook.testing.engine import START
 from flowbook.testing.network import Weather
 from flowbook.testing.world import World
 
@@ -107,3 +109,44 @@ async def branching() -> str:
 async def test_a_new_run_takes_the_new_branch_even_where_a_signal_was_there_before_its_code() -> None:
     async with TestEngine() as env:
         assert await (await env.start(branching, signal=("go", 1))).result() == "new"
+
+
+@flowbook.step
+def begin() -> str:
+    return "vm"
+
+
+@flowbook.step
+def poll(vm: str) -> bool:
+    return False
+
+
+@flowbook.step
+async def end(vm: str) -> None:
+    await asyncio.sleep(10)
+
+
+@flowbook.workflow
+async def limited(how: str) -> str:
+    with anyio.move_on_after(5):
+        if how == "anyio":
+            async with anyio.create_task_group() as nursery:
+                nursery.start_soon(provision)
+        else:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(provision())
+    return "too slow"
+
+
+async def provision() -> None:
+    await flowbook.operation(begin, poll=poll, every="1s", cancel=end)
+
+
+@pytest.mark.parametrize("how", ["anyio", "asyncio"])
+@pytest.mark.parametrize("evict", [False, True])
+async def test_a_cancelled_scope_waits_for_the_clean_up_inside(how: str, evict: bool) -> None:
+    """anyio delivers its cancellation in every turn of a loop, to a task that could not end yet: it spun."""
+    async with TestEngine(evict=evict) as env:
+        run = await env.start(limited, how)
+        assert await run.result() == "too slow"
+        assert (env.now() - START).total_seconds() == 15

@@ -9,7 +9,7 @@ from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, Seq
 from flowbook.core.value import NOTHING
 from tests.simulation.invariants import Broken, check_history
-from tests.simulation.trees import fits, span
+from tests.simulation.trees import Facts, fits, span
 
 STARTED = e.RunStarted(run=RunId("r"), workflow="sink", module=Digest("m"), place=e.Place("/", "python"))
 DONE = e.StepCompleted(key=Key("k"), step="s", value=NOTHING)
@@ -70,8 +70,9 @@ LIMIT = {"do": "timeout", "n": 3, "d": 1.0, "how": "anyio", "of": [WAIT]}
     ],
 )
 def test_the_oracle_tells_results_apart(tree: dict, result: object, calm: bool, stormy: bool) -> None:  # type: ignore[type-arg]
-    assert fits(tree, result, True, {"s": [7, 8]}) == calm
-    assert fits(tree, result, False, {"s": [7, 8]}) == stormy
+    facts = Facts({"s": [7, 8]})
+    assert fits(tree, result, True, facts) == calm
+    assert fits(tree, result, False, facts) == stormy
 
 
 def test_spans_add_up() -> None:

@@ -6,6 +6,7 @@ duration is known; in a stormy one a time-out may come before what it limits, an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
 from random import Random
@@ -14,7 +15,24 @@ from typing import Any
 Node = dict[str, Any]
 Span = tuple[float, float]
 
-LEAVES = ("plain", "slow", "flaky", "failing", "sleep", "signal", "draw", "record", "map")
+LEAVES = (
+    "plain",
+    "slow",
+    "flaky",
+    "failing",
+    "sleep",
+    "signal",
+    "draw",
+    "record",
+    "map",
+    "once",
+    "operation",
+    "message",
+    "awakeable",
+    "patched",
+)
+TO_ITSELF = ("signal", "message")
+"""What needs to know the run's own id, which a child and a run that goes on do not have."""
 BRANCHES = (
     "timeout",
     "sequence",
@@ -26,9 +44,13 @@ BRANCHES = (
     "queue",
     "cancel",
     "shield",
+    "saga",
+    "child",
 )
 MANY = ("sequence", "gather", "group", "nursery", "first", "lock", "queue")
 TIMES = (0.01, 1.0, 3.0, 30.0, 3600.0)
+AWAKE = 5.0
+"""Within so many seconds a promise is answered."""
 SLACK = 2.0
 """Seconds by which things may be late in a calm world (a worker that has to be started)."""
 
@@ -42,7 +64,18 @@ class Plan:
     books: list[int]
     signals: list[tuple[str, list[int]]] = field(default_factory=list)
     cancel_at: float | None = None
+    terminate_at: float | None = None
     start_at: float = 0.0
+    rounds: int = 0
+    updates: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Facts:
+    """What happened outside: the signals' values in order, and how often a node's work was taken back."""
+
+    sent: dict[str, list[int]]
+    undone: Callable[[int], int] = lambda n: 0
 
 
 class Drawer:
@@ -53,16 +86,29 @@ class Drawer:
         self.run = run
         self.count = 0
         self.signals: list[tuple[str, list[int]]] = []
+        self.alone = False
 
     def plan(self) -> Plan:
         random = self.random
         self.budget = random.choice((2, 4, 8, 12))
+        rounds = random.choice((0, 0, 0, 0, 0, 0, 1, 3))
+        self.alone = bool(rounds)
         tree = self.node(random.randint(0, 3))
         if random.random() < 0.2:
             tree = {"do": "sequence", "n": self.number(), "of": [tree, {"do": "raise", "n": self.number()}]}
         books = [self.number() for _ in range(random.choice((0, 0, 0, 1, 2)))]
         cancel_at = random.choice((0.0, 0.3, 2.0, 20.0, 100.0)) if random.random() < 0.15 else None
-        return Plan(self.run, tree, books, self.signals, cancel_at, random.choice((0.0, 0.0, 0.5, 5.0)))
+        return Plan(
+            self.run,
+            tree,
+            books,
+            self.signals,
+            cancel_at,
+            random.choice((0.0, 0.3, 2.0, 40.0)) if random.random() < 0.08 else None,
+            random.choice((0.0, 0.0, 0.5, 5.0)),
+            rounds,
+            [random.randint(1, 99) for _ in range(random.choice((0, 0, 0, 1, 3)))],
+        )
 
     def number(self) -> int:
         self.count += 1
@@ -71,7 +117,8 @@ class Drawer:
     def node(self, depth: int) -> Node:
         random = self.random
         self.budget -= 1
-        do = random.choice(BRANCHES if depth and self.budget > 0 else LEAVES)
+        leaves = [leaf for leaf in LEAVES if not self.alone or leaf not in TO_ITSELF]
+        do = random.choice(BRANCHES if depth and self.budget > 0 else leaves)
         node: Node = {"do": do, "n": self.number()}
         match do:
             case "slow":
@@ -88,10 +135,14 @@ class Drawer:
                 node |= {"d": random.choice(TIMES), "how": random.choice(("timeout", "wait_for", "anyio", "fail"))}
             case "group" | "nursery":
                 node |= {"boom": random.random() < 0.3, "d": random.choice((0.01, 2.0))}
+            case "saga":
+                node["boom"] = random.random() < 0.4
             case "cancel":
                 node["d"] = random.choice((0.0, 0.0, 1.0, 30.0))
         if do in BRANCHES:
+            before, self.alone = self.alone, self.alone or do == "child"
             node["of"] = [self.node(depth - 1) for _ in range(random.randint(1, 3) if do in MANY else 1)]
+            self.alone = before
         return node
 
     def _signal(self, node: Node) -> None:
@@ -104,8 +155,16 @@ def span(node: Node) -> Span:
     """How long it takes in a calm world, in seconds: at least, at most."""
     inner = [span(one) for one in node.get("of", ())]
     match node["do"]:
-        case "plain" | "draw" | "record" | "map" | "failing":
+        case "plain" | "draw" | "record" | "map" | "failing" | "patched" | "message":
             return 0.0, 0.0
+        case "once":
+            return 0.2, 0.2
+        case "operation":
+            return 2.0, 2.0
+        case "awakeable":
+            return 0.0, AWAKE
+        case "saga":
+            return inner[0][0] + 0.5, inner[0][1] + 0.5
         case "slow":
             # Two attempts, each with a time-out of 5 s, and 1 s between them.
             return (node["d"], node["d"]) if node["d"] < 5 else (11.0, 11.0)
@@ -129,7 +188,7 @@ def span(node: Node) -> Span:
             return min(low for low, _ in inner), min(high for _, high in inner)
         case "cancel":
             return node["d"], node["d"]
-        case "shield":
+        case "shield" | "child":
             return inner[0]
         case "raise":
             return 0.0, 0.0
@@ -141,8 +200,8 @@ def fails(node: Node) -> bool:
     return node["do"] == "sequence" and node["of"][-1]["do"] == "raise"
 
 
-def fits(node: Node, result: Any, calm: bool, sent: dict[str, list[int]]) -> bool:
-    """True when ``result`` can be what the tree gives; ``sent`` are the signals' values in order."""
+def fits(node: Node, result: Any, calm: bool, facts: Facts) -> bool:
+    """True when ``result`` can be what the tree gives; ``facts`` is what happened outside."""
     kind = result[0] if isinstance(result, list) and result else None
     inner = node.get("of", [])
     match node["do"]:
@@ -161,33 +220,49 @@ def fits(node: Node, result: Any, calm: bool, sent: dict[str, list[int]]) -> boo
         case "draw":
             return kind == "drawn" and 0 <= result[1] < 1 and len(result[2]) == 36
         case "signal":
-            return kind == "got" and _signals_fit(node, result[1], sent[node["name"]])
+            return kind == "got" and _signals_fit(node, result[1], facts.sent[node["name"]])
         case "timeout":
             if result == ["timeout"] and (not calm or span(inner[0])[1] + SLACK >= node["d"]):
                 return True
-            return fits(inner[0], result, calm, sent) and not (calm and span(inner[0])[0] > node["d"] + SLACK)
+            return fits(inner[0], result, calm, facts) and not (calm and span(inner[0])[0] > node["d"] + SLACK)
         case "group" | "nursery" if node["boom"]:
             # Even where all is done before the bomb goes off: the group waits for it, and it does.
             return result == ["boom"]
         case "sequence" | "gather" | "group" | "nursery" | "lock" | "queue":
-            return kind == "all" and _each_fits(inner, result[1], calm, sent)
+            return kind == "all" and _each_fits(inner, result[1], calm, facts)
         case "first":
             done = result[1] if kind == "first" else []
             return any(one is not None for one in done) and all(
-                one is None or fits(node, one, calm, sent) for node, one in zip(inner, done, strict=True)
+                one is None or fits(node, one, calm, facts) for node, one in zip(inner, done, strict=True)
             )
         case "cancel":
             if result == ["cancelled"] and (not calm or span(inner[0])[1] + SLACK >= node["d"]):
                 return True
-            return fits(inner[0], result, calm, sent) and not (calm and span(inner[0])[0] > node["d"] + SLACK)
+            return fits(inner[0], result, calm, facts) and not (calm and span(inner[0])[0] > node["d"] + SLACK)
+        case "once":
+            return result == ["ok", node["n"]] or (result == ["failed", "Interrupted"] and not calm)
+        case "operation":
+            return result == ["ok", node["n"]] and not facts.undone(node["n"])
+        case "saga" if node["boom"]:
+            return result == ["undone"] and facts.undone(node["n"]) > 0
+        case "saga":
+            return kind == "saga" and not facts.undone(node["n"]) and fits(inner[0], result[1], calm, facts)
+        case "child":
+            return kind == "child" and fits(inner[0], result[1], calm, facts)
+        case "message":
+            return result == ["told", node["n"]]
+        case "awakeable":
+            return result == ["answered", node["n"]]
+        case "patched":
+            return result == ["new"]
         case "shield":
-            return fits(inner[0], result, calm, sent)
+            return fits(inner[0], result, calm, facts)
     return False
 
 
-def _each_fits(nodes: list[Node], results: Any, calm: bool, sent: dict[str, list[int]]) -> bool:
+def _each_fits(nodes: list[Node], results: Any, calm: bool, facts: Facts) -> bool:
     return len(nodes) == len(results) and all(
-        fits(node, result, calm, sent) for node, result in zip(nodes, results, strict=True)
+        fits(node, result, calm, facts) for node, result in zip(nodes, results, strict=True)
     )
 
 
