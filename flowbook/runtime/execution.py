@@ -14,7 +14,7 @@ from typing import Any
 from flowbook.core import events as e
 from flowbook.core.ids import Key, RunId
 from flowbook.core.value import Value
-from flowbook.runtime import outcomes, sites
+from flowbook.runtime import outcomes, patching, sites, typed
 from flowbook.runtime.asking import Asking
 from flowbook.runtime.commands import StepCall, StepCommand
 from flowbook.runtime.definitions import Workflow
@@ -25,6 +25,8 @@ from flowbook.runtime.loop import Task
 from flowbook.runtime.replay import Expectations, Reuse, mismatch
 from flowbook.runtime.values import Values
 from flowbook.wire import codec
+
+patching.install()
 
 
 class Execution(Asking):
@@ -193,7 +195,8 @@ class Execution(Asking):
         arguments = {name: self.values.decoded(value) for name, value in event.arguments.items()}
 
         async def main() -> Any:
-            return await self.workflow.function(**arguments)
+            function = self.workflow.function
+            return await function(**typed.converted(self.workflow.name, function, arguments))
 
         self.main = self.loop.create_task(main())
         self.main.add_done_callback(self._finished)

@@ -15,12 +15,23 @@ import contextvars
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
+from types import MethodType
 from typing import Any, NoReturn, Protocol
+
+from anyio._backends._asyncio import CancelScope
 
 from flowbook.errors import NotDeterministic
 
 SPIN_LIMIT = 200_000
 """Callbacks in one drain after which the code is taken to spin without ever waiting."""
+
+
+REDELIVERIES = 20
+"""How often one drain delivers anyio's cancellations anew to tasks that go on all the same."""
+
+_REDELIVER = CancelScope._deliver_cancellation
+"""anyio cancels anew in each turn of the loop. Here a turn ends when nothing is ready, and time passes with events:
+what is deaf to cancellation because it cleans up is told again at the next one."""
 
 
 class Host(Protocol):
@@ -105,6 +116,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.host = host
         self.tasks: list[Task] = []
         self._ready: deque[Handle | Timer] = deque()
+        self._again: list[Handle] = []
         self._created = 0
         self._closed = False
         self._draining = False
@@ -121,8 +133,13 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         asyncio._set_running_loop(self)
         self._draining = True
         budget = SPIN_LIMIT
+        again, rounds = self._again, REDELIVERIES
         try:
-            while ready:
+            while ready or (again and rounds):
+                if not ready:
+                    rounds -= 1
+                    ready.extend(again)
+                    again.clear()
                 handle = ready.popleft()
                 if not handle._cancelled:
                     handle._run()
@@ -169,7 +186,10 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Handle:
         handle = Handle(callback, args, self, context)
-        self._ready.append(handle)
+        if type(callback) is MethodType and callback.__func__ is _REDELIVER:
+            self._again.append(handle)
+        else:
+            self._ready.append(handle)
         return handle
 
     def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Handle:
@@ -245,6 +265,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         """End every coroutine where it stands. Its clean-up code finds this loop, which gives it nothing."""
         self._closed = True
         self._ready.clear()
+        self._again.clear()
         for task in reversed(self.unfinished()):
             self.drop(task)
 
@@ -332,14 +353,3 @@ _REFUSED = {
 
 for _name, _instead in _REFUSED.items():
     setattr(DeterministicLoop, _name, _refuse(_name, _instead))
-
-
-def _as_completed(fs: Any, *, timeout: float | None = None) -> Any:
-    """``asyncio.as_completed``, which keeps coroutines in a set: on this loop they become tasks in order first."""
-    if type(asyncio._get_running_loop()) is DeterministicLoop:
-        fs = [asyncio.ensure_future(awaitable) for awaitable in dict.fromkeys(fs)]
-    return _ordinary_as_completed(fs, timeout=timeout)
-
-
-_ordinary_as_completed = asyncio.as_completed
-asyncio.as_completed = asyncio.tasks.as_completed = _as_completed
