@@ -224,7 +224,9 @@ class Asking:
         """The code no longer waits for it."""
         key = Key(timer.key)
         self.abandoned.add(key)
-        if self.timers.pop(key, None) is not None and not self._unask(key):
+        is_set = self.timers.pop(key, None) is not None
+        # What a terminated run still waited for has ended with it.
+        if is_set and not self.dropping and not self._unask(key):
             self.note("timer dropped", key, e.TimerCancelled(key=key))
 
     def spawn(self, work: Coroutine[Any, Any, Any], label: str) -> Task:

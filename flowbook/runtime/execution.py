@@ -267,13 +267,13 @@ class Execution(Asking):
         for task in reversed(self.loop.unfinished()):
             if not self.duties.owns(task.path):
                 self.loop.drop(task)
-        self.dropping = False
         for key, command in list(self.steps.items()):
             if not self.duties.owns(key):
                 command.future.cancel()
         for timer in [timer for key, timer in self.timers.items() if not self.duties.owns(key)]:
             timer.timer.cancel()
         self.signals.clear()
+        self.dropping = False
         taking_back = self.duties.run(self.duties.take_back_all())
         taking_back.add_done_callback(lambda _: None if self.expected.closed else self.report(e.RunTerminated()))
 

@@ -1,0 +1,174 @@
+"""The workflows of the golden histories. NEVER EDIT ONE: the recorded histories must replay on this very code.
+
+A new feature gets a new workflow and a new recording (``python -m tests.golden.record NAME``); old ones stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import anyio
+
+from flowbook import (
+    RetryPolicy,
+    awakeable,
+    continue_as_new,
+    now,
+    on_signal,
+    operation,
+    patched,
+    query,
+    random,
+    record,
+    saga,
+    set_attributes,
+    signal,
+    sleep,
+    step,
+    update,
+    uuid4,
+    workflow,
+)
+
+tries = {"shaky": 0, "polls": 0}
+
+
+@step
+async def double(x: int) -> int:
+    return 2 * x
+
+
+@step(retry=RetryPolicy(maximum_attempts=3))
+async def shaky(x: int) -> int:
+    tries["shaky"] += 1
+    if tries["shaky"] < 3:
+        raise ConnectionError("not yet")
+    return x
+
+
+@step
+async def broken() -> None:
+    raise ValueError("no")
+
+
+@step
+async def ready(vm: str) -> bool:
+    tries["polls"] += 1
+    return tries["polls"] >= 3
+
+
+@step
+async def make(name: str) -> str:
+    return f"vm-{name}"
+
+
+@step
+async def remove(vm: str) -> None:
+    return None
+
+
+@workflow
+async def steps() -> list[int]:
+    first = await double(1)
+    second, third = await asyncio.gather(double(first), shaky(5))
+    handles = [double.start(number) for number in range(3)]
+    return [first, second, third, *[await handle for handle in handles]]
+
+
+@workflow
+async def failures() -> str:
+    try:
+        await broken()
+    except ValueError as error:
+        return str(error)
+    return "?"
+
+
+@workflow
+async def time_and_chance() -> list[Any]:
+    begun = now()
+    numbers = [random(), str(uuid4()), await record(lambda: 7)]
+    await sleep("1h")
+    try:
+        async with asyncio.timeout(10):
+            await asyncio.sleep(60)
+    except TimeoutError:
+        numbers.append("timed out")
+    with anyio.move_on_after(5) as scope:
+        await anyio.sleep(60)
+    return [*numbers, scope.cancelled_caught, (now() - begun).total_seconds() >= 3600]
+
+
+@workflow
+async def messages() -> list[Any]:
+    seen: list[Any] = []
+
+    @on_signal("note")
+    def note(value: Any) -> None:
+        seen.append(value)
+
+    @query
+    def so_far() -> list[Any]:
+        return seen
+
+    @update
+    async def add(x: int) -> int:
+        seen.append(await double(x))
+        return len(seen)
+
+    @add.validator
+    def _(x: int) -> None:
+        if x < 0:
+            raise ValueError("negative")
+
+    return [*seen, await signal("stop")]
+
+
+@workflow
+async def child(x: int) -> int:
+    await sleep("1m")
+    return await double(x)
+
+
+@workflow
+async def children() -> list[int]:
+    return list(await asyncio.gather(child.start(1), child.start(2)))
+
+
+@workflow
+async def outside() -> Any:
+    promise = awakeable("answer")
+    return await promise
+
+
+@workflow
+async def counting(left: int, seen: list[int]) -> list[int]:
+    seen = [*seen, await signal("item")]
+    if left > 1:
+        continue_as_new(left - 1, seen)
+    return seen
+
+
+@workflow
+async def long_operation() -> str:
+    return str(await operation(make, "a", poll=ready, every="10s", timeout="1h", cancel=remove))
+
+
+@workflow
+async def taken_back() -> str:
+    async with saga() as s:
+        await s.do(make, "b", undo=remove)
+        await broken()
+    return "?"
+
+
+@workflow
+async def labelled() -> str:
+    set_attributes(stage="one")
+    return "new" if patched("golden") else "old"
+
+
+@workflow
+async def fan_out() -> list[int]:
+    return list(await double.map([1, 2, 3], concurrency=2))
