@@ -9,14 +9,9 @@ from flowbook.api.project import Rows, table
 from flowbook.core.failure import Failure
 
 _OWED = """
-select o.run, r.status, o.body ->> '$.name' as name, coalesce(o.body ->> '$.what', 'undo') as what,
-    epoch(o.time) as since,
-    exists (select 1 from events f where f.run = o.run and f.key = o.key and f.kind = 'ObligationFailed') as failed,
-    o.key
-from events o join runs r on r.id = o.run
-where o.kind = 'ObligationOpened'
-    and not exists (select 1 from events s where s.run = o.run and s.key = o.key and s.kind = 'ObligationSettled')
-order by o.time, o.run, o.seq
+select o.run, r.status, o.name, o.what, epoch(o.since) as since, o.status = 'failed' as failed, o.key
+from obligations o join runs r on r.id = o.run
+where o.status in ('open', 'failed') order by o.since, o.run, o.key
 """
 
 LIMIT = 10_000

@@ -15,6 +15,8 @@ create table if not exists idle(run varchar not null, seq integer not null);
 create table if not exists progress(position bigint not null, version integer not null);
 """
 
+_CLOSING = "'RunCompleted', 'RunFailed', 'RunCancelled', 'RunTerminated', 'RunContinued'"
+
 _MOMENT = "make_timestamp(cast({} * 1000000 as bigint))"
 
 
@@ -50,11 +52,11 @@ select told.run, told.key, step, item, attempt,
     finished - coalesce(said, began, finished) as seconds,
     error_type, error_message, lost, worker
 from told left join (
-    select run from recorded where kind in ('RunCompleted', 'RunFailed', 'RunCancelled')) as closed
+    select run from recorded where kind in ({_CLOSING})) as closed
     on told.run = closed.run
 """
 
-_STEPS = """
+_STEPS = f"""
 create or replace view steps as
 with tried as (
     select run, key, any_value(step) as step, any_value(item) as item, max(attempt) as attempts,
@@ -65,7 +67,7 @@ with tried as (
 settled as (
     select distinct run, key from recorded where kind in ('StepFailed', 'StepCompleted', 'StepCancelled')),
 closed as (
-    select distinct run from recorded where kind in ('RunCompleted', 'RunFailed', 'RunCancelled'))
+    select distinct run from recorded where kind in ({_CLOSING}))
 select tried.run, tried.key, step, item,
     case when status = 'failed' and settled.key is null
         then case when closed.run is null then 'retrying' else 'cancelled' end else status end as status,
@@ -121,7 +123,7 @@ create or replace view runs as
 with heads as (
     select run, time, body from recorded where kind = 'RunStarted'),
 ends as (
-    select run, time, kind, body from recorded where kind in ('RunCompleted', 'RunFailed', 'RunCancelled')),
+    select run, time, kind, body from recorded where kind in ({_CLOSING})),
 sums as (
     select run, max(seq) as events,
         coalesce(max(seq) filter (kind = 'RunPaused'), 0)
@@ -135,7 +137,8 @@ sums as (
     from recorded group by run)
 select heads.run as id, heads.body ->> '$.workflow' as workflow, coalesce(heads.body ->> '$.name', '') as name,
     case ends.kind when 'RunCompleted' then 'succeeded' when 'RunFailed' then 'failed'
-        when 'RunCancelled' then 'cancelled'
+        when 'RunCancelled' then 'cancelled' when 'RunTerminated' then 'terminated'
+        when 'RunContinued' then 'continued'
         else case when paused then 'paused' when busy <= 0 and waits > 0 then 'waiting' else 'running' end
     end as status,
     {_moment("heads.time")} as started, {_moment("ends.time")} as ended, ends.time - heads.time as seconds,
@@ -172,7 +175,23 @@ from sums join told as spec on spec.name = sums.name and spec.seq = sums.set_at
 where set_at > deleted_at
 """
 
-VIEWS = (_EVENTS, _ATTEMPTS, _STEPS, _TIMERS, _SIGNALS, _VALUES, _RUNS, _SCHEDULES)
+_OBLIGATIONS = f"""
+create or replace view obligations as
+with told as (
+    select run, key, max(body ->> '$.name') as name, max(body ->> '$.what') as what,
+        min(time) filter (kind = 'ObligationOpened') as since,
+        min(time) filter (kind = 'ObligationSettled') as settled, max(body ->> '$.outcome') as outcome,
+        count(*) filter (kind = 'ObligationOpened') as opened,
+        count(*) filter (kind = 'ObligationSettled') as ended,
+        count(*) filter (kind = 'ObligationFailed') as failures, max(body ->> '$.failure.message') as error_message
+    from recorded where kind in ('ObligationOpened', 'ObligationSettled', 'ObligationFailed') group by run, key)
+select run, key, name, coalesce(what, 'undo') as what,
+    case when ended > 0 then coalesce(outcome, 'kept') when failures > 0 then 'failed' else 'open' end as status,
+    {_moment("since")} as since, {_moment("settled")} as settled, error_message
+from told where opened > 0
+"""
 
-NAMES = ("runs", "steps", "attempts", "events", "values", "timers", "signals", "schedules")
+VIEWS = (_EVENTS, _ATTEMPTS, _STEPS, _TIMERS, _SIGNALS, _VALUES, _RUNS, _SCHEDULES, _OBLIGATIONS)
+
+NAMES = ("runs", "steps", "attempts", "events", "values", "timers", "signals", "schedules", "obligations")
 """The documented views."""
