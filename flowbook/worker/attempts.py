@@ -5,7 +5,7 @@ Whether another attempt follows is the engine's decision.
 
 from __future__ import annotations
 
-import functools
+import asyncio
 import time
 from typing import Any
 
@@ -57,39 +57,44 @@ class Attempt:
         self.began: float | None = None
         self.announced = False
         self.gate = anyio.Event() if call.command.step.at_most_once else None
+        self.stopped = False
+        self._task: asyncio.Task[Any] | None = None
         self._run = run
         self._workflow = workflow
         self._context: StepContext | None = None
         self._silent = 0.0
 
-    @functools.cached_property
-    def scope(self) -> anyio.CancelScope:
-        """Cancelling it stops the attempt."""
-        return anyio.CancelScope()
-
     async def run(self) -> Outcome | None:
-        """Run to the end; None when it was stopped."""
-        with self.scope:
-            if self.gate is not None:
-                await self.gate.wait()
-            wait = self.call.not_before - time.time()
-            if wait > 0:
-                await anyio.sleep(wait)
-            self.began = time.time()
-            try:
-                value = await self._value()
-            except (Exception, SystemExit) as error:
+        """Run to the end; None when it was stopped. Has a task to itself."""
+        self._task = asyncio.current_task()
+        try:
+            return None if self.stopped else await self._outcome()
+        except asyncio.CancelledError as error:
+            if not self.stopped:
                 return self._failed(error)
-            return self._waiting() if self.call.command.step.external else self._completed(value)
-        if self._silent:
-            return self._failed(HeartbeatTimeout(self._said_nothing()))
-        return None
+            if self._task is not None:
+                self._task.uncancel()
+        return self._failed(HeartbeatTimeout(self._said_nothing())) if self._silent else None
+
+    async def _outcome(self) -> Outcome:
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.call.not_before:
+            await asyncio.sleep(max(0.0, self.call.not_before - time.time()))
+        self.began = time.time()
+        try:
+            value = await self._value()
+        except (Exception, SystemExit) as error:
+            return self._failed(error)
+        return self._waiting() if self.call.command.step.external else self._completed(value)
 
     def stop(self) -> None:
         """Nobody wants its result any more."""
+        self.stopped = True
         if self._context is not None:
             self._context.cancel()
-        self.scope.cancel()
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
 
     def check_heartbeat(self, now: float) -> None:
         """Fail it where it has been silent for too long; ``now`` is monotonic."""
@@ -112,11 +117,15 @@ class Attempt:
         try:
             if step.timeout is None or step.external:
                 return await self._called()
-            with anyio.move_on_after(step.timeout) as limit:
-                return await self._called()
-            if limit.cancelled_caught and not self.scope.cancel_called:
-                raise TimeoutError(f"step '{step.name}' took longer than its timeout of {spoken(step.timeout)}")
-            raise AssertionError("a scope that was not cancelled has returned")
+            limit = asyncio.timeout(step.timeout)
+            try:
+                async with limit:
+                    return await self._called()
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                text = f"step '{step.name}' took longer than its timeout of {spoken(step.timeout)}"
+                raise TimeoutError(text) from None
         finally:
             context.running.reset(known)
             output.sink.reset(shown)

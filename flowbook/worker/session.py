@@ -11,10 +11,12 @@ import os
 import sys
 import time
 import uuid
+from collections.abc import Coroutine
 from contextlib import suppress
 from inspect import unwrap
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -66,6 +68,9 @@ KEEP_COUNT = 200
 DRAIN_GRACE = 30.0
 """Seconds that running steps are given when the worker is to leave."""
 
+STOP_WITHIN = 3.0
+"""Seconds for attempts to end when the worker leaves."""
+
 RETURN_WITHIN = 60.0
 """Seconds to try to find an engine before leaving."""
 
@@ -93,6 +98,7 @@ class Session:
         self._keep = 0.0 if always_evict else KEEP_IDLE
         self._tick = 0.002 if always_evict else 0.05
         self._held: dict[RunId, HeldRun] = {}
+        self._running: set[asyncio.Task[None]] = set()
         self._remote = Tasks(self.worker, self._files, self._begin_task)
         self._drained_by: float | None = None
         self._waiting: dict[Digest, list[Activate | Inspect | Commit | Task]] = {}
@@ -104,19 +110,25 @@ class Session:
 
     async def run(self) -> None:
         """Serve until the engine says goodbye, or none can be found."""
-        async with anyio.create_task_group() as self._tasks:
-            self._tasks.start_soon(self._tend)
-            while not self._stopped:
-                address = await self._find_engine()
-                if address is None:
-                    break
-                await self._serve(address)
-                if not self._stopped:
-                    await anyio.sleep(0.3)
-            for held in self._held.values():
-                held.drop()
-            self._remote.drop()
-            self._tasks.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                self._tasks.start_soon(self._tend)
+                while not self._stopped:
+                    address = await self._find_engine()
+                    if address is None:
+                        break
+                    await self._serve(address)
+                    if not self._stopped:
+                        await anyio.sleep(0.3)
+                for held in self._held.values():
+                    held.drop()
+                self._remote.drop()
+                if self._running:
+                    await asyncio.wait(self._running, timeout=STOP_WITHIN)
+                self._tasks.cancel_scope.cancel()
+        finally:
+            for task in self._running:
+                task.cancel()
 
     async def _find_engine(self) -> launch.Address | None:
         deadline = time.monotonic() + RETURN_WITHIN
@@ -298,10 +310,22 @@ class Session:
     # Attempts and idle runs
 
     def _begin(self, held: HeldRun, attempt: Attempt) -> None:
-        self._tasks.start_soon(run_attempt, held, attempt, self._speak)
+        self._spawn(run_attempt(held, attempt, self._speak))
 
     def _begin_task(self, task: RemoteTask, attempt: Attempt) -> None:
-        self._tasks.start_soon(run_task, task, attempt, self._speak_of_tasks)
+        self._spawn(run_task(task, attempt, self._speak_of_tasks))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run an attempt. It is a plain task, the session's to end: a task group's costs three times as much."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ran)
+
+    def _ran(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._tasks.start_soon(_raise, error)
 
     def drain(self) -> None:
         """Take nothing new; leave when what runs has ended, or when its time is up."""
@@ -379,3 +403,8 @@ class Session:
             if index < excess or monotonic - held.idle_since >= self._keep:
                 del self._held[held.run]
                 self._send(held.release())
+
+
+async def _raise(error: BaseException) -> None:
+    """What goes wrong in the worker itself ends it."""
+    raise error

@@ -125,7 +125,7 @@ def test_a_step_that_beats_is_left_alone(files: ValueFiles) -> None:  # noqa: F8
     tried = attempt(files, beating)
     assert value(files, run(tried)) == 1
     tried.check_heartbeat(time.monotonic() + 5)
-    assert not tried.scope.cancel_called
+    assert not tried.stopped
 
 
 def test_a_thread_is_stopped_where_it_is(files: ValueFiles, tmp_path: Path) -> None:  # noqa: F811
