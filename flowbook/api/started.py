@@ -184,12 +184,12 @@ class Run:
         """
         return self._client.terminate(self.id, reason, now)["outcome"]
 
-    def update(self, name: str, /, *args: Any, id: str = "", **kwargs: Any) -> Any:
+    def update(self, name: str, /, *args: Any, id: str = "", timeout: float | str | None = None, **kwargs: Any) -> Any:
         """Have the run's update handler do something, and wait for what it gives. ``id`` makes it happen once.
 
-        Raises UpdateRejected (its validator said no: nothing was done), UpdateFailed, or RunClosed.
+        Raises UpdateRejected (its validator said no: nothing was done), UpdateFailed, RunClosed, or TimeoutError.
         """
-        return self._sent(name, args, kwargs, id).result()
+        return self._sent(name, args, kwargs, id).result(timeout)
 
     def start_update(self, name: str, /, *args: Any, id: str = "", **kwargs: Any) -> SentUpdate:
         """The same, without waiting: it is recorded when this returns; ``result()`` waits."""

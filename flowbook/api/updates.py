@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowbook.api.connection import Connection
+from flowbook.core.duration import seconds
 from flowbook.errors import RunClosed, UpdateFailed, UpdateRejected
 
 if TYPE_CHECKING:
@@ -31,17 +32,27 @@ class SentUpdate:
         self._recorded = self._ask(wait=False)["run"]
         return self
 
-    def result(self) -> Any:
-        """What the handler gave. Raises UpdateRejected, UpdateFailed, or RunClosed where the run ended before."""
-        if self._recorded:
-            # The run may have gone on as a new one since, which is not to handle it again.
-            found = self._connection.client.update_result(self._recorded, self.id, self.name)
-        else:
-            found = self._ask(wait=True)
+    def result(self, timeout: float | str | None = None) -> Any:
+        """What the handler gave.
+
+        Raises UpdateRejected, UpdateFailed, RunClosed where the run ended before, or TimeoutError: it stays recorded
+        with the run and may be handled later.
+        """
+        limit = None if timeout is None else seconds(timeout)
+        try:
+            if self._recorded:
+                # The run may have gone on as a new one since, which is not to handle it again.
+                found = self._connection.client.update_result(self._recorded, self.id, self.name, limit)
+            else:
+                found = self._ask(wait=True, timeout=limit)
+        except TimeoutError:
+            text = f"update '{self.name}' of run {self.run} was not handled within {limit:g} s"
+            raise TimeoutError(f"{text}; it stays with the run until it has a handler of that name") from None
         return answer(self._connection, self.name, found)
 
-    def _ask(self, wait: bool) -> UpdateResult:
-        return self._connection.client.update(self.run, self.name, self._arguments, self._keywords, self.id, wait)
+    def _ask(self, wait: bool, timeout: float | None = None) -> UpdateResult:
+        client = self._connection.client
+        return client.update(self.run, self.name, self._arguments, self._keywords, self.id, wait, timeout)
 
     def __repr__(self) -> str:
         return f"<update {self.name} ({self.id}) of run {self.run}>"

@@ -155,13 +155,17 @@ class Client:
         keywords: dict[str, Value] | None = None,
         id: str = "",
         wait: bool = True,
+        timeout: float | None = None,
     ) -> calls.UpdateResult:
-        """Send an update and wait until its handler has ended; without ``wait`` until it is recorded."""
-        return self._ask(asks.update(run, name, arguments, keywords or {}, id, wait))
+        """Send an update and wait until its handler has ended; without ``wait`` until it is recorded.
 
-    def update_result(self, run: str, id: str, name: str) -> calls.UpdateResult:
-        """How an update that was recorded with this very run has ended, when it has."""
-        return self._ask(asks.update_result(run, id, name))
+        Raises TimeoutError when ``timeout`` seconds have passed; it may be handled all the same.
+        """
+        return self._ask(asks.update(run, name, arguments, keywords or {}, id, wait), timeout)
+
+    def update_result(self, run: str, id: str, name: str, timeout: float | None = None) -> calls.UpdateResult:
+        """How an update that was recorded with this very run has ended, when it has. Raises TimeoutError."""
+        return self._ask(asks.update_result(run, id, name), timeout)
 
     def query(
         self, run: str, name: str, arguments: tuple[Value, ...] = (), keywords: dict[str, Value] | None = None
@@ -222,11 +226,11 @@ class Client:
 
     # Connection
 
-    def _ask(self, ask: Ask[T]) -> T:
+    def _ask(self, ask: Ask[T], timeout: float | None = None) -> T:
         sink = _Answer()
         number = self._send(ask, sink)
         try:
-            return ask.read(sink.future.result())
+            return ask.read(sink.future.result(timeout))
         except BaseException:
             self._forget(number)
             raise

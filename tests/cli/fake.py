@@ -140,12 +140,14 @@ class FakeClient:
         self.said.append(("terminate", (run, reason, now)))
         return {"outcome": "already done" if run == "ok" else "queued" if not now else "terminated"}
 
-    def update(self, run: str, name: str, arguments: Any, keywords: Any, id: str, wait: bool) -> dict[str, Any]:
+    def update(
+        self, run: str, name: str, arguments: Any, keywords: Any, id: str, wait: bool, timeout: float | None = None
+    ) -> dict[str, Any]:
         """add gives how many arguments it got; refuse and fail do what they say."""
         self.said.append(("update", (name, [bytes(a.data) for a in arguments], id, wait)))
         return self.update_result(run, id, name) if wait else {"run": f"{run}~2", "id": id, "status": "received"}
 
-    def update_result(self, run: str, id: str, name: str) -> dict[str, Any]:
+    def update_result(self, run: str, id: str, name: str, timeout: float | None = None) -> dict[str, Any]:
         """See ``update``."""
         self.said.append(("result", (run, id)))
         status = {"refuse": "rejected", "fail": "failed"}.get(name, "completed")

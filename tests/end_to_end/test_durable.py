@@ -182,6 +182,8 @@ def test_updates_and_queries(flows: ModuleType) -> None:
         run.update("add", "too", "many")
     with pytest.raises(UserError, match="no query 'weight'; it answers: content"):
         run.query("weight")
+    with pytest.raises(TimeoutError, match="until it has a handler"):
+        run.update("sell", timeout="50ms")
     sent = run.start_update("add", "plum", id="plum")
     assert sent.result() == run.start_update("add", "plum", id="plum").result() == 3
     assert run.locals()["items"] == run.query("content") == ["apple", "pear", "plum"]
