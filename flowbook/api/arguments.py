@@ -45,6 +45,14 @@ def read_labels(texts: Iterable[str]) -> dict[str, str]:
     return {name.strip(): value for _, name, _, value in pairs}
 
 
+def read_value(text: str) -> Any:
+    """JSON where it is JSON, else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def from_texts(workflow: Workflow, texts: Mapping[str, str]) -> dict[str, Any]:
     """Arguments typed in a shell: JSON where it is JSON, else the text; then checked."""
     annotations = {str(p["name"]): str(p.get("annotation") or "") for p in workflow.parameters}
@@ -71,10 +79,7 @@ def checked(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value(text: str, annotation: str) -> Any:
     """JSON where it is JSON, else the text; the text as well where only that fits (``-p order=123`` for a str)."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
+    value = read_value(text)
     return text if not _fits(value, annotation) and _fits(text, annotation) else value
 
 

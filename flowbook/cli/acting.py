@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from flowbook.api.arguments import read_value
 from flowbook.api.connection import connect
 from flowbook.cli import shapes
 from flowbook.core.failure import Failure
@@ -13,14 +13,6 @@ from flowbook.errors import UpdateFailed, UpdateRejected, UserError
 
 if TYPE_CHECKING:
     from flowbook.wire.calls import Summary
-
-
-def read_value(text: str) -> Any:
-    """JSON where it is JSON, else the text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def signal(options: Namespace) -> int:

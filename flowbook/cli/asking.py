@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from flowbook.api.arguments import read_value
 from flowbook.api.connection import Connection, connect
 from flowbook.cli import shapes, terminal
-from flowbook.cli.acting import read_value
 from flowbook.core.duration import spoken
 from flowbook.wire.calls import HANDLERS
 

@@ -40,9 +40,8 @@ def run(options: Namespace) -> int:
 
 
 def _options(options: Namespace) -> Options:
-    from flowbook.api.arguments import read_labels
+    from flowbook.api.arguments import read_labels, read_value
     from flowbook.api.options import Options
-    from flowbook.cli.acting import read_value
 
     name, equals, value = options.signal.partition("=")
     return Options(
