@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from flowbook.core.duration import spoken
+from flowbook.export.card import GOING, advanced, elsewhere
+from flowbook.export.dealings import remarks
 from flowbook.export.style import face
 
 GLYPHS = {
@@ -44,9 +46,17 @@ def lines(
     rows = [(name, view["steps"].get(name, {"status": "not reached"})) for name in names]
     label = min(max((len(name) for name in names), default=4), 32)
     body = [_line(name, step, view, now, label, width, colour, frame) for name, step in rows]
-    if height and len(body) > height:
-        body = _folded(rows, body, height)
-    return [_head(view, now, colour), *body]
+    tail = _tail(view)
+    if height and len(body) > height - len(tail):
+        body = _folded(rows, body, max(2, height - len(tail)))
+    return [_head(view, now, colour), *body, *tail]
+
+
+def _tail(view: dict[str, Any]) -> list[str]:
+    """How the run is being stopped, what it owes, what comes after it, and how a step outside is finished."""
+    waits = [wait for wait in view.get("waits", ()) if wait["kind"] == "outside"]
+    tokens = [f"  {wait['name']}: flowbook complete {wait['token']} VALUE" for wait in waits]
+    return [*(f"  {words}" for words in remarks(view)), *tokens]
 
 
 def shown_names(view: dict[str, Any]) -> list[str]:
@@ -98,20 +108,26 @@ def about(name: str, step: dict[str, Any], view: dict[str, Any], now: float) -> 
         )
     elif (step.get("attempt") or 0) > 1:
         parts.append(f"attempt {step['attempt']}")
+    if step.get("progress") and step["status"] in GOING:
+        parts.append(advanced(step["progress"], bool(items)))
+    if step.get("where") in ("queue", "child"):
+        parts.append(elsewhere(step))
     if step["status"] == "retrying" and step.get("retry_at"):
         parts.append(f"again in {spoken(max(0.0, step['retry_at'] - now))}")
-    parts += [_waiting(wait, now) for wait in view.get("waits", ()) if wait.get("step") == name]
+    waits = [wait for wait in view.get("waits", ()) if wait.get("step") == name and wait["kind"] != "child"]
+    parts += [_waiting(wait, now) for wait in waits]
     error = step.get("error")
     if error and step["status"] in ("retrying", "failed"):
         parts.append(f"{error['type']}: {' '.join(str(error['message']).split())}")
     elif step.get("reason"):
         parts.append(str(step["reason"]))
-    return " · ".join(parts)
+    return " · ".join(part for part in parts if part)
 
 
 def _waiting(wait: dict[str, Any], now: float) -> str:
     left = f", {spoken(max(0.0, wait['due'] - now))} left" if wait.get("due") else ""
-    return f"for signal '{wait['name']}'{left}" if wait["kind"] == "signal" else f"timer{left}"
+    kinds = {"signal": f"for signal '{wait['name']}'", "outside": "for an answer from outside"}
+    return kinds.get(wait["kind"], "timer") + left
 
 
 def _folded(rows: Iterable[tuple[str, dict[str, Any]]], body: list[str], height: int) -> list[str]:

@@ -176,8 +176,9 @@ class StepView:
         if event.item is not None and self.now["items"]:
             return
         self._open[event.key] = "queued"
+        started = self.now["started"]
         self.waits(time, None)
-        self.set(self._among("queued"), time)
+        self.set(self._among("queued"), time, started=started)
 
     def _elsewhere(self, event: e.ChildStarted | e.SignalSent, time: float) -> None:
         """Another run does it: a row of its own, like an attempt, that says which."""

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from flowbook.cli import steps
+from tests.export import dealings
 
 
 def view(**named: Any) -> dict[str, Any]:
@@ -98,3 +99,16 @@ def test_colour_is_only_added() -> None:
     plain = steps.lines(view(a={"status": "done"}), now=101.0)
     coloured = steps.lines(view(a={"status": "done"}), now=101.0, colour=True)
     assert [re.sub("\x1b\\[[0-9]*m", "", line) for line in coloured] == plain
+
+
+def test_a_run_that_deals_with_others_says_so() -> None:
+    going = dealings.view("going")
+    told = "\n".join(steps.lines(going, going["time"]))
+    for words in ("42% epoch 42 of 100", "on gpu", "provision-1.c1", "for an answer from outside", "child of fleet-9"):
+        assert words in told
+    (token,) = [wait["token"] for wait in going["waits"] if wait["kind"] == "outside"]
+    assert f"signature: flowbook complete {token} VALUE" in told
+    assert "2 open obligations, 1 failed" in told
+    assert "is being cancelled: budget is used up" in "\n".join(steps.lines(dealings.view("stopping"), 1010.0))
+    assert "went on as provision-1~2" in "\n".join(steps.lines(dealings.view("continued"), 1010.0))
+    assert len(steps.lines(going, going["time"], height=9)) <= 10

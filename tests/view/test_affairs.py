@@ -86,7 +86,7 @@ def test_a_step_on_a_queue_says_which_and_how_long() -> None:
         [[101.0, None]],
     )
     begun = shown(scheduled, 9, e.StepStarted(k("load"), "load"))["steps"]["load"]
-    assert (begun["status"], begun["pauses"]) == ("running", [[101.0, 111.0]])
+    assert (begun["status"], begun["started"], begun["pauses"]) == ("running", 111.0, [[101.0, 111.0]])
 
 
 def test_progress_is_of_the_attempt_and_of_a_map_of_its_items() -> None:
