@@ -63,6 +63,7 @@ class Attempt:
         self._workflow = workflow
         self._context: StepContext | None = None
         self._silent = 0.0
+        self._beats, self._heard = 0, 0.0
 
     async def run(self) -> Outcome | None:
         """Run to the end; None when it was stopped. Has a task to itself."""
@@ -99,8 +100,12 @@ class Attempt:
     def check_heartbeat(self, now: float) -> None:
         """Fail it where it has been silent for too long; ``now`` is monotonic."""
         limit = self.call.command.step.heartbeat_timeout
-        if limit and self._context is not None and not self._silent and now - self._context.beaten > limit:
-            self._silent = now - self._context.beaten
+        if not limit or self._context is None or self._silent:
+            return
+        if self._context.beats != self._beats:
+            self._beats, self._heard = self._context.beats, now
+        elif now - self._heard > limit:
+            self._silent = now - self._heard
             self.stop()
 
     def _said_nothing(self) -> str:
@@ -132,6 +137,7 @@ class Attempt:
 
     def _begin_context(self) -> StepContext:
         command, details = self.call.command, self.call.details
+        self._heard = time.monotonic()
         self._context = StepContext(
             self._run,
             self._workflow,
@@ -192,7 +198,7 @@ class Attempt:
         self._context.progress = said.progress or self._context.progress
         if said.details is not None:
             self._context.details = (said.details,)
-        self._context.beaten = time.monotonic()
+        self._context.beats += 1
 
     def _inputs(self) -> tuple[list[Any], dict[str, Any]]:
         command = self.call.command

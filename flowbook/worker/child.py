@@ -39,6 +39,7 @@ class Child:
         self.order = order
         self._pipe = pipe
         self._lock = threading.Lock()
+        self._beats = 0
         self._files = ValueFiles(Path(order.folder))
         self._context = context.StepContext(
             RunId(order.run),
@@ -98,8 +99,8 @@ class Child:
         """Progress and heartbeats since the last time."""
         progress, self._context.progress = self._context.progress, None
         details, self._context.details = self._context.details, None
-        beat = self._context.beaten > getattr(self, "_beaten", 0.0)
-        self._beaten = self._context.beaten
+        beat = self._context.beats != self._beats
+        self._beats = self._context.beats
         if progress is not None or details is not None or beat:
             saved = None if details is None else codec.encode(details[0], self._files.save, "heartbeat details")
             self.say(Said(progress=progress, beat=beat, details=saved))
