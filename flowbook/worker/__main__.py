@@ -36,6 +36,7 @@ def main() -> int:
         grace=options.grace,
         always_evict=always_evict,
     )
+    session.watch()
     try:
         anyio.run(_serve, session)
     except KeyboardInterrupt:

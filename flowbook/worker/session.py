@@ -108,6 +108,10 @@ class Session:
         self._stopped = False
         self._tasks: anyio.abc.TaskGroup
 
+    def watch(self) -> None:
+        """Have a thread look whether the loop turns, for the life of the process."""
+        self._watchdog.start()
+
     async def run(self) -> None:
         """Serve until the engine says goodbye, or none can be found."""
         try:
@@ -355,7 +359,6 @@ class Session:
     async def _tend(self) -> None:
         """Announce what runs for longer, pass on its output, let idle runs go, and leave with the project."""
         ticks = 0
-        self._watchdog.start()
         while True:
             await anyio.sleep(self._tick)
             ticks += 1
