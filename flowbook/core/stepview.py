@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +16,9 @@ from flowbook.core.value import Value
 
 ATTEMPTS = 200
 """Attempts and pauses listed for a step; the last ones."""
+
+SLACK = 50
+"""So many more may be listed for a while."""
 
 OUTPUT = 64 * 1024
 """Characters of text kept of a step's output; the last ones."""
@@ -84,8 +86,19 @@ class StepView:
     def shown(self) -> dict[str, Any]:
         """The step as it is now; the same object until something about it changes."""
         if self._shown is None:
-            self._shown = copy.deepcopy(self.now)
+            self._shown = self._copied()
         return self._shown
+
+    def _copied(self) -> dict[str, Any]:
+        """A copy of what later events change in place; all else is replaced by them, and may be shared."""
+        now = self.now
+        return {
+            **now,
+            "attempts": [dict(row) for row in now["attempts"]],
+            "pauses": [list(pause) for pause in now["pauses"]],
+            "items": now["items"] and dict(now["items"]),
+            "output": [dict(chunk) for chunk in now["output"]],
+        }
 
     def set(self, status: str, time: float, **more: Any) -> None:
         """Take a status and facts that go with it."""
@@ -147,7 +160,8 @@ class StepView:
         self.set("waiting", time, retry_at=due, started=self.now["started"] or time)
         pauses = self.now["pauses"]
         if not pauses or pauses[-1][1] is not None:
-            self.now["pauses"] = [*pauses[-ATTEMPTS + 1 :], [time, None]]
+            kept = pauses[-ATTEMPTS + 1 :] if len(pauses) >= ATTEMPTS + SLACK else pauses
+            self.now["pauses"] = [*kept, [time, None]]
 
     def resumed(self, time: float) -> None:
         """It no longer waits."""
@@ -231,7 +245,9 @@ class StepView:
 
     def _add(self, row: dict[str, Any]) -> None:
         self.now["attempts"].append(row)
-        del self.now["attempts"][:-ATTEMPTS]
+        # Cut now and then and not each time, because a list that is cut is sent whole.
+        if len(self.now["attempts"]) >= ATTEMPTS + SLACK:
+            del self.now["attempts"][:-ATTEMPTS]
 
     def _settle(self, event: Any, status: str, time: float) -> None:
         """Take the status; of a mapped step, that of all its items together."""
