@@ -1185,7 +1185,7 @@ class RunDrawing {
       h('span', null, `${done} of ${total} done`),
       this.elapsed,
       ...(view.origin ? [span('muted', `fork of ${view.origin.run} at event ${view.origin.seq}`)] : []),
-      ...(owed.length ? [h('span', { class: `fb-chip ${owed.some(o => o.status === 'failed') ? 'fb-bad' : 'fb-hot'}` }, owedWords(owed))] : []),
+      ...(owed.length ? [span(`chip fb-${owed.some(o => o.status === 'failed') ? 'bad' : 'hot'}`, owedWords(owed))] : []),
       ...(view.queue ? [span('chip', `queue ${view.queue}`)] : []),
       ...(this.isOnline || !open ? [] : [span('note', 'as last seen; not live')]),
       h('span', { class: 'fb-spacer' }),
@@ -1280,7 +1280,8 @@ class RunDrawing {
 
   drawTable(view) {
     const now = present(view, this.at !== null || !this.isOnline);
-    const nodes = view.graph?.nodes?.length ? view.graph.nodes : Object.keys(view.steps).map(id => ({ id }));
+    const known = view.graph?.nodes ?? [];
+    const nodes = [...known, ...Object.keys(view.steps).filter(id => !known.some(n => n.id === id)).map(id => ({ id }))];
     const rows = nodes.filter(node => node.kind !== 'params').map(node => {
       const step = view.steps[node.id];
       return h(
