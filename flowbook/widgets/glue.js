@@ -89,7 +89,7 @@ class KernelLink {
     return new Promise((resolve, reject) => {
       const late = setTimeout(() => this.take({ id, error: 'The kernel does not answer. The run goes on without it.' }), 10000);
       this.waiting.set(id, { resolve, reject, late });
-      this.model.send({ id, ask: what, ...given });
+      this.model.send({ ...given, ask: what, id });
     });
   }
 

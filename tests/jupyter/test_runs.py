@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 
 DOUBLES = notebook("#| params\ncount = 3", "#| step: double\ntwice = count * 2", "#| step: show\ntext = f'got {twice}'")
 CHANGED = notebook("#| params\ncount = 3", "#| step: double\ntwice = count * 2", "#| step: show\ntext = f'now {twice}'")
+OUTSIDE = notebook("#| step: sign\n#| external\nsigned = None")
 WAITS = notebook("#| step: ask\n#| wait: approval\nanswer = approval", "#| step: say\ntext = str(answer)")
 BROKEN = notebook("#| step: oops\nx = (1 +")
 
@@ -112,6 +113,33 @@ def test_a_signal_wakes_the_run_and_a_stopped_one_takes_none(server: Server) -> 
     assert finished(server, other)["status"] == "cancelled"
     status, answer = ask(server, "POST", f"runs/{other}/signal", {"path": "a.ipynb", "name": "approval", "value": 1})
     assert (status, answer["error"]["type"]) == (409, "RunClosed")
+
+
+def test_a_step_outside_is_finished_by_its_token_and_a_run_is_terminated(server: Server) -> None:
+    run = started(server, OUTSIDE)
+    (wait,) = outside(server, run)
+    given = {"path": "a.ipynb", "token": wait["token"], "value": "Ines"}
+    other = started(server, OUTSIDE)
+    status, answer = ask(server, "POST", f"runs/{other}/complete", given)
+    assert (status, "of another run" in answer["error"]["message"]) == (400, True)
+    assert ask(server, "POST", f"runs/{run}/complete", given)[0] == 200
+    assert finished(server, run)["steps"]["sign"]["values"]["signed"]["json"] == "Ines"
+    outside(server, other)
+    assert ask(server, "POST", f"runs/{other}/terminate", {"path": "a.ipynb", "reason": "enough"})[0] == 200
+    ended = finished(server, other)
+    assert (ended["status"], ended["reason"]) == ("terminated", "enough")
+
+
+def outside(server: Server, run: str) -> list[dict[str, Any]]:
+    """The run's waits for answers from outside, once there is one."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        view = ask(server, "GET", f"runs/{run}/view?path=a.ipynb")[1]
+        found = [wait for wait in view["waits"] if wait["kind"] == "outside"]
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{run} waits for nothing outside")
 
 
 def test_a_paused_run_says_why_and_goes_on(server: Server) -> None:

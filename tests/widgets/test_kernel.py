@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from flowbook.client.asks import Ask
 from flowbook.core import events as e
+from flowbook.core import token
+from flowbook.core.ids import Key, RunId
 from flowbook.core.value import NOTHING
 from flowbook.errors import EngineUnavailable, UnknownRun
 from flowbook.widgets import kernel
@@ -48,6 +51,10 @@ class FakeClient:
     def signal(self, run: str, name: str, value: Any, id: str) -> dict[str, Any]:
         self.calls.put((run, name, bytes(value.data), id))
         return {"id": run}
+
+    def ask(self, ask: Ask[Any]) -> dict[str, Any]:
+        self.calls.put((ask.method, ask.params))
+        return {"done": ask.method}
 
     def watch(self, run: str | None) -> Any:
         yield {"runs": []} if run is None else {"view": {"id": run}}
@@ -116,3 +123,40 @@ def test_following_ends_with_the_run_or_when_nobody_looks(said: queue.Queue[Any]
     assert said.get(timeout=LIMIT)["id"] == "c"
     answering.close()
     assert said.get(timeout=LIMIT)["update"]["away"] is True
+
+
+ANSWER = token.token(RunId("r"), Key("/t/sign"))
+
+
+@pytest.mark.parametrize(
+    ("message", "method", "holds"),
+    [
+        ({"ask": "terminate"}, "terminate", "terminated in a notebook"),
+        ({"ask": "update", "name": "add", "values": [1, "x"]}, "update", "add"),
+        ({"ask": "complete", "token": ANSWER, "value": True}, "complete", ANSWER),
+        ({"ask": "complete", "token": ANSWER, "failure": "no"}, "complete", "no"),
+    ],
+)
+def test_a_run_is_acted_on(
+    message: dict[str, Any], method: str, holds: str, said: queue.Queue[Any], tmp_path: Path
+) -> None:
+    Answering(tmp_path, said.put).receive({"id": "1", "run": "r", **message})
+    assert said.get(timeout=LIMIT) == {"id": "1", "answer": {"done": method}}
+    asked, params = FakeClient.calls.get(timeout=LIMIT)
+    assert asked == method
+    assert holds in repr(params)
+
+
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        ({"ask": "update"}, "which update"),
+        ({"ask": "update", "name": "add", "values": "x"}, "are a list"),
+        ({"ask": "complete"}, "'token' is missing"),
+    ],
+)
+def test_what_cannot_be_done_is_explained(
+    message: dict[str, Any], why: str, said: queue.Queue[Any], tmp_path: Path
+) -> None:
+    Answering(tmp_path, said.put).receive({"id": "1", "run": "r", **message})
+    assert why in said.get(timeout=LIMIT).get("error", "")
