@@ -445,7 +445,7 @@ class Engine:
 
     def reserve(self, link: WorkerLink) -> list[LiveRun]:
         """A worker's connection broke: nobody gets its runs until its fate is known."""
-        held = [self.runs.open.get(run) for run in link.runs]
+        held = [self.runs.open.get(run) for run in sorted(link.runs)]
         runs = [run for run in held if run is not None and run.holder is link]
         for run in runs:
             run.release()

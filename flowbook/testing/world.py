@@ -119,7 +119,7 @@ class World:
         self.place = Place(os.getcwd(), sys.executable)
         store = MemoryStore()
         self._disk = disk or (lambda process: store)
-        self._folder = tempfile.TemporaryDirectory(prefix="flowbook-")
+        self._folder = tempfile.TemporaryDirectory(prefix="flowbook-", dir=_in_memory())
         self.home = Home(Path(self._folder.name) / ".flowbook")
         self.home.create()
         self.outside = self._process("outside")
@@ -236,6 +236,11 @@ class World:
     def client(self) -> AsyncClient:
         """A client that starts the engine when it is not there."""
         return AsyncClient(self.home.folder)
+
+
+def _in_memory() -> str | None:
+    """A folder whose files cost no disk, where there is one; else the usual place."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 class NoView:

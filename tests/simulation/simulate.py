@@ -87,7 +87,7 @@ class Simulation:
         self.world.loop.patience = 1.2 * (1 + self.climate.refusals) + (keep if keep < 1 else 0)
         self.world.loop.spin_limit = 100_000
         self.world.start_delay = lambda: self.random.random() * self.climate.start_delay
-        count = self.random.choice((1, 1, 2, 3))
+        count = self.random.choice((1, 1, 1, 2, 3))
         self.plans = [trees.Drawer(self.random, f"r{number}").plan() for number in range(count)]
         self.told = Told()
         self.once = {node["n"] for plan in self.plans for node in _nodes(plan.tree) if node["do"] == "once"}
@@ -181,9 +181,12 @@ class Simulation:
         await asyncio.sleep(self.random.random() * trees.AWAKE)
         complete = calls.Complete(token, value=codec.encode(n, None))  # type: ignore[arg-type]
         async with self.world.client() as client:
-            # A second answer is refused, and so is one to a run that has ended.
-            with suppress(UserError):
-                await self._insist(lambda: client._ask(Ask("complete", complete, calls.Summary)))
+            for _ in range(10):
+                # The token may be out before the promise is durable; once the run has ended nobody wants the answer.
+                with suppress(UserError):
+                    await self._insist(lambda: client._ask(Ask("complete", complete, calls.Summary)))
+                    return
+                await asyncio.sleep(1.0)
 
     async def _insist(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Ask until there is an answer; False where the run has ended."""

@@ -90,7 +90,7 @@ class Drawer:
 
     def plan(self) -> Plan:
         random = self.random
-        self.budget = random.choice((2, 4, 8, 12))
+        self.budget = random.choice((1, 2, 4, 10))
         rounds = random.choice((0, 0, 0, 0, 0, 0, 1, 3))
         self.alone = bool(rounds)
         tree = self.node(random.randint(0, 3))
