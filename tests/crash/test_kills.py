@@ -131,8 +131,7 @@ def test_a_killed_kernel_leaves_its_run_alone(project: Project) -> None:
         import os, signal, sys
         sys.path.insert(0, {str(Path(__file__).parents[2])!r})
         from pathlib import Path
-        from tests.crash.ordeal import ordeal
-from tests.crash.project import Project
+        from tests.crash.project import Project
         project = Project(Path({str(project.folder)!r}))
         project.start("r", "sequence", ledger={str(project.ledger)!r}, count=5, seconds=0.1)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -99,7 +99,8 @@ async def recorded(name: str) -> bytes:
         except RunFailed:
             pass
         lines = b"".join(msgspec.json.encode(event) + b"\n" for event in run.history)
-    for path, name in ((sys.executable, "python"), (str(Path.cwd()), "/project"), (sys.prefix, "/python"), (sys.base_prefix, "/python")):
+    places = {sys.executable: "python", str(Path.cwd()): "/project", sys.prefix: "/python", sys.base_prefix: "/python"}
+    for path, name in places.items():
         lines = lines.replace(path.encode(), name.encode())
     return lines
 
