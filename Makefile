@@ -31,6 +31,9 @@ test: setup .make/dev .make/chromium ## run all tests: unit, process, crash, bro
 simulate: setup .make/dev ## 50,000 simulated worlds of faults (SEEDS=A-B others, SEED=N one of them in full)
 	@$(BIN)/python -W ignore -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1-50000))
 
+test-evict: setup .make/dev ## the same tests of real processes, with every run dropped from memory whenever it waits
+	@FLOWBOOK_ALWAYS_EVICT=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser" tests
+
 check: setup .make/dev ## format, lint, types, import contracts
 	@echo "format"; $(BIN)/ruff format --check .
 	@echo "lint"; $(BIN)/ruff check .
