@@ -14,7 +14,7 @@ TESTS ?= tests
 EXTENSION := $(shell find extension -type f -not -path '*/node_modules/*' -not -path '*/lib/*' -not -path '*/shared/*' \
 	-not -name '*.tsbuildinfo' 2>/dev/null) $(wildcard flowbook/widgets/draw.*) $(wildcard kernels/*/* jupyter-config/*/*)
 
-.PHONY: help run lab test simulate check format bench bench-peers kills setup clean
+.PHONY: help run lab test test-evict simulate check format bench bench-peers kills setup clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
