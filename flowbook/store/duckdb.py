@@ -6,6 +6,7 @@ drops the process's POSIX locks on it, and with them the protection from a secon
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,7 @@ from flowbook.store.duckdb_schema import NAMES, TABLES, VERSION, VIEWS
 
 _READ_ONLY = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 _CLOSING = ", ".join(f"'{kind}'" for kind in CLOSED_STATUS)
+_VIEWS_DIGEST = hashlib.blake2b("".join(VIEWS).encode(), digest_size=16).hexdigest()
 _COLUMNS = "run, seq, time, kind, step, key, attempt, item, body"
 
 
@@ -37,7 +39,12 @@ class Database:
         self._digests: set[str] | None = None
         try:
             self._connection = duckdb.connect(str(path), config={"threads": 1, "enable_external_access": "false"})
-            self._open()
+            try:
+                self._open()
+            except BaseException:
+                # As long as it is open, the next one to connect would be given it, and not the file put in its place.
+                self._connection.close()
+                raise
         except duckdb.Error as error:
             raise _explained(path, error) from error
 
@@ -45,17 +52,12 @@ class Database:
         run = self._connection.execute
         tables = {name for (name,) in run("select table_name from duckdb_tables()").fetchall()}
         if "progress" not in tables:
-            for statement in TABLES.strip().split(";\n"):
-                run(statement)
-            for view in VIEWS:
-                run(view)
+            self._create_tables()
             run("insert into progress values (0, ?)", [VERSION])
-            # DDL stays out of the log that a crash has to replay.
-            run("checkpoint")
-        elif not set(NAMES) <= {name for (name,) in run("select view_name from duckdb_views()").fetchall()}:
-            for view in VIEWS:
-                run(view)
-            run("checkpoint")
+            self._create_views()
+        elif not self._shows(tables):
+            self._create_tables()
+            self._create_views()
         row = run("select position, version from progress").fetchone()
         if row is None:
             raise DamagedDatabase(f"{self._path} has lost its journal position")
@@ -64,6 +66,28 @@ class Database:
         self.position: int = row[0]
         run(f"select count(*), sum(seq), sum(time) from recorded where kind in ({_CLOSING})").fetchone()
         run("set lock_configuration = true")
+
+    def _create_tables(self) -> None:
+        for statement in TABLES.strip().split(";\n"):
+            self._connection.execute(statement)
+
+    def _shows(self, tables: set[str]) -> bool:
+        """True when the views in the file are those of this version."""
+        run = self._connection.execute
+        if "shown" not in tables or not set(NAMES) <= {
+            name for (name,) in run("select view_name from duckdb_views()").fetchall()
+        }:
+            return False
+        return run("select digest from shown").fetchall() == [(_VIEWS_DIGEST,)]
+
+    def _create_views(self) -> None:
+        run = self._connection.execute
+        run("delete from shown")
+        for view in VIEWS:
+            run(view)
+        run("insert into shown values (?)", [_VIEWS_DIGEST])
+        # DDL stays out of the log that a crash has to replay.
+        run("checkpoint")
 
     def insert(self, groups: Sequence[Group], position: int) -> None:
         """Add groups in one transaction, together with the journal position they reach."""

@@ -13,7 +13,9 @@ create table if not exists recorded(
 create table if not exists modules(digest varchar not null, name varchar not null, body varchar not null);
 create table if not exists idle(run varchar not null, seq integer not null);
 create table if not exists progress(position bigint not null, version integer not null);
+create table if not exists shown(digest varchar not null);
 """
+"""``shown`` holds the digest of the views that are in the file."""
 
 _CLOSING = "'RunCompleted', 'RunFailed', 'RunCancelled', 'RunTerminated', 'RunContinued'"
 
@@ -34,9 +36,10 @@ _ATTEMPTS = f"""
 create or replace view attempts as
 with told as (
     select run, key, step, item, attempt,
-        min(time) filter (kind = 'StepStarted') as began,
+        min(time) filter (kind in ('StepStarted', 'StepWaiting')) as began,
+        bool_or(kind = 'StepWaiting') as outside,
         max(cast(body ->> '$.started' as double)) as said,
-        max(time) filter (kind not in ('StepStarted', 'StepOutput')) as finished,
+        max(time) filter (kind not in ('StepStarted', 'StepWaiting', 'StepOutput')) as finished,
         max(case kind when 'StepCompleted' then 'done' when 'StepFailed' then 'failed'
             when 'StepAttemptFailed' then 'failed' when 'StepCancelled' then 'cancelled' end) as outcome,
         max(body ->> '$.failure.type') as error_type,
@@ -44,10 +47,13 @@ with told as (
         coalesce(bool_or(cast(body ->> '$.lost' as boolean)), false) as lost,
         max(body ->> '$.worker') as worker
     from recorded
-    where kind in ('StepStarted', 'StepOutput', 'StepCompleted', 'StepAttemptFailed', 'StepFailed', 'StepCancelled')
+    where kind in ('StepStarted', 'StepWaiting', 'StepOutput', 'StepCompleted', 'StepAttemptFailed', 'StepFailed',
+        'StepCancelled') and (run, key) not in (
+        select (run, key) from recorded where kind in ('ChildStarted', 'SignalSent'))
     group by run, key, step, item, attempt)
 select told.run, told.key, step, item, attempt,
-    coalesce(outcome, case when closed.run is null then 'running' else 'cancelled' end) as status,
+    coalesce(outcome,
+        case when closed.run is not null then 'cancelled' when outside then 'outside' else 'running' end) as status,
     {_moment("coalesce(said, began, finished)")} as started, {_moment("finished")} as ended,
     finished - coalesce(said, began, finished) as seconds,
     error_type, error_message, lost, worker
@@ -78,6 +84,11 @@ union all
 select run, key, step, item, case kind when 'StepReused' then 'reused' else 'skipped' end, 0,
     make_timestamp(cast(time * 1000000 as bigint)), make_timestamp(cast(time * 1000000 as bigint)), 0.0, null, null
 from recorded where kind in ('StepReused', 'StepSkipped')
+union all
+select asked.run, asked.key, step, item, case when closed.run is null then 'queued' else 'cancelled' end, 0,
+    null, null, null, null, null
+from recorded as asked left join closed on asked.run = closed.run
+where kind = 'StepScheduled' and (asked.run, asked.key) not in (select (run, key) from tried)
 """
 
 _TIMERS = f"""
@@ -128,25 +139,43 @@ sums as (
     select run, max(seq) as events,
         coalesce(max(seq) filter (kind = 'RunPaused'), 0)
             > coalesce(max(seq) filter (kind = 'RunResumed'), 0) as paused,
-        count(distinct key) filter (kind in ('StepStarted', 'StepAttemptFailed'))
+        bool_or(kind = 'RunBegan') as began,
+        count(distinct key) filter (kind in ('StepStarted', 'StepAttemptFailed', 'StepScheduled'))
         - count(distinct key) filter (kind in ('StepCompleted', 'StepFailed', 'StepCancelled')
             and key in (select key from recorded as begun where begun.run = recorded.run
-                        and begun.kind in ('StepStarted', 'StepAttemptFailed'))) as busy,
+                        and begun.kind in ('StepStarted', 'StepAttemptFailed', 'StepScheduled'))) as busy,
+        count(distinct key) filter (kind in ('ChildStarted', 'StepWaiting'))
+        - count(distinct key) filter (kind in ('StepCompleted', 'StepFailed', 'StepCancelled')
+            and key in (select key from recorded as begun where begun.run = recorded.run
+                        and begun.kind in ('ChildStarted', 'StepWaiting'))) as others,
         count(*) filter (kind in ('TimerStarted', 'SignalAwaited'))
         - count(*) filter (kind in ('TimerFired', 'TimerCancelled', 'SignalReceived', 'SignalDropped')) as waits
-    from recorded group by run)
+    from recorded group by run),
+labels as (
+    select run, json_group_object(name, value) as attributes
+    from (select run, name, arg_max(value, seq) as value
+          from (select run, seq, name, json_extract(body, '$.attributes."' || name || '"') as value
+                from (select run, seq, body, unnest(json_keys(body, '$.attributes')) as name
+                      from recorded where kind in ('RunStarted', 'AttributesSet')))
+          group by run, name)
+    where value <> 'null' group by run)
 select heads.run as id, heads.body ->> '$.workflow' as workflow, coalesce(heads.body ->> '$.name', '') as name,
     case ends.kind when 'RunCompleted' then 'succeeded' when 'RunFailed' then 'failed'
         when 'RunCancelled' then 'cancelled' when 'RunTerminated' then 'terminated'
         when 'RunContinued' then 'continued'
-        else case when paused then 'paused' when busy <= 0 and waits > 0 then 'waiting' else 'running' end
+        else case when paused then 'paused' when heads.body ->> '$.queue' <> '' and not began then 'queued'
+            when busy <= 0 and waits + others > 0 then 'waiting' else 'running' end
     end as status,
     {_moment("heads.time")} as started, {_moment("ends.time")} as ended, ends.time - heads.time as seconds,
     sums.events, heads.body ->> '$.module' as module, coalesce(heads.body ->> '$.source', '') as source,
     heads.body ->> '$.place.folder' as folder, heads.body ->> '$.origin.run' as forked_from,
     ends.body -> '$.value.data' as result, ends.body ->> '$.failure.type' as error_type,
-    ends.body ->> '$.failure.message' as error_message, ends.body ->> '$.step' as failed_step
+    ends.body ->> '$.failure.message' as error_message, ends.body ->> '$.step' as failed_step,
+    coalesce(labels.attributes, '{{}}') as attributes, heads.body ->> '$.parent.run' as parent,
+    heads.body ->> '$.schedule' as schedule, heads.body ->> '$.continued' as continued,
+    heads.body ->> '$.queue' as queue
 from heads join sums on heads.run = sums.run left join ends on heads.run = ends.run
+    left join labels on heads.run = labels.run
 """
 
 _SCHEDULES = f"""
@@ -191,7 +220,51 @@ select run, key, name, coalesce(what, 'undo') as what,
 from told where opened > 0
 """
 
-VIEWS = (_EVENTS, _ATTEMPTS, _STEPS, _TIMERS, _SIGNALS, _VALUES, _RUNS, _SCHEDULES, _OBLIGATIONS)
+_CHILDREN = f"""
+create or replace view children as
+with settled as (
+    select run, key, any_value(kind) as kind, max(time) as time
+    from recorded where kind in ('StepCompleted', 'StepFailed', 'StepCancelled') group by run, key)
+select begun.run, begun.key, begun.step as workflow, begun.body ->> '$.run' as child,
+    case when settled.kind = 'StepCompleted' then 'succeeded'
+        when runs.status = 'continued' or runs.status is null
+            then case settled.kind when 'StepFailed' then 'failed' when 'StepCancelled' then 'cancelled'
+                else 'running' end
+        else runs.status end as status,
+    {_moment("begun.time")} as started, coalesce({_moment("settled.time")}, runs.ended) as ended
+from recorded as begun left join settled on begun.run = settled.run and begun.key = settled.key
+    left join runs on runs.id = begun.body ->> '$.run'
+where begun.kind = 'ChildStarted'
+"""
 
-NAMES = ("runs", "steps", "attempts", "events", "values", "timers", "signals", "schedules", "obligations")
+_UPDATES = f"""
+create or replace view updates as
+with told as (
+    select run, time, kind, body, body ->> '$.id' as id, body ->> '$.name' as name
+    from recorded where kind in ('UpdateReceived', 'UpdateCompleted', 'UpdateFailed'))
+select run, id, any_value(name) as name,
+    case when bool_or(kind = 'UpdateCompleted') then 'completed'
+        when bool_or(cast(body ->> '$.rejected' as boolean)) then 'rejected'
+        when bool_or(kind = 'UpdateFailed') then 'failed' else 'received' end as status,
+    {_moment("min(time) filter (kind = 'UpdateReceived')")} as received,
+    {_moment("max(time) filter (kind <> 'UpdateReceived')")} as ended,
+    max(body ->> '$.failure.message') as error
+from told group by run, id
+"""
+
+VIEWS = (_EVENTS, _ATTEMPTS, _STEPS, _TIMERS, _SIGNALS, _VALUES, _RUNS, _SCHEDULES, _OBLIGATIONS, _CHILDREN, _UPDATES)
+
+NAMES = (
+    "runs",
+    "steps",
+    "attempts",
+    "events",
+    "values",
+    "timers",
+    "signals",
+    "schedules",
+    "obligations",
+    "children",
+    "updates",
+)
 """The documented views."""

@@ -1,0 +1,168 @@
+"""The documented views over what durable execution records, and how a file gets those of this version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import duckdb
+import pytest
+
+from flowbook.core import events as e
+from flowbook.core.failure import Failure
+from flowbook.core.ids import Digest, Key, RunId, WorkerId
+from flowbook.core.value import NOTHING
+from flowbook.store.duckdb import Database
+from flowbook.store.home import Home
+from flowbook.store.local import LocalStore
+from tests.store.conftest import group
+
+BROKEN = Failure(type="ValueError", message="no")
+
+
+def started(run: str, **more: object) -> e.RunStarted:
+    return e.RunStarted(RunId(run), "flow", Digest("m"), e.Place("/project", "python"), **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def store(home: Home) -> Iterator[LocalStore]:
+    store = LocalStore(home)
+    yield store
+    store.close()
+
+
+def told(store: LocalStore, query: str) -> list[list[object]]:
+    return store.query(query, 100).rows
+
+
+STATUS: dict[str, list[e.AnyEvent]] = {
+    "queued": [started("r", queue="gpu")],
+    "running": [started("r", queue="gpu"), e.RunBegan()],
+    "running ": [started("r"), e.StepScheduled(Key("a"), "load", "gpu")],
+    "waiting": [started("r"), e.StepWaiting(Key("a"), "approve")],
+    "waiting ": [started("r"), e.ChildStarted(Key("a"), "other", RunId("c"))],
+    "running  ": [
+        started("r"),
+        e.ChildStarted(Key("a"), "other", RunId("c")),
+        e.StepCompleted(Key("a"), "other", NOTHING),
+    ],
+    "paused": [started("r", queue="gpu"), e.RunPaused("why not")],
+    "terminated": [started("r"), e.RunTerminated()],
+    "continued": [started("r"), e.RunContinued(RunId("r~2"))],
+}
+
+
+@pytest.mark.parametrize("status", STATUS)
+def test_the_status_of_a_run(store: LocalStore, status: str) -> None:
+    store.commit(group("r", STATUS[status]))
+    assert told(store, "select status from runs") == [[status.strip()]]
+
+
+def test_what_a_run_was_started_with(store: LocalStore) -> None:
+    first = started(
+        "r~2",
+        parent=e.Parent(RunId("p"), Key("k")),
+        continued=RunId("r"),
+        schedule="nightly",
+        attributes={"customer": "ada", "old": 1},
+    )
+    store.commit(group("r~2", [first, e.AttributesSet(Key("a"), {"customer": "eve", "old": None, "n": 3})]))
+    store.commit(group("s", [started("s")]))
+    rows = told(store, "select parent, continued, schedule from runs order by id")
+    assert rows == [["p", "r", "nightly"], [None, None, None]]
+    assert told(store, "select id from runs where attributes ->> 'customer' = 'eve'") == [["r~2"]]
+    assert told(store, "select cast(attributes -> 'n' as integer), attributes -> 'old' from runs order by id") == [
+        [3, None],
+        [None, None],
+    ]
+
+
+def test_steps_that_wait_for_a_queue_or_for_the_world(store: LocalStore) -> None:
+    history: list[e.AnyEvent] = [
+        started("r"),
+        e.StepScheduled(Key("a"), "train", "gpu"),
+        e.StepWaiting(Key("b"), "approve"),
+        e.StepScheduled(Key("c"), "score", "gpu"),
+        e.StepStarted(Key("c"), "score", worker=WorkerId("w")),
+        e.ChildStarted(Key("d"), "other", RunId("x")),
+        e.StepCompleted(Key("d"), "other", NOTHING),
+    ]
+    store.commit(group("r", history))
+    expected = [["approve", "outside"], ["score", "running"], ["train", "queued"]]
+    assert told(store, "select step, status from steps order by step") == expected
+    assert told(store, "select step, status from attempts order by step") == expected[:2]
+    store.commit(group("r", [e.StepCompleted(Key("b"), "approve", NOTHING), e.RunTerminated()], after=7))
+    assert told(store, "select step, status from steps order by step") == [
+        ["approve", "done"],
+        ["score", "cancelled"],
+        ["train", "cancelled"],
+    ]
+
+
+def test_children_and_how_they_ended(store: LocalStore) -> None:
+    keys = {name: Key(name) for name in ("done", "broken", "open", "stopped", "onward")}
+    asked: list[e.AnyEvent] = [e.ChildStarted(key, "other", RunId(f"c-{name}")) for name, key in keys.items()]
+    ended: list[e.AnyEvent] = [
+        e.StepCompleted(keys["done"], "other", NOTHING),
+        e.StepFailed(keys["broken"], "other", BROKEN),
+        e.StepFailed(keys["stopped"], "other", BROKEN),
+    ]
+    store.commit(group("p", [started("p"), *asked, *ended]))
+    closing: dict[str, list[e.AnyEvent]] = {
+        "done": [e.RunCompleted(NOTHING)],
+        "broken": [e.RunFailed(BROKEN)],
+        "open": [],
+        "stopped": [e.RunTerminated()],
+        "onward": [e.RunContinued(RunId("c-onward~2"))],
+    }
+    for name, last in closing.items():
+        store.commit(group(f"c-{name}", [started(f"c-{name}"), *last]))
+    rows = told(store, "select child, workflow, status, ended is not null from children where run = 'p' order by child")
+    assert rows == [
+        ["c-broken", "other", "failed", True],
+        ["c-done", "other", "succeeded", True],
+        ["c-onward", "other", "running", True],
+        ["c-open", "other", "running", False],
+        ["c-stopped", "other", "terminated", True],
+    ]
+
+
+def test_updates_and_their_answers(store: LocalStore) -> None:
+    names = ("done", "failed", "new", "no")
+    history: list[e.AnyEvent] = [
+        started("r"),
+        *(e.UpdateReceived(name, "add") for name in names),
+        e.UpdateCompleted("done", "add", NOTHING),
+        e.UpdateFailed("failed", "add", BROKEN),
+        e.UpdateFailed("no", "add", BROKEN, rejected=True),
+    ]
+    store.commit(group("r", history))
+    assert told(store, "select id, name, status, ended is null, error from updates order by id") == [
+        ["done", "add", "completed", False, None],
+        ["failed", "add", "failed", False, "no"],
+        ["new", "add", "received", True, None],
+        ["no", "add", "rejected", False, "no"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "before", ["create or replace view runs as select 1 as id", "drop table shown", "drop view updates"]
+)
+def test_a_file_with_other_views_is_given_those_of_this_version(home: Home, before: str) -> None:
+    store = LocalStore(home)
+    store.commit(group("r"))
+    store.close()
+    with duckdb.connect(str(home.database)) as file:
+        file.execute(before)
+        if "runs" in before:
+            file.execute("update shown set digest = 'older'")
+    for _ in range(2):
+        store = LocalStore(home)
+        assert told(store, "select id, status from runs") == [["r", "succeeded"]]
+        assert told(store, "select count(*) from updates") == [[0]]
+        store.close()
+
+
+def test_views_are_made_once_and_not_at_each_start(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    Database(home.database).close()
+    monkeypatch.setattr(Database, "_create_views", lambda self: pytest.fail("the views are there"))
+    Database(home.database).close()
