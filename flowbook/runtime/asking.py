@@ -49,6 +49,8 @@ class Asking:
         self.is_view = view
         self.now = 0.0
         self.reported = 0
+        self.promised: set[Key] = set()
+        self._held_back: list[StepCommand] = []
         self._remote: set[Key] = set()
         self._visits: dict[tuple[str, str], int] = {}
         self._label = ""
@@ -156,6 +158,7 @@ class Asking:
             return
         key = command.key
         if self.reuse is not None and self.reuse.match_step(key, command.step.name, command.digest):
+            self.promise_recorded(key)
             return
         if self._is_remote(command):
             self._remote.add(key)
@@ -163,8 +166,21 @@ class Asking:
                 self.report(command.elsewhere or remote.scheduled(command, self.values))
             return
         attempt = self.expected.attempts.get(key, 0) + 1
+        if self.promised:
+            # It may hand on the token of a promise: nobody is to keep one that is not recorded yet.
+            self._held_back.append(command)
+            return
         retry_at, details = self.expected.retry_at.get(key, 0.0), self.expected.heartbeats.get(key)
         self.calls.append(StepCall(command, attempt, retry_at, details))
+
+    def promise_recorded(self, key: Key) -> None:
+        """The promise can be kept from here on: what was held back begins."""
+        self.promised.discard(key)
+        if self._held_back and not self.promised:
+            held_back, self._held_back = self._held_back, []
+            for command in held_back:
+                if command.key in self.steps:
+                    self.dispatch(command)
 
     def _is_remote(self, command: StepCommand) -> bool:
         """True where a worker of the step's queue runs it. What has begun one way goes on that way."""

@@ -143,6 +143,7 @@ class Execution(Asking):
                 self.expected.heartbeats[event.key] = event.details
             case e.StepWaiting():
                 self.expected.handed_out(event.key)
+                self.promise_recorded(event.key)
             case e.RunCompleted() | e.RunFailed() | e.RunCancelled() | e.RunTerminated() | e.RunContinued():
                 self.closed = True
             case _:

@@ -12,8 +12,10 @@ import pytest
 from flowbook.core import events as e
 from flowbook.errors import NotDeterministic
 from flowbook.runtime.definitions import step
+from flowbook.runtime.elsewhere import awakeable
 from flowbook.runtime.loop import DeterministicLoop
-from tests.runtime.driver import Driver
+from flowbook.wire import codec
+from tests.runtime.driver import Driver, save
 
 both = pytest.mark.parametrize("evict", [False, True], ids=["held", "evicted"])
 
@@ -130,3 +132,22 @@ def test_a_cancellation_in_the_same_turn_as_a_result_is_not_lost(evict: bool) ->
     call = driver.calls.pop()
     driver.mailbox += [driver._execute(call), e.CancelRequested()]
     assert isinstance(driver.run(), e.RunCancelled) and driver.clock < 1010.0
+
+
+@both
+def test_a_step_waits_until_a_promise_whose_token_it_may_hand_on_is_recorded(evict: bool) -> None:
+    async def flow() -> int:
+        promise = awakeable("answer")
+        sent = await work(len(promise.token))
+        return int(sent > 0) + await promise
+
+    driver = Driver(flow, evict=evict)
+    assert not driver.execution.calls and [type(item) for item in driver.execution.items] == [e.StepWaiting]
+    while not driver.executed:
+        assert driver.turn()
+    assert driver.kinds().index("StepWaiting") < driver.kinds().index("StepCompleted")
+    waiting = next(r.event for r in driver.history if isinstance(r.event, e.StepWaiting))
+    driver.mailbox.append(
+        e.StepCompleted(key=waiting.key, step="answer", value=codec.encode(5, save), digest=waiting.digest)
+    )
+    assert driver.run() == 6
