@@ -11,6 +11,7 @@ from flowbook.api.started import Run
 from flowbook.errors import UserError
 from flowbook.runtime import current, definitions
 from flowbook.runtime.elsewhere import start_child
+from flowbook.runtime.typed import converted
 
 if TYPE_CHECKING:
     from flowbook.api.schedules import Schedule
@@ -50,6 +51,8 @@ class Workflow(definitions.Workflow[P, R]):
             arguments = signature.bind(*args, **kwargs).arguments
         except TypeError as error:
             raise UserError(f"{self.name}.start(): {error}; it is {self.name}{signature}") from None
+        # Sent as given: a worker converts them for its own copy of the code. Here, what does not fit is refused.
+        converted(f"{self.name}.start()", self.function, arguments)
         connection = connect()
         module, found = live.compiled(self)
         own_id = None if "id" in signature.parameters else id

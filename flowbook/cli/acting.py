@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
@@ -60,8 +61,7 @@ def update(options: Namespace) -> int:
     arguments = tuple(connection.encode(read_value(text), options.name) for text in options.arguments)
     known = handled(connection, options.run)
     if known is not None and options.name not in known:
-        names = ", ".join(known) or "none"
-        raise UserError(f"run '{options.run}' handles no update '{options.name}'; it handles: {names}")
+        raise UserError(f"run '{options.run}' handles no update '{options.name}'; {_nearest(options.name, known)}")
     found = connection.client.update(options.run, options.name, arguments, None, options.id, not options.no_wait)
     try:
         value = None if options.no_wait else answer(connection, options.name, found)
@@ -77,6 +77,12 @@ def update(options: Namespace) -> int:
     else:
         shapes.say(value)
     return 0
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"{hint}it handles: {', '.join(known) or 'none'}"
 
 
 def complete(options: Namespace) -> int:

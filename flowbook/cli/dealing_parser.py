@@ -28,7 +28,7 @@ def start_options(parser: argparse.ArgumentParser) -> None:
 
 def add(commands: Any, command: Make) -> None:
     """Add the commands; ``command`` makes one, with its help and examples."""
-    for make in (_terminate, _update, _complete, _fail, _query, _locals, _obligations, _move):
+    for make in (_terminate, _update, _complete, _fail, _query, _locals, _children, _obligations, _move):
         make(commands, command)
 
 
@@ -83,6 +83,17 @@ def _locals(commands: Any, command: Make) -> None:
         "show the variables a run has now",
         "flowbook locals cart-9c0d2e11",
         function="variables",
+    )
+    _which(parser)
+
+
+def _children(commands: Any, command: Make) -> None:
+    parser = command(
+        commands,
+        "children",
+        "looking",
+        "list the runs that a run has started as its children, oldest first",
+        "flowbook children orders-77aa0c11",
     )
     _which(parser)
 

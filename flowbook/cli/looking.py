@@ -1,4 +1,4 @@
-"""``runs``, ``show``, ``at`` and ``sql``: read what is recorded."""
+"""``runs``, ``children``, ``show``, ``at`` and ``sql``: read what is recorded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from flowbook.api.connection import Connection, connect
 from flowbook.api.moment import Moment, Values, clip
-from flowbook.cli import shapes, steps, terminal
+from flowbook.api.started import Run
+from flowbook.cli import selection, shapes, steps, terminal
 from flowbook.core.duration import spoken
 
 if TYPE_CHECKING:
@@ -18,11 +19,30 @@ if TYPE_CHECKING:
 def runs(options: Namespace) -> int:
     """``flowbook runs``."""
     connection = connect()
-    found = connection.client.runs(options.limit, options.status)
+    conditions = selection.conditions(options.where, options.attribute)
+    if conditions:
+        found = selection.matching(connection, conditions, options.limit, options.status)
+    else:
+        found = connection.client.runs(options.limit, options.status)
+    is_narrowed = bool(conditions or options.status)
+    return _list(found, connection, options, "no run matches" if is_narrowed else _NONE)
+
+
+_NONE = "no runs yet; flowbook run FILE starts one"
+
+
+def children(options: Namespace) -> int:
+    """``flowbook children``."""
+    connection = connect()
+    found = [child.summary for child in Run(options.run, connection).children]
+    return _list(found, connection, options, f"{options.run} has started no children")
+
+
+def _list(found: list[Summary], connection: Connection, options: Namespace, none: str) -> int:
     if options.json:
         shapes.emit([shapes.run(summary, connection) for summary in found])
     elif not found:
-        print("no runs yet; flowbook run FILE starts one")
+        print(none)
     else:
         colour, now = terminal.has_colour(sys.stdout), terminal.now()
         rows = [_row(summary, now) for summary in found]
@@ -64,7 +84,9 @@ def show(options: Namespace) -> int:
     summary = connection.client.run(options.run)
     view = connection.client.view(options.run)
     if options.json:
-        shapes.emit({**shapes.run(summary, connection), "steps": {n: _step(s) for n, s in view["steps"].items()}})
+        children = [child.id for child in Run(options.run, connection).children]
+        step_documents = {name: _step(step) for name, step in view["steps"].items()}
+        shapes.emit({**shapes.run(summary, connection), "children": children, "steps": step_documents})
         return 0
     width, _ = terminal.size()
     print("\n".join(steps.lines(view, terminal.now(), width=width, colour=terminal.has_colour(sys.stdout))))

@@ -136,9 +136,14 @@ def _runs(commands: Any) -> None:
         "list this project's runs, newest first",
         "flowbook runs",
         "flowbook runs --status failed --limit 5",
+        "flowbook runs --attribute customer=ada --where \"workflow = 'cart' and seconds > 60\"",
     )
     parser.add_argument("--limit", type=int, default=20, help="how many (default: 20)")
     parser.add_argument("--status", default="", choices=STATUSES)
+    parser.add_argument("--where", default="", metavar="SQL", help="those that match, a predicate over the view `runs`")
+    parser.add_argument(
+        "--attribute", action="append", default=[], metavar="k=v", help="those with this label (may be repeated)"
+    )
 
 
 def _show(commands: Any) -> None:

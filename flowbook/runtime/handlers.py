@@ -7,6 +7,7 @@ updates and signal handlers are part of the run like any other code of it.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -174,7 +175,9 @@ class Handlers:
         handler = self.queries.get(name)
         if handler is None:
             names = ", ".join(sorted(self.queries)) or "none"
-            raise UserError(f"the run answers no query '{name}'; it answers: {names}")
+            close = difflib.get_close_matches(name, self.queries, 1)
+            hint = f"did you mean '{close[0]}'? it" if close else "it"
+            raise UserError(f"the run answers no query '{name}'; {hint} answers: {names}")
         decoded = self._execution.values.decoded
         args, kwargs = [decoded(v) for v in arguments], {key: decoded(v) for key, v in keywords.items()}
         _bind(f"query {name}", handler, args, kwargs)

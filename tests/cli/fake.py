@@ -186,5 +186,8 @@ class FakeClient:
         return self.check_runs(module, (run,))[0]
 
     def sql(self, query: str, limit: int) -> dict[str, Any]:
-        """One row."""
+        """One row; of ``runs`` the one that waits."""
+        self.said.append(("sql", (query, limit)))
+        if query.startswith("select id from runs"):
+            return {"columns": [{"name": "id", "type": "VARCHAR"}], "rows": [["wait"]], "more": False}
         return {"columns": [{"name": "n", "type": "BIGINT"}], "rows": [[42]], "more": False}

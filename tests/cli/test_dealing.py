@@ -43,6 +43,7 @@ def document(capsys: pytest.CaptureFixture[str]) -> Any:
         (["update", "wait", "fail"], ("update", ("fail", [], "", True)), 1, "failed: ValueError: too much"),
         (["update", "wait", "refuse"], ("update", ("refuse", [], "", True)), 2, "was rejected: ValueError: too much"),
         (["update", "wait", "nope"], None, 2, "handles no update 'nope'; it handles: add, refuse, fail"),
+        (["update", "wait", "ad"], None, 2, "did you mean 'add'? it handles: add, refuse, fail"),
         (["query", "wait", "echo", "1", "two"], None, 0, '[1, "two"]'),
         (["query", "wait", "nope"], None, 2, "it answers: echo"),
         (["query", "nobody", "echo"], None, 2, "no run 'nobody'"),
