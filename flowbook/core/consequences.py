@@ -100,6 +100,7 @@ def _next(state: RunState, event: RunContinued) -> StartRun:
         timeout=state.timeout,
         parent=state.parent,
         continued=state.run,
+        request=state.request,
         schedule=state.schedule,
         queue=state.queue,
         priority=state.priority,

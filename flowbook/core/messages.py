@@ -94,6 +94,7 @@ class StartRun(Message, frozen=True, tag=True):
     concurrency_key: str = ""
     attributes: dict[str, Any] = {}
     memo: dict[str, Value] = {}
+    request: str = ""
     signals: tuple[SendSignal, ...] = ()
     on_conflict: str = "same"
     on_closed: str = "same"

@@ -17,6 +17,7 @@ class RunStarted(Event, frozen=True, tag=True):
     ``seed`` feeds ``random()`` and ``uuid4()``; a fork has its origin's, so that what it reuses still fits.
     ``timeout`` is in seconds for the whole run, 0 for none. ``continued`` is the run this one goes on from,
     ``schedule`` the schedule that started it. ``attributes`` are plain JSON to search by, ``memo`` is for eyes.
+    ``request`` marks what the first run of the chain was asked, so that the same start again is known for one.
     """
 
     run: RunId
@@ -37,6 +38,7 @@ class RunStarted(Event, frozen=True, tag=True):
     concurrency_key: str = ""
     attributes: dict[str, Any] = {}
     memo: dict[str, Value] = {}
+    request: str = ""
 
 
 class RunBegan(Event, frozen=True, tag=True):

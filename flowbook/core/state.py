@@ -171,6 +171,8 @@ class RunState:
 
 
 def request_mark(start: StartRun | RunStarted) -> str:
-    """Digest of what a run is asked to do: its code and its arguments."""
+    """Digest of what a run is asked to do: its code and its arguments. One that goes on has its chain's."""
+    if start.request:
+        return start.request
     asked = msgspec.json.encode([start.workflow, start.module, sorted(start.arguments.items())])
     return hashlib.blake2b(asked, digest_size=16).hexdigest()

@@ -11,7 +11,7 @@ import pytest
 
 import flowbook
 from flowbook.core.retry import RetryPolicy
-from flowbook.errors import StoreError
+from flowbook.errors import RunConflict, StoreError
 from flowbook.store.base import Group
 from flowbook.store.memory import MemoryStore
 from flowbook.testing import TestEngine
@@ -150,3 +150,23 @@ async def test_a_cancelled_scope_waits_for_the_clean_up_inside(how: str, evict: 
         run = await env.start(limited, how)
         assert await run.result() == "too slow"
         assert (env.now() - START).total_seconds() == 15
+
+
+@flowbook.workflow
+async def rounds(left: int) -> str:
+    await flowbook.sleep("1h")
+    if left:
+        flowbook.continue_as_new(left - 1)
+    return "done"
+
+
+async def test_the_same_start_again_is_known_after_the_run_has_gone_on_as_another() -> None:
+    """A client that was not answered asks again: by then the last run of the chain has other arguments."""
+    async with TestEngine() as env:
+        first = await env.start(rounds, 2, id="chain")
+        await env.sleep("90m")
+        again = await env.start(rounds, 2, id="chain")
+        assert (first.id, again.id) == ("chain", "chain~2")
+        with pytest.raises(RunConflict):
+            await env.start(rounds, 1, id="chain")
+        assert await again.result() == "done"
