@@ -11,7 +11,7 @@ import pytest
 from tests.simulation.simulate import broken_among, reproduce
 
 SEEDS = 2000
-PARTS = 20
+PARTS = 40
 EACH = SEEDS // PARTS
 
 
