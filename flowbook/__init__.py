@@ -54,6 +54,8 @@ _HOME = {
     "complete": "flowbook.api.outside",
     "fail": "flowbook.api.outside",
     "obligations": "flowbook.api.outside",
+    "import_run": "flowbook.api.project",
+    "prune": "flowbook.api.keeping",
     "FlowbookError": "flowbook.errors",
     "HistoryMismatch": "flowbook.errors",
     "StepFailed": "flowbook.errors",
@@ -90,6 +92,7 @@ __all__ = [
     "get_schedule",
     "heartbeat",
     "history_length",
+    "import_run",
     "load_ipython_extension",
     "log",
     "now",
@@ -98,6 +101,7 @@ __all__ = [
     "operation",
     "patched",
     "progress",
+    "prune",
     "query",
     "queues",
     "random",
@@ -122,8 +126,10 @@ __all__ = [
 
 if TYPE_CHECKING:
     from flowbook.api import Run, flow, get_run, run, runs, sql, workflow
+    from flowbook.api.keeping import prune
     from flowbook.api.moving import check_runs
     from flowbook.api.outside import complete, fail, obligations
+    from flowbook.api.project import import_run
     from flowbook.api.queues import queues
     from flowbook.api.schedules import Schedule, get_schedule, schedule, schedules
     from flowbook.core.queues import Queue

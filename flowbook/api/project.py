@@ -93,6 +93,18 @@ def run(what: str | Path | Workflow[..., Any], /, **params: Any) -> Run:
     return Run(start(connection, module, workflow, params, options=options)["id"], connection)
 
 
+def import_run(path: str | Path, *, id: str = "") -> Run:
+    """The run in a file that ``run.export`` or ``flowbook history export`` wrote, as a run of this project.
+
+    An open one is paused until ``run.resume()``. Raises RunConflict where its id is known here (give another as
+    ``id``), UserError where the file is not whole.
+    """
+    from flowbook.api.keeping import imported
+
+    connection = connect()
+    return Run(imported(connection, path, id)["id"], connection)
+
+
 def _cell(value: Any) -> str:
     text = "" if value is None else str(value)
     return text if len(text) <= 60 else text[:59] + "…"

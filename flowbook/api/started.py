@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowbook.api.connection import Connection, connect, new_mark
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from flowbook.api.moving import Code, Fit
     from flowbook.api.updates import SentUpdate
     from flowbook.wire.calls import Owed, Summary
+    from flowbook.wire.history import Exported
 
 POLL = 60.0
 OPEN = ("running", "waiting", "queued")
@@ -136,6 +138,15 @@ class Run:
     def events(self) -> History:
         """The same as ``history``."""
         return self.history
+
+    def export(self, path: str | Path) -> Exported:
+        """Write the run to one new file, with its code and its values; ``flowbook.import_run`` takes it in elsewhere.
+
+        Gives what the file holds. Raises UserError where the file exists or cannot be written.
+        """
+        from flowbook.api.keeping import exported
+
+        return exported(self._connection, self.id, path)
 
     def view(self, at: int | None = None) -> dict[str, Any]:
         """What displays draw, now or as of an event: plain data."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 def signal(options: Namespace) -> int:
     """``flowbook signal``."""
+    if options.where is not None:
+        return _to_many(options, "signal")
+    _require(options, ("run", "name"))
     connection = connect()
     value = connection.encode(read_value(options.value), options.name)
     summary = connection.client.signal(options.run, options.name, value, options.id)
@@ -30,6 +33,9 @@ def signal(options: Namespace) -> int:
 
 def cancel(options: Namespace) -> int:
     """``flowbook cancel``."""
+    if options.where is not None:
+        return _to_many(options, "cancel")
+    _require(options, ("run",))
     connection = connect()
     outcome = connection.client.cancel(options.run, options.reason)["outcome"]
     if options.json:
@@ -42,6 +48,9 @@ def cancel(options: Namespace) -> int:
 
 def terminate(options: Namespace) -> int:
     """``flowbook terminate``."""
+    if options.where is not None:
+        return _to_many(options, "terminate")
+    _require(options, ("run",))
     connection = connect()
     outcome = connection.client.terminate(options.run, options.reason, options.now)["outcome"]
     if options.json:
@@ -108,6 +117,9 @@ def _completed(summary: Summary, options: Namespace, said: str) -> int:
 
 def resume(options: Namespace) -> int:
     """``flowbook resume``."""
+    if options.where is not None:
+        return _to_many(options, "resume")
+    _require(options, ("run",))
     connection = connect()
     summary = connection.client.resume(options.run)
     if options.json:
@@ -115,3 +127,18 @@ def resume(options: Namespace) -> int:
     else:
         print(f"{options.run} goes on ({summary['status']})")
     return 0
+
+
+def _to_many(options: Namespace, command: str) -> int:
+    from flowbook.cli import batch
+
+    if options.run is not None and command != "signal":
+        raise UserError(f"give a run or --where, not both: run '{options.run}' and the runs where {options.where}")
+    code: int = getattr(batch, command)(options)
+    return code
+
+
+def _require(options: Namespace, names: tuple[str, ...]) -> None:
+    for name in names:
+        if getattr(options, name) is None:
+            raise UserError(f"{name.upper()} is missing; `flowbook runs` lists runs, --where SQL speaks to many.")

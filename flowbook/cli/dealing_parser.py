@@ -8,6 +8,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from flowbook.cli import keeping_parser
+
 Make = Callable[..., argparse.ArgumentParser]
 
 ON_CONFLICT = ("same", "use_existing", "fail", "terminate_existing")
@@ -41,7 +43,8 @@ def _terminate(commands: Any, command: Make) -> None:
         "flowbook terminate checkout-4f1c2a9e --reason 'stuck for a week'",
         about="What it owes outside is taken back first; --now leaves it as it is, for `flowbook obligations`.",
     )
-    _which(parser)
+    parser.add_argument("run", metavar="RUN", nargs="?", help="a run's id, as `flowbook runs` lists them")
+    keeping_parser.many(parser)
     parser.add_argument("--reason", default="", help="recorded with the run")
     parser.add_argument("--now", action="store_true", help="at once, even where the run owes something outside")
 

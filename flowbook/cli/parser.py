@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from flowbook import __version__
-from flowbook.cli import dealing_parser, queue_parser, schedule_parser
+from flowbook.cli import dealing_parser, keeping_parser, queue_parser, schedule_parser
 
 FORMATS = ("svg", "dot", "mermaid", "json")
 STATUSES = (
@@ -50,6 +50,7 @@ def build() -> argparse.ArgumentParser:
     dealing_parser.add(commands, _command)
     queue_parser.add(commands, _command)
     schedule_parser.add(commands, _command)
+    keeping_parser.add(commands, _command)
     return parser
 
 
@@ -94,8 +95,10 @@ def _file(parser: argparse.ArgumentParser, metavar: str = "FILE") -> None:
     )
 
 
-def _which(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run's id, as `flowbook runs` lists them")
+def _which(parser: argparse.ArgumentParser, optional: bool = False) -> None:
+    parser.add_argument(
+        "run", metavar="RUN", nargs="?" if optional else None, help="a run's id, as `flowbook runs` lists them"
+    )
 
 
 def _starts(parser: argparse.ArgumentParser) -> None:
@@ -190,12 +193,14 @@ def _signal(commands: Any) -> None:
         "send a signal to a run",
         "flowbook signal approval-9c0d2e11 approval true",
         'flowbook signal checkout-4f1c2a9e note \'{"by": "ada"}\' --id note-1',
+        "flowbook signal --where \"workflow = 'approval'\" approval true",
     )
-    _which(parser)
-    parser.add_argument("name", metavar="NAME", help="the signal's name")
+    _which(parser, optional=True)
+    parser.add_argument("name", metavar="NAME", nargs="?", help="the signal's name")
     parser.add_argument(
         "value", metavar="JSON", nargs="?", default="null", help="its value; JSON where it is JSON, else text"
     )
+    keeping_parser.many(parser)
     parser.add_argument("--id", default="", help="sending the same id twice sends it once")
 
 
@@ -206,14 +211,24 @@ def _cancel(commands: Any) -> None:
         "acting",
         "ask a run to stop; what has an undo is undone",
         "flowbook cancel checkout-4f1c2a9e --reason 'wrong region'",
+        "flowbook cancel --where \"workflow = 'ping' and started < now() - interval 1 day\"",
     )
-    _which(parser)
+    _which(parser, optional=True)
+    keeping_parser.many(parser)
     parser.add_argument("--reason", default="", help="recorded with the run")
 
 
 def _resume(commands: Any) -> None:
-    parser = _command(commands, "resume", "acting", "let a paused run go on", "flowbook resume checkout-4f1c2a9e")
-    _which(parser)
+    parser = _command(
+        commands,
+        "resume",
+        "acting",
+        "let a paused run go on",
+        "flowbook resume checkout-4f1c2a9e",
+        "flowbook resume --where \"workflow = 'report'\"",
+    )
+    _which(parser, optional=True)
+    keeping_parser.many(parser)
 
 
 def _fork(commands: Any) -> None:

@@ -15,6 +15,7 @@ from flowbook.core.chains import following
 from flowbook.core.ids import RunId
 from flowbook.core.messages import StartRun
 from flowbook.core.schedule import SetSchedule
+from flowbook.engine.archive import Archives
 from flowbook.engine.changes import Changes
 from flowbook.engine.engine import Engine
 from flowbook.engine.fleet import Fleet
@@ -25,13 +26,16 @@ from flowbook.engine.moves import Moves
 from flowbook.engine.publish import Publisher
 from flowbook.engine.queue_calls import QueueCalls
 from flowbook.engine.queues import Queues
+from flowbook.engine.retention import Retention
 from flowbook.engine.runs import LiveRun, newest_first, summary_of
 from flowbook.engine.schedule_calls import ScheduleCalls
 from flowbook.engine.views import ViewMaker
 from flowbook.errors import FlowbookError, ProtocolError
 from flowbook.store.base import CLOSED_STATUS, decode_recorded
 from flowbook.store.home import Home
+from flowbook.store.values import ValueFiles
 from flowbook.wire import calls
+from flowbook.wire.history import ExportRun, ImportRun, Prune
 from flowbook.wire.protocol import Request
 from flowbook.wire.queues import ChangeQueue, DrainWorker
 from flowbook.wire.schedules import ChangeSchedule, OfSchedule
@@ -54,6 +58,7 @@ class Answers:
         views: ViewMaker,
         home: Home,
         stop: Callable[[str], None],
+        keep: float = 0.0,
     ) -> None:
         self._engine = engine
         self._fleet = fleet
@@ -66,6 +71,9 @@ class Answers:
         self._moves = Moves(engine, modules, self.inspections)
         self.queues = QueueCalls(queues, fleet)
         self.schedules = ScheduleCalls(engine.schedules, modules, engine.clock)
+        values = ValueFiles(home.folder)
+        self.archives = Archives(engine, values)
+        self.retention = Retention(engine, modules, values, keep)
         self.publisher = Publisher(views, self._watched_runs)
         self._at_once: dict[str, tuple[msgspec.json.Decoder[Any], Callable[[ClientLink, int, Any], None]]] = {
             name: (msgspec.json.Decoder(shape), method)
@@ -111,6 +119,9 @@ class Answers:
                 ("move", calls.Move, self._move),
                 ("check_runs", calls.CheckRuns, self._check_runs),
                 ("set_schedule", SetSchedule, self.schedules.set),
+                ("export_run", ExportRun, self.archives.export),
+                ("import_run", ImportRun, self.archives.take_in),
+                ("prune", Prune, self.retention.prune),
             )
         }
 

@@ -13,6 +13,7 @@ import anyio.to_thread
 import msgspec
 
 import flowbook
+from flowbook.core.duration import seconds
 from flowbook.core.ids import WorkerId
 from flowbook.core.messages import WorkerLost
 from flowbook.engine.answers import Answers
@@ -45,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True):
     reconnect_grace: float = 3.0
     worker_silence: float = 30.0
     idle_exit: float = 900.0
+    retention: float = 0.0
+    """How long ended runs are kept; 0 keeps them for ever."""
 
 
 class Host:
@@ -71,7 +74,9 @@ class Host:
         self.engine.queues = self.fleet.queues = self.queues
         modules = Modules(store, lay_out)
         views = ViewMaker(modules, make_view, difference)
-        self.answers = Answers(self.engine, self.fleet, self.queues, modules, views, home, self.stop)
+        self.answers = Answers(
+            self.engine, self.fleet, self.queues, modules, views, home, self.stop, settings.retention
+        )
         self.server = Server(self.engine, self.fleet, self.queues, self.answers, modules, token)
         self.engine.placement = self.fleet
         self.engine.publication = self.answers.publisher
@@ -94,6 +99,7 @@ class Host:
             tasks.start_soon(self.queues.timers.run, self.queues.ring)
             tasks.start_soon(self.fleet.keep_watch)
             tasks.start_soon(self.answers.publisher.run)
+            tasks.start_soon(self.answers.retention.run)
             tasks.start_soon(self._drain)
             tasks.start_soon(self._keep_watch)
             self._advertise()
@@ -223,4 +229,5 @@ def settings_from(environment: dict[str, str] | Any) -> Settings:
         reconnect_grace=float(environment.get("FLOWBOOK_RECONNECT_GRACE", usual.reconnect_grace)),
         worker_silence=float(environment.get("FLOWBOOK_WORKER_SILENCE", usual.worker_silence)),
         idle_exit=float(environment.get("FLOWBOOK_IDLE_EXIT", usual.idle_exit)),
+        retention=seconds(environment.get("FLOWBOOK_RETENTION") or usual.retention),
     )

@@ -6,6 +6,7 @@ Only workers load user code; one of the run's place re-executes its history in v
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -16,7 +17,7 @@ from flowbook.core.value import Value
 from flowbook.engine.engine import Engine
 from flowbook.engine.fleet import Fleet
 from flowbook.engine.runs import LiveRun
-from flowbook.errors import EngineUnavailable, FlowbookError, UserError
+from flowbook.errors import EngineUnavailable, FlowbookError, UnknownRun, UserError
 from flowbook.store.base import decode_recorded
 from flowbook.wire import calls
 from flowbook.wire.protocol import Inspection
@@ -71,7 +72,9 @@ class Inspections:
     async def _ask(self, run: LiveRun, at: int, module: Digest, **asked: Any) -> Inspection:
         reuse: list[bytes] = []
         if run.state.origin is not None:
-            reuse = (await self._engine.load(run.state.origin.run)).records[: run.state.origin.seq]
+            with suppress(UnknownRun):
+                # It may have been pruned; what was reused is in the run's own history.
+                reuse = (await self._engine.load(run.state.origin.run)).records[: run.state.origin.seq]
         number = next(self._numbers)
         self._asked[number] = anyio.Event()
         try:

@@ -226,6 +226,29 @@ class Runs:
             _, oldest = self._closed.popitem(last=False)
             self._closed_bytes -= sum(map(len, oldest.records))
 
+    def take_in(self, run: LiveRun) -> None:
+        """A closed run that came from elsewhere."""
+        self.keep(run)
+        self._note_chain(run.id)
+        self._recent[run.id] = run.summary()
+
+    def chain(self, id: RunId) -> set[RunId]:
+        """The closed runs of the chain that the run is a member of."""
+        first = root(id)
+        last = number(self.current(first))
+        members = {first, *(RunId(f"{first}~{each}") for each in range(2, last + 1))}
+        return members & self._known
+
+    def delete(self, id: RunId) -> None:
+        """A closed run is no more."""
+        kept = self._closed.pop(id, None)
+        if kept is not None:
+            self._closed_bytes -= sum(map(len, kept.records))
+        self._known.discard(id)
+        self._recent.pop(id, None)
+        if self._latest.get(root(id)) == id:
+            del self._latest[root(id)]
+
     def close(self, run: LiveRun) -> None:
         """The run has ended."""
         del self.open[run.id]

@@ -67,18 +67,21 @@ def stored_module(module: Module) -> StoredModule:
 class Group:
     """What is made durable together: events, modules, and the runs that have nothing to do after an event.
 
+    ``forgotten`` are closed runs and ``unused`` modules that are deleted by it, before its events are added.
     ``idle`` is a hint that saves re-execution after a restart; a group of hints alone is not worth a commit.
     """
 
-    __slots__ = ("entries", "idle", "modules")
+    __slots__ = ("entries", "forgotten", "idle", "modules", "unused")
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.modules: list[StoredModule] = []
         self.idle: dict[RunId, Seq] = {}
+        self.forgotten: list[RunId] = []
+        self.unused: list[Digest] = []
 
     def __bool__(self) -> bool:
-        return bool(self.entries or self.modules)
+        return bool(self.entries or self.modules or self.forgotten or self.unused)
 
     def add(self, run: RunId, seq: Seq, time: float, event: AnyEvent) -> Recorded:
         """Put an event into the group."""
@@ -97,6 +100,17 @@ class ClosedRun(NamedTuple):
     run: RunId
     first: bytes
     last: bytes
+
+
+class RunSize(NamedTuple):
+    """A closed run. ``ended`` is in unix seconds, ``size`` in bytes."""
+
+    run: RunId
+    workflow: str
+    status: str
+    ended: float
+    events: int
+    size: int
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -145,6 +159,15 @@ class Store(Protocol):
 
     def module(self, digest: Digest) -> bytes | None:
         """An encoded module, or None."""
+
+    def closed_sizes(self) -> list[RunSize]:
+        """Every closed run and what its events take, the one closed last first."""
+
+    def unused_modules(self) -> dict[Digest, int]:
+        """The modules that no event refers to, and their sizes in bytes."""
+
+    def used_files(self) -> set[Digest]:
+        """Every value file that an event may refer to."""
 
     def query(self, sql: str, limit: int) -> Table:
         """Run one read-only statement over the documented views. Raises ``UserError`` for anything else."""

@@ -17,7 +17,7 @@ import duckdb
 
 from flowbook.core.ids import Digest, RunId, Seq
 from flowbook.errors import StoreError, UserError
-from flowbook.store.base import CLOSED_STATUS, INTERNAL, ClosedRun, Entry, Group, Table
+from flowbook.store.base import CLOSED_STATUS, INTERNAL, ClosedRun, Entry, Group, RunSize, Table
 from flowbook.store.duckdb_schema import NAMES, TABLES, VERSION, VIEWS
 
 _READ_ONLY = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
@@ -91,29 +91,13 @@ class Database:
 
     def insert(self, groups: Sequence[Group], position: int) -> None:
         """Add groups in one transaction, together with the journal position they reach."""
-        entries = [entry for group in groups for entry in group.entries]
-        modules = {module.digest: module for group in groups for module in group.modules}
-        idle: dict[RunId, Seq] = {}
-        for group in groups:
-            idle.update(group.idle)
         with self._writing:
             cursor = self._connection.cursor()
             try:
                 cursor.execute("begin transaction")
-                if entries:
-                    cursor.register("fresh", _columns(entries))
-                    cursor.execute(f"insert into recorded select {_COLUMNS} from fresh")
-                    cursor.unregister("fresh")
-                for module in modules.values():
-                    cursor.execute(
-                        "insert into modules select $1, $2, $3 where not exists "
-                        "(select 1 from modules where digest = $1)",
-                        [module.digest, module.name, module.body.decode()],
-                    )
-                if idle:
-                    cursor.execute(
-                        "insert into idle select unnest($1), unnest($2)", [list(idle.keys()), list(idle.values())]
-                    )
+                for part in _between_deletions(groups):
+                    _delete(cursor, part[0])
+                    _add(cursor, part)
                 cursor.execute("update progress set position = ?", [position])
                 cursor.execute("commit")
             except duckdb.Error as error:
@@ -182,6 +166,38 @@ class Database:
         rows = self._rows("select body from modules where digest = ?", [digest])
         return rows[0][0].encode() if rows else None
 
+    def closed_sizes(self) -> list[RunSize]:
+        """See ``Store``."""
+        rows = self._rows(
+            "with sizes as (select run, count(*) as events, sum(strlen(body)) as size from recorded group by run) "
+            "select ends.run, heads.body ->> '$.workflow', ends.kind, ends.time, events, size from recorded as ends "
+            "join recorded as heads on heads.run = ends.run and heads.kind = 'RunStarted' "
+            f"join sizes on sizes.run = ends.run where ends.kind in ({_CLOSING}) "
+            "order by ends.time desc, ends.rowid desc",
+            [],
+        )
+        return [RunSize(RunId(run), flow, CLOSED_STATUS[kind], *rest) for run, flow, kind, *rest in rows]
+
+    def unused_modules(self) -> dict[Digest, int]:
+        """See ``Store``."""
+        rows = self._rows(
+            "select digest, strlen(body) from modules where digest not in ("
+            "select coalesce(body ->> '$.module', body ->> '$.spec.run.module', '') from recorded "
+            "where kind in ('RunStarted', 'RunMoved') or starts_with(run, ?))",
+            [INTERNAL],
+        )
+        return {Digest(digest): size for digest, size in rows}
+
+    def used_files(self) -> set[Digest]:
+        """See ``Store``."""
+        # What only looks like a reference keeps a file as well, which does no harm.
+        rows = self._rows(
+            'select distinct unnest(regexp_extract_all(body, \'"file":"([0-9a-f]+)"\', 1)) from recorded '
+            'where contains(body, \'"file":"\')',
+            [],
+        )
+        return {Digest(digest) for (digest,) in rows}
+
     def query(self, sql: str, limit: int) -> Table:
         """See ``Store``."""
         try:
@@ -231,6 +247,43 @@ class Database:
             ) from error
         finally:
             cursor.close()
+
+
+def _between_deletions(groups: Sequence[Group]) -> list[list[Group]]:
+    """The groups in order, cut before each that deletes: an id may be used again after that."""
+    parts: list[list[Group]] = []
+    for group in groups:
+        if group.forgotten or group.unused or not parts:
+            parts.append([])
+        parts[-1].append(group)
+    return parts
+
+
+def _delete(cursor: duckdb.DuckDBPyConnection, group: Group) -> None:
+    if group.forgotten:
+        for table in ("recorded", "idle"):
+            cursor.execute(f"delete from {table} where run in (select unnest($1::varchar[]))", [group.forgotten])
+    if group.unused:
+        cursor.execute("delete from modules where digest in (select unnest($1::varchar[]))", [group.unused])
+
+
+def _add(cursor: duckdb.DuckDBPyConnection, groups: Sequence[Group]) -> None:
+    entries = [entry for group in groups for entry in group.entries]
+    modules = {module.digest: module for group in groups for module in group.modules}
+    idle: dict[RunId, Seq] = {}
+    for group in groups:
+        idle.update(group.idle)
+    if entries:
+        cursor.register("fresh", _columns(entries))
+        cursor.execute(f"insert into recorded select {_COLUMNS} from fresh")
+        cursor.unregister("fresh")
+    for module in modules.values():
+        cursor.execute(
+            "insert into modules select $1, $2, $3 where not exists (select 1 from modules where digest = $1)",
+            [module.digest, module.name, module.body.decode()],
+        )
+    if idle:
+        cursor.execute("insert into idle select unnest($1), unnest($2)", [list(idle.keys()), list(idle.values())])
 
 
 def _columns(entries: Sequence[Entry]) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from flowbook.core.ids import RunId, Seq
+from flowbook.core.ids import Digest, RunId, Seq
 from flowbook.core.module import Module
 from flowbook.errors import StoreError
 from flowbook.store.base import Group, Stored, entry, stored_module
@@ -34,6 +34,8 @@ class _Row(msgspec.Struct):
     entries: list[tuple[str, Stored]] = []
     modules: list[Module] = []
     idle: dict[str, int] = {}
+    forgotten: list[RunId] = []
+    unused: list[Digest] = []
 
 
 _decode_row = msgspec.json.Decoder(_Row).decode
@@ -201,6 +203,10 @@ def _body(group: Group) -> bytes:
         parts.append(b',"modules":[' + b",".join(module.body for module in group.modules) + b"]")
     if group.idle:
         parts.append(b',"idle":' + _encode(group.idle))
+    if group.forgotten:
+        parts.append(b',"forgotten":' + _encode(group.forgotten))
+    if group.unused:
+        parts.append(b',"unused":' + _encode(group.unused))
     parts.append(b"}")
     return b"".join(parts)
 
@@ -211,4 +217,5 @@ def _group(body: bytes) -> Group:
     group.entries = [entry(RunId(run), recorded) for run, recorded in row.entries]
     group.modules = [stored_module(module) for module in row.modules]
     group.idle = {RunId(run): Seq(seq) for run, seq in row.idle.items()}
+    group.forgotten, group.unused = row.forgotten, row.unused
     return group

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flowbook.core.ids import Digest, RunId, Seq
 from flowbook.errors import StoreError
-from flowbook.store.base import ClosedRun, Group, Table
+from flowbook.store.base import ClosedRun, Group, RunSize, Table
 from flowbook.store.duckdb import DamagedDatabase, Database
 from flowbook.store.home import Home
 from flowbook.store.journal import DamagedJournal, Journal
@@ -208,6 +208,21 @@ class LocalStore:
         """See ``Store``."""
         self._drain_all()
         return self._database.module(digest)
+
+    def closed_sizes(self) -> list[RunSize]:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.closed_sizes()
+
+    def unused_modules(self) -> dict[Digest, int]:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.unused_modules()
+
+    def used_files(self) -> set[Digest]:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.used_files()
 
     def query(self, sql: str, limit: int) -> Table:
         """See ``Store``."""

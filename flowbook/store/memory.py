@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
+from flowbook.core.events import RunStarted
 from flowbook.core.ids import Digest, RunId, Seq
 from flowbook.errors import StoreError
-from flowbook.store.base import CLOSED_STATUS, INTERNAL, ClosedRun, Entry, Group, Table
+from flowbook.store.base import CLOSED_STATUS, INTERNAL, ClosedRun, Entry, Group, RunSize, Table
+
+_FILE = re.compile(rb'"file":"([0-9a-f]+)"')
 
 
 class MemoryStore:
@@ -26,6 +30,11 @@ class MemoryStore:
         if self.refuse:
             raise StoreError(self.refuse)
         self.commits += 1
+        for run in group.forgotten:
+            for kept in (self._runs, self._closed, self._idle):
+                kept.pop(run, None)
+        for digest in group.unused:
+            self._modules.pop(digest, None)
         for entry in group.entries:
             self._runs.setdefault(entry.run, []).append(entry)
             ended = CLOSED_STATUS.get(type(entry.recorded.event).__name__)
@@ -84,6 +93,30 @@ class MemoryStore:
     def module(self, digest: Digest) -> bytes | None:
         """See ``Store``."""
         return self._modules.get(digest)
+
+    def closed_sizes(self) -> list[RunSize]:
+        """See ``Store``."""
+        found = []
+        for run, ended in reversed(self._closed.items()):
+            entries = self._runs[run]
+            first, last = entries[0].recorded, entries[-1].recorded
+            assert isinstance(first.event, RunStarted)
+            size = sum(len(entry.body) for entry in entries)
+            found.append(RunSize(run, first.event.workflow, ended, last.time, len(entries), size))
+        return found
+
+    def unused_modules(self) -> dict[Digest, int]:
+        """See ``Store``."""
+        return {
+            digest: len(body)
+            for digest, body in self._modules.items()
+            if not any(digest.encode() in entry.record for entries in self._runs.values() for entry in entries)
+        }
+
+    def used_files(self) -> set[Digest]:
+        """See ``Store``."""
+        records = (entry.record for entries in self._runs.values() for entry in entries)
+        return {Digest(found.decode()) for record in records for found in _FILE.findall(record)}
 
     def query(self, sql: str, limit: int) -> Table:
         """There is no SQL in memory."""
