@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,7 @@ from flowbook.core.ids import Digest, RunId, Seq
 from flowbook.core.module import Module
 from flowbook.errors import StoreError
 from flowbook.store.base import Group, Stored, entry, stored_module
+from flowbook.store.journal_log import found_wrong, log_of, was_in_use
 
 KEPT = 64 * 1024 * 1024
 _PRUNED_PER_COMMIT = 32
@@ -46,28 +49,42 @@ class DamagedJournal(StoreError):
 
 
 class Journal:
-    """An open journal. ``position`` is that of the last committed group, ``first`` of the oldest one kept."""
+    """An open journal. ``position`` is that of the last committed group, ``first`` of the oldest one kept;
 
-    def __init__(self, path: Path, kept: int = KEPT, maximum_pages: int = 0) -> None:
+    ``unbroken`` is that of the oldest one after which none is missing. ``wrong`` says how the log was found damaged,
+    "" for not at all; it was given to ``spare`` before anything was written into it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kept: int = KEPT,
+        maximum_pages: int = 0,
+        spare: Callable[[Path], object] = lambda log: None,
+    ) -> None:
         self._path = path
         self._kept = kept
         self._sizes: deque[tuple[int, int]] = deque()
         self._bytes = 0
         self._logged = 0
         self._fold_due = False
+        self._spare = spare
+        self.wrong = ""
+        in_use = was_in_use(path)
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-            self._open(maximum_pages)
+            self._open(maximum_pages, in_use)
         except sqlite3.DatabaseError as error:
             raise DamagedJournal(f"the journal {path} cannot be read ({error})") from error
         self.drained = 0
 
-    def _open(self, maximum_pages: int) -> None:
+    def _open(self, maximum_pages: int, in_use: bool) -> None:
         run = self._connection.execute
         run("pragma journal_mode=wal")
         run("pragma synchronous=full")
         # Folding the log into the file happens in ``tidy``, in another thread, not in the way of an acknowledgement.
         run("pragma wal_autocheckpoint=0")
+        self._look_at_log(in_use)
         if maximum_pages:
             run(f"pragma max_page_count={maximum_pages}")
         run("create table if not exists journal(position integer primary key, body blob not null)")
@@ -75,7 +92,33 @@ class Journal:
             self._sizes.append((position, size))
             self._bytes += size
         self.position: int = self._sizes[-1][0] if self._sizes else 0
+        self.unbroken = self.first
+        for (before, _), (after, _) in pairwise(self._sizes):
+            if after != before + 1:
+                self.unbroken = after
         self._lengthen_log()
+        self._mark_in_use()
+
+    def _look_at_log(self, in_use: bool) -> None:
+        """See whether SQLite has taken all of a log that was left behind."""
+        run = self._connection.execute
+        log = log_of(self._path)
+        size = log.stat().st_size if log.exists() else 0
+        run("select count(*) from sqlite_master").fetchone()
+        with suppress(sqlite3.OperationalError):
+            _, taken, _ = run("pragma wal_checkpoint(passive)").fetchone()
+            self.wrong = found_wrong(log, taken) if size else ""
+        if in_use and size < LOG:
+            self.wrong = "it was cut off" if size else "it is gone"
+        if self.wrong and log.exists():
+            self._spare(log)
+
+    def _mark_in_use(self) -> None:
+        """Note in the file itself that there is a long log beside it, until it is closed in order."""
+        with suppress(OSError, sqlite3.OperationalError):
+            if log_of(self._path).stat().st_size >= LOG:
+                self._connection.execute("pragma user_version=1")
+                self._connection.execute("pragma wal_checkpoint(passive)")
 
     def _lengthen_log(self) -> None:
         """Write what is then taken back: the log keeps its length, the file stays as it is."""
@@ -172,6 +215,8 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the file."""
+        with suppress(sqlite3.Error):
+            self._connection.execute("pragma user_version=0")
         self._connection.close()
 
     def _refusal(self, error: sqlite3.Error) -> StoreError:

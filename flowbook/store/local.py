@@ -14,6 +14,7 @@ from flowbook.store.base import ClosedRun, Group, RunSize, Table
 from flowbook.store.duckdb import DamagedDatabase, Database
 from flowbook.store.home import Home
 from flowbook.store.journal import DamagedJournal, Journal
+from flowbook.store.journal_log import log_of
 
 BATCH = 20_000
 """Events drained in one transaction, about."""
@@ -47,8 +48,23 @@ class LocalStore:
 
     def _open_journal(self) -> tuple[Journal, list[tuple[int, Group]] | None]:
         path = self._home.journal
+        log = log_of(path)
+        if log.exists() and log.stat().st_size and not (path.exists() and path.stat().st_size):
+            aside = self._set_aside(path, "journal")
+            self.notices.append(
+                f"the journal {path} is gone or empty, but its log is there. The log was moved to {aside}; what the "
+                "database holds is complete up to its last drain, what was acknowledged after that is missing."
+            )
+            return Journal(path, maximum_pages=self._pages), []
         try:
-            return Journal(path, maximum_pages=self._pages), None
+            journal = Journal(path, maximum_pages=self._pages, spare=self._spare_log)
+            if journal.wrong:
+                self.notices.append(
+                    f"the log {log} was damaged: {journal.wrong}. Up to there everything was taken over; what was "
+                    f"acknowledged in the seconds before the damage may be missing. {self._home.quarantine} has "
+                    "what is left of the log."
+                )
+            return journal, None
         except DamagedJournal as error:
             aside = self._set_aside(path, "journal")
             self.notices.append(
@@ -56,6 +72,9 @@ class LocalStore:
                 "was acknowledged in the second before the damage may be missing. That folder has all that is left."
             )
             return Journal(path, maximum_pages=self._pages), []
+
+    def _spare_log(self, log: Path) -> None:
+        shutil.copy2(log, self._aside("journal") / log.name)
 
     def _tail(self) -> list[tuple[int, Group]]:
         tail: list[tuple[int, Group]] = []
@@ -86,7 +105,7 @@ class LocalStore:
             log.unlink()
             try:
                 database = Database(path)
-                if database.position + 1 >= self._journal.first:
+                if database.position + 1 >= self._journal.unbroken:
                     self.notices.append(
                         f"{error}. Its log was damaged and was set aside in {aside}; "
                         "everything after it was taken from the journal, nothing is missing."
@@ -96,7 +115,7 @@ class LocalStore:
             except DamagedDatabase:
                 pass
             shutil.copy2(aside / log.name, log)
-        if self._journal.first > 1:
+        if self._journal.unbroken > 1:
             raise StoreError(
                 f"{error}. A copy is in {aside}. It cannot be made again, because the journal no longer goes back to "
                 f"the first event. Put a backup of {path.name} in its place and start again; or, to begin with an "
