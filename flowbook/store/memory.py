@@ -110,7 +110,7 @@ class MemoryStore:
         return {
             digest: len(body)
             for digest, body in self._modules.items()
-            if not any(digest.encode() in entry.record for entries in self._runs.values() for entry in entries)
+            if not any(f'"{digest}"'.encode() in entry.record for entries in self._runs.values() for entry in entries)
         }
 
     def used_files(self) -> set[Digest]:
