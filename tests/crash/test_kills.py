@@ -142,7 +142,7 @@ def test_a_killed_kernel_leaves_its_run_alone(project: Project) -> None:
     assert set(project.lines("begin").values()) == {1}
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_random_kills_lose_and_repeat_nothing_that_was_acknowledged(project: Project, seed: int) -> None:
     ledger = ordeal(project, 6.0, random.Random(seed))
     assert ledger.started and ledger.kills
