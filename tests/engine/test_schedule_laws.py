@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from flowbook.engine.told import Told
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest
 from flowbook.core.schedule_times import times
 from flowbook.core.value import NOTHING
-from flowbook.engine.engine import Engine, Told
+from flowbook.engine.engine import Engine
 from flowbook.engine.runs import LiveRun
 from flowbook.errors import FlowbookError
 from flowbook.store.base import Group, decode_recorded
