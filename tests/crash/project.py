@@ -104,8 +104,19 @@ async def provision(ledger: str, timeout: float):
     )
 
 
-WORKFLOWS = [Workflow(function) for function in (sequence, fan, sleeper, asked, mixed, provision)]
-sequence, fan, sleeper, asked, mixed, provision = WORKFLOWS
+@step(at_most_once=True)
+def pay(ledger, seconds):
+    note(ledger, "pay", "rent")
+    time.sleep(seconds)
+    return "paid"
+
+
+async def paying(ledger: str, seconds: float):
+    return await pay(ledger, seconds)
+
+
+WORKFLOWS = [Workflow(function) for function in (sequence, fan, sleeper, asked, mixed, provision, paying)]
+sequence, fan, sleeper, asked, mixed, provision, paying = WORKFLOWS
 """
 
 
@@ -121,7 +132,7 @@ class Project:
         self.ledger = folder / "ledger"
         self.client = Client(self.home)
         digest = Digest(hashlib.blake2b(SOURCE.encode(), digest_size=16).hexdigest())
-        names = ("sequence", "fan", "sleeper", "asked", "mixed", "provision")
+        names = ("sequence", "fan", "sleeper", "asked", "mixed", "provision", "paying")
         self.module = Module(digest, "crashing", SOURCE, tuple(Workflow(name) for name in names))
         self.client.put_module(self.module)
 
