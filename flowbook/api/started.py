@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flowbook.wire.history import Exported
 
 POLL = 60.0
+PAGE = 5000
 OPEN = ("running", "waiting", "queued")
 
 
@@ -132,7 +133,15 @@ class Run:
     @property
     def history(self) -> History:
         """Every event so far."""
-        return History(self._client.history(self.id))
+        return History(self.events_after(0))
+
+    def events_after(self, event: int) -> Iterator[e.Recorded]:
+        """The events after this one, read a page at a time: a long history need not fit into memory."""
+        while page := self._client.history(self.id, event, PAGE):
+            yield from page
+            event = page[-1].seq
+            if len(page) < PAGE:
+                return
 
     @property
     def events(self) -> History:

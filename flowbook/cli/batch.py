@@ -64,14 +64,12 @@ def _each(options: Namespace, verb: str, say: Say, among: str = "ended is null")
         else:
             print("no run matches")
         return 0
-    if not options.yes and sys.stdin.isatty():
+    if not options.yes:
         rows: list[tuple[str, ...]] = [
             (run, status, str(started), workflow) for run, workflow, status, started in found
         ]
         print(table(("run", "status", "started", "workflow"), rows), file=sys.stderr)
-        print(f"{verb} {_counted(len(found))}? [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            print("nothing was done", file=sys.stderr)
+        if not terminal.agreed(f"{verb} {_counted(len(found))}?"):
             return 1
     told = [_told(run[0], say) for run in found]
     if options.json:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from flowbook.api import keeping
 from flowbook.api.connection import connect
-from flowbook.cli import shapes
+from flowbook.cli import shapes, terminal
 from flowbook.cli.looking import table
 from flowbook.core.sentences import describe
 from flowbook.errors import UserError
@@ -63,13 +64,18 @@ def prune(options: Namespace) -> int:
     """``flowbook prune``."""
     if not (options.older_than or options.where or options.status or options.keep_last):
         raise UserError("say which runs: --older-than 30d, --status, --keep-last N or --where; --dry-run only looks.")
-    done = keeping.prune(
-        older_than=options.older_than,
-        status=options.status,
-        where=options.where,
-        keep_last=options.keep_last,
-        dry_run=options.dry_run,
-    )
+    meant: dict[str, Any] = {
+        "older_than": options.older_than,
+        "status": options.status,
+        "where": options.where,
+        "keep_last": options.keep_last,
+    }
+    done = keeping.prune(**meant, dry_run=True) if options.dry_run or not options.yes else keeping.prune(**meant)
+    if done["dry_run"] and not options.dry_run and done["runs"]:
+        print(_told(done), file=sys.stderr)
+        if not terminal.agreed("delete them?"):
+            return 1
+        done = keeping.prune(**meant)
     if options.json:
         print(json.dumps(done, indent=2))
     else:

@@ -73,3 +73,4 @@ def _prune(commands: Any, command: Make) -> None:
     parser.add_argument("--keep-last", type=int, default=0, metavar="N", help="keep the last N of each workflow")
     parser.add_argument("--where", default="", metavar="SQL", help="that match, a predicate over `runs`")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+    parser.add_argument("--yes", action="store_true", help="do not ask first")

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from flowbook.errors import UserError
+
 
 def is_live(stream: TextIO) -> bool:
     """True when lines can be redrawn in place."""
@@ -38,6 +40,17 @@ def program() -> str:
 def now() -> float:
     """Unix seconds by this machine's clock; the engine's events carry the engine's, which is the same machine."""
     return time.time()
+
+
+def agreed(question: str) -> bool:
+    """Ask a person; True for yes. Raises UserError where there is nobody to ask."""
+    if not sys.stdin.isatty():
+        raise UserError("there is no terminal to ask in, so nothing was done. --yes does it without asking.")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return True
+    print("nothing was done", file=sys.stderr)
+    return False
 
 
 class Block:

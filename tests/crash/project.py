@@ -115,8 +115,19 @@ async def paying(ledger: str, seconds: float):
     return await pay(ledger, seconds)
 
 
-WORKFLOWS = [Workflow(function) for function in (sequence, fan, sleeper, asked, mixed, provision, paying)]
-sequence, fan, sleeper, asked, mixed, provision, paying = WORKFLOWS
+@step
+async def nothing(index):
+    return index
+
+
+async def quick(count: int):
+    for begin in range(0, count, 5000):
+        await asyncio.gather(*(nothing(index) for index in range(begin, begin + 5000)))
+    return count
+
+
+WORKFLOWS = [Workflow(function) for function in (sequence, fan, sleeper, asked, mixed, provision, paying, quick)]
+sequence, fan, sleeper, asked, mixed, provision, paying, quick = WORKFLOWS
 """
 
 
@@ -132,7 +143,7 @@ class Project:
         self.ledger = folder / "ledger"
         self.client = Client(self.home)
         digest = Digest(hashlib.blake2b(SOURCE.encode(), digest_size=16).hexdigest())
-        names = ("sequence", "fan", "sleeper", "asked", "mixed", "provision", "paying")
+        names = ("sequence", "fan", "sleeper", "asked", "mixed", "provision", "paying", "quick")
         self.module = Module(digest, "crashing", SOURCE, tuple(Workflow(name) for name in names))
         self.client.put_module(self.module)
 

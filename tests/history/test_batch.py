@@ -19,16 +19,19 @@ def test_many_runs_are_told_the_same(new_project: Callable[..., Project]) -> Non
         started(project, "ask", run)
     for run in ("a1", "a2", "b1", "b2", "c1"):
         awaiting(project, run)
-    said = json.loads(project("signal", "--where", "id like 'a%'", "go", "1", "--json").stdout)
+    said = json.loads(project("signal", "--where", "id like 'a%'", "go", "1", "--json", "--yes").stdout)
     assert said == [{"run": run, "outcome": "recorded", "error": None} for run in ("a1", "a2")]
     project("watch", "a1")
     project("watch", "a2")
     assert [shown(project, run)["result"] for run in ("a1", "a2")] == [[100_000, 1], [100_000, 1]]
     # A comment at the end of the predicate ends with its line; ended runs are not asked to stop.
-    told = project("cancel", "--where", "workflow = 'ask' and id <> 'c1' -- but not c1", "--reason", "tidy").stdout
+    told = project(
+        "cancel", "--where", "workflow = 'ask' and id <> 'c1' -- but not c1", "--reason", "tidy", "--yes"
+    ).stdout
     assert [line.split()[0] for line in told.splitlines()] == ["run", "b1", "b2"]
     project("watch", "b1", code=1)
     assert shown(project, "b1")["reason"] == "tidy"
+    assert "--yes" in project("terminate", "--where", "true", code=2).stderr
     assert "c1" in project("terminate", "--yes", "--where", "status in ('waiting', 'running')").stdout
     assert shown(project, "c1")["status"] == "terminated"
     assert project("resume", "--where", "true").stdout == "no run matches\n"

@@ -20,7 +20,7 @@ New = Callable[..., Project]
 
 
 def pruned(project: Project, *options: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(project("prune", *options, "--json").stdout)
+    found: dict[str, Any] = json.loads(project("prune", *options, "--yes", "--json").stdout)
     return found
 
 
