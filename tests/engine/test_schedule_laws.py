@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from flowbook.engine.told import Told
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from flowbook.core.schedule_times import times
 from flowbook.core.value import NOTHING
 from flowbook.engine.engine import Engine
 from flowbook.engine.runs import LiveRun
+from flowbook.engine.told import Told
 from flowbook.errors import FlowbookError
 from flowbook.store.base import Group, decode_recorded
 from flowbook.store.memory import MemoryStore
