@@ -16,10 +16,10 @@ from flowbook.core.module import Module
 from flowbook.core.patch import difference
 from flowbook.core.view import RunView
 from flowbook.engine.clock import SystemClock
-from flowbook.engine.host import Host, settings_from, write_private
+from flowbook.engine.host import Host, settings_from
 from flowbook.engine.processes import spawner
 from flowbook.errors import FlowbookError, StoreError
-from flowbook.store.home import Home
+from flowbook.store.home import Home, write_private
 from flowbook.store.local import LocalStore
 
 

@@ -21,7 +21,7 @@ from flowbook.engine.processes import Child, Spawn, how_it_ended, is_alive, log_
 from flowbook.engine.runs import LiveRun
 from flowbook.engine.told import Told
 from flowbook.errors import EngineUnavailable
-from flowbook.store.home import Home
+from flowbook.store.home import Home, write_private
 from flowbook.wire.protocol import WorkerHello
 
 log = logging.getLogger("flowbook.engine.fleet")
@@ -123,7 +123,7 @@ class Fleet:
     def joined(self, link: WorkerLink, hello: WorkerHello) -> None:
         """A worker introduced itself."""
         self.links[link.worker] = link
-        link.heard = anyio.current_time()
+        link.silent = 0.0
         self._remember()
         self._engine.joined(link, hello)
         for place, queue in list(self._wanted):
@@ -182,17 +182,20 @@ class Fleet:
         """Note who is there, so that the next engine knows for whom to wait. Only a hint."""
         known = msgspec.json.encode({link.worker: link.pid for link in self.links.values()})
         try:
-            (self._home.folder / "workers.json").write_bytes(known)
+            write_private(self._home.workers, known)
         except OSError:
             return
 
-    def remembered(self) -> set[WorkerId]:
-        """The last engine's workers whose processes live."""
+    def may_return(self, named: set[WorkerId]) -> set[WorkerId]:
+        """Those of the last engine's workers that may come back.
+
+        They are those it noted and those ``named`` by what runs, without those whose processes are known to be gone.
+        """
         try:
-            known = msgspec.json.decode((self._home.folder / "workers.json").read_bytes(), type=dict[WorkerId, int])
+            known = msgspec.json.decode(self._home.workers.read_bytes(), type=dict[WorkerId, int])
         except (OSError, msgspec.DecodeError):
-            return set()
-        return {worker for worker, pid in known.items() if is_alive(pid)}
+            known = {}
+        return {worker for worker in known.keys() | named if worker not in known or is_alive(known[worker])}
 
     async def await_return(self, expected: set[WorkerId]) -> None:
         """Wait until these workers are back, for as long as the grace lasts."""
@@ -276,19 +279,20 @@ class Fleet:
 
     async def keep_watch(self) -> None:
         """End workers that live and say nothing: a blocked one is replaced, and what it had goes to another."""
-        looked = anyio.current_time()
         while True:
             await anyio.sleep(LOOK_EVERY)
-            now = anyio.current_time()
-            if now - looked > 5 * LOOK_EVERY:
-                # It was the engine that did not listen.
-                for link in self.links.values():
-                    link.heard = now
-            looked = now
-            for link in list(self.links.values()):
-                if now - link.heard > self._silence:
-                    log.warning("worker %s (pid %d) was silent for %g s", link.worker, link.pid, self._silence)
-                    self._end(link)
+            self.look()
+
+    def look(self) -> None:
+        """Count one more look at which nothing had been said, and end those that were silent for too long.
+
+        Looks are counted and not seconds: while the engine itself stood still, it could hear nobody.
+        """
+        for link in list(self.links.values()):
+            link.silent += LOOK_EVERY
+            if link.silent > self._silence:
+                log.warning("worker %s (pid %d) was silent for %g s", link.worker, link.pid, self._silence)
+                self._end(link)
 
     def _end(self, link: WorkerLink) -> None:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -29,7 +28,7 @@ from flowbook.engine.told import Told
 from flowbook.engine.views import Difference, MakeFold, ViewMaker
 from flowbook.errors import StoreError
 from flowbook.store.base import Store, decode_recorded
-from flowbook.store.home import Home
+from flowbook.store.home import Home, write_private
 
 log = logging.getLogger("flowbook.engine")
 
@@ -43,7 +42,8 @@ TIDY_AFTER = 5.0
 class Settings(msgspec.Struct, frozen=True):
     """What may differ between engines. Seconds."""
 
-    reconnect_grace: float = 3.0
+    reconnect_grace: float = 10.0
+    """How long a worker whose process lives may take to come back; one that is gone is not waited for."""
     worker_silence: float = 30.0
     idle_exit: float = 900.0
     retention: float = 0.0
@@ -152,8 +152,14 @@ class Host:
 
     async def _resume_runs(self) -> None:
         """Wait for workers that may come back, then take up every run."""
-        await self.fleet.await_return(self.fleet.remembered())
         engine = self.engine
+        running = {
+            live.worker
+            for run in engine.runs.open.values()
+            for live in run.state.steps.values()
+            if live.running and not live.waiting
+        }
+        await self.fleet.await_return(self.fleet.may_return(running))
         for run in list(engine.runs.open.values()):
             if run.reserved and run.holder is None:
                 run.reserved = False
@@ -211,15 +217,6 @@ class Host:
 def _is_whole(records: Sequence[bytes]) -> bool:
     """True for events numbered from 1 without a gap."""
     return decode_recorded(records[-1]).seq == len(records) and decode_recorded(records[0]).seq == 1
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Replace a file that only its owner may read."""
-    draft = path.with_name(f".{path.name}-{os.getpid()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    os.replace(draft, path)
 
 
 def settings_from(environment: dict[str, str] | Any) -> Settings:

@@ -144,7 +144,7 @@ class ClientLink:
 class WorkerLink:
     """A worker process that serves one place. ``runs`` are those it holds, ``tasks`` the steps of queues.
 
-    ``heard`` is when it last said something, on the loop's clock; ``draining``: it takes nothing new.
+    ``silent`` is for how many seconds it has said nothing; ``draining``: it takes nothing new.
     """
 
     def __init__(self, link: Link, hello: WorkerHello) -> None:
@@ -157,7 +157,7 @@ class WorkerLink:
         self.runs: set[RunId] = set()
         self.tasks: set[tuple[RunId, Key]] = set()
         self.draining = False
-        self.heard = 0.0
+        self.silent = 0.0
         self.busy = 0
 
     def activate(

@@ -147,7 +147,7 @@ class Server:
 
     def worked(self, link: WorkerLink, packet: Incoming, tasks: anyio.abc.TaskGroup) -> None:
         """A worker sent something."""
-        link.heard = anyio.current_time()
+        link.silent = 0.0
         match packet:
             case RunReport():
                 self._engine.report(link, packet)

@@ -28,6 +28,7 @@ class Home:
         self.quarantine = self.folder / "quarantine"
         self.token = self.folder / "token"
         self.address = self.folder / "engine.json"
+        self.workers = self.folder / "workers.json"
         self.engine_lock = self.folder / "engine.lock"
         self.launch_lock = self.folder / "launch.lock"
 
@@ -80,3 +81,12 @@ def _require_own(folder: Path) -> None:
             f"the folder {folder} belongs to another user, so Flowbook does not use it. "
             "Remove it, or set FLOWBOOK_HOME to a folder of your own."
         )
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace a file that only its owner may read."""
+    draft = path.with_name(f".{path.name}-{os.getpid()}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    os.replace(draft, path)

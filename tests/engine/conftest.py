@@ -15,10 +15,10 @@ from flowbook.core import events as e
 from flowbook.core.ids import Digest
 from flowbook.core.module import Module
 from flowbook.engine.clock import SystemClock
-from flowbook.engine.host import Host, Settings, write_private
+from flowbook.engine.host import Host, Settings
 from flowbook.engine.processes import Child
 from flowbook.store.base import Store
-from flowbook.store.home import Home
+from flowbook.store.home import Home, write_private
 from flowbook.store.memory import MemoryStore
 from tests.engine.scripted import PLACE
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
+import subprocess
+import sys
 
 import anyio
 import msgspec
@@ -14,9 +17,10 @@ from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
 from flowbook.core.messages import AttemptFailed
 from flowbook.core.retry import RetryPolicy
 from flowbook.core.value import NOTHING, Value
+from flowbook.engine.links import WorkerLink
 from flowbook.errors import FlowbookError, RunClosed, RunConflict, StoreError, UnknownRun
 from flowbook.store.memory import MemoryStore
-from flowbook.wire.protocol import Activate, Commit, Evict, Inspect, Inspection, ModuleSource, NeedModule, pack
+from flowbook.wire.protocol import Activate, Alive, Commit, Evict, Inspect, Inspection, ModuleSource, NeedModule, pack
 from tests.engine.conftest import MODULE, Project
 from tests.engine.scripted import ScriptedWorker
 
@@ -214,13 +218,57 @@ async def test_a_worker_that_comes_back_after_an_engine_crash_keeps_its_run(proj
         await worker.take("r1")
         await worker.report("r1", begun())
         await client.signal("r1", "go", ONE)
-    (project.home.folder / "workers.json").write_bytes(msgspec.json.encode({"w1": os.getpid()}))
+    project.home.workers.write_bytes(msgspec.json.encode({"w1": os.getpid()}))
     holding = {"r1": 2, "gone": 7}
     async with project.engine(grace=5), ScriptedWorker(project.home.folder, holding=holding) as worker:
         commit = await worker.next(Commit)
         assert commit.lease and [type(r.event) for r in commit.events] == [e.SignalReceived]
         assert (await worker.next(Evict)).run == "gone"
         assert await worker.report("r1", begun(), done()) == ["StepCompleted"]
+
+
+@pytest.mark.parametrize("noted", [b"", b'{"w1":', b"{}"])
+async def test_a_worker_that_only_the_history_names_is_waited_for(project: Project, noted: bytes) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        await worker.report("r1", begun())
+    project.home.workers.write_bytes(noted)
+    async with project.engine(grace=5), ScriptedWorker(project.home.folder, holding={"r1": 2}) as worker:
+        assert (await worker.next(Commit)).lease
+        assert await worker.report("r1", done()) == ["StepCompleted"]
+
+
+async def test_a_worker_known_to_be_gone_is_not_waited_for(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        await worker.report("r1", begun())
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass
+    project.home.workers.write_bytes(msgspec.json.encode({"w1": process.pid}))
+    async with project.engine(grace=math.inf), ScriptedWorker(project.home.folder, "w2") as second:
+        last = (await second.take("r1")).history[-1].event
+        assert isinstance(last, e.StepAttemptFailed) and last.lost
+
+
+async def test_only_a_worker_that_could_be_heard_is_silent(project: Project) -> None:
+    async with project.engine() as host, ScriptedWorker(project.home.folder) as worker:
+        while not host.fleet.links:
+            await anyio.sleep(0)
+        (link,) = host.fleet.links.values()
+        ended: list[WorkerLink] = []
+        host.fleet._end = ended.append  # type: ignore[method-assign]
+        for _ in range(30):
+            host.fleet.look()
+        await worker.stream.send(pack(Alive(0)))
+        while link.silent:
+            await anyio.sleep(0)
+        for _ in range(30):
+            host.fleet.look()
+        assert not ended
+        host.fleet.look()
+        assert ended == [link]
 
 
 async def test_a_worker_that_does_not_come_back_is_lost(project: Project) -> None:
