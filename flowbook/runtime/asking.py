@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,13 @@ from flowbook.runtime.definitions import Step
 from flowbook.runtime.handles import Handle
 from flowbook.runtime.loop import DeterministicLoop, Task, Timer
 from flowbook.runtime.replay import Expectations, Reuse
-from flowbook.runtime.values import Values
+from flowbook.runtime.values import Values, are_plain
+
+
+# In 3.11 asyncio.current_task is written in Python.
+_current_task: Callable[[Any], Any] = (
+    asyncio.current_task if sys.version_info >= (3, 12) else asyncio.tasks._current_tasks.get
+)
 
 
 class Asking:
@@ -60,8 +67,9 @@ class Asking:
         """A step is called in the code: its identity is settled now, it begins when it is awaited."""
         self.require_open()
         site = sites.here(3)
-        label = f"{step.name}@{site.label}" if site is not None else step.name
-        return self.step(step, args, kwargs, self.key(label), site=site.line if site else 0)
+        if site is None:
+            return self.step(step, args, kwargs, self.key(step.name))
+        return self.step(step, args, kwargs, self.key(f"{step.name}@{site.label}"), site=site.line)
 
     async def step(
         self,
@@ -74,15 +82,18 @@ class Asking:
         site: int = 0,
     ) -> Any:
         """Run a step durably under ``key`` and give its result. A Handle among the arguments is waited for first."""
-        if any(isinstance(value, Handle) for value in (*args, *kwargs.values())):
-            args = tuple([await value if isinstance(value, Handle) else value for value in args])
-            kwargs = {name: await value if isinstance(value, Handle) else value for name, value in kwargs.items()}
-        parts: list[bytes] = []
-        arguments = tuple(self.values.argument(value, parts, "", step.name) for value in args)
-        keywords = {name: self.values.argument(value, parts, name, step.name) for name, value in kwargs.items()}
-        digest = keys.digest(step.name, parts)
+        if are_plain(args, kwargs):
+            digest = keys.plain_digest(step.name, args, kwargs)
+        else:
+            if any(isinstance(value, Handle) for value in (*args, *kwargs.values())):
+                args = tuple([await value if isinstance(value, Handle) else value for value in args])
+                kwargs = {name: await value if isinstance(value, Handle) else value for name, value in kwargs.items()}
+            parts: list[bytes] = []
+            args = tuple([self.values.argument(value, parts, "", step.name) for value in args])
+            kwargs = {name: self.values.argument(value, parts, name, step.name) for name, value in kwargs.items()}
+            digest = keys.digest(step.name, parts)
         future = DurableFuture(loop=self.loop)
-        self.ask(StepCommand(key, step, future, digest, arguments, keywords, item, site))
+        self.ask(StepCommand(key, step, future, digest, args, kwargs, item, site))
         return await future
 
     def ask(self, command: StepCommand) -> None:
@@ -90,7 +101,7 @@ class Asking:
         self.require_open()
         command.future.abandoned = functools.partial(self._abandon_step, command)
         self.steps[command.key] = command
-        self.expected.met(command.key)
+        self.expected.asked.pop(command.key, None)
         if self.is_live and not self.is_view:
             self.dispatch(command)
 
@@ -98,11 +109,10 @@ class Asking:
         """The key of the next command with this label in the current task."""
         if self._looking:
             self.require_open()
-        task = asyncio.current_task(self.loop)
-        path = getattr(task, "path", "")
-        visit = self._visits.get((path, label), 0) + 1
-        self._visits[(path, label)] = visit
-        return keys.key(path, label, visit)
+        place = (getattr(_current_task(self.loop), "path", ""), label)
+        visit = self._visits.get(place, 0) + 1
+        self._visits[place] = visit
+        return keys.key(*place, visit)
 
     def signal(self, name: str) -> asyncio.Future[Any]:
         """A future for the next signal of this name."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flowbook.core import events as e
@@ -96,10 +96,11 @@ class Execution(Asking):
         """One more durable event, in order. Events it has already seen are passed over."""
         if recorded.seq <= self.seq:
             return
-        if isinstance(recorded.event, e.StepReused | e.TimerFired | e.SignalReceived):
+        if self._taking and isinstance(recorded.event, e.StepReused | e.TimerFired | e.SignalReceived):
             self._taking = False
         self._advance(recorded)
-        self.take_reusable()
+        if self.reuse is not None:
+            self.take_reusable()
 
     def take_reusable(self) -> None:
         """Ask for the next saved result of the origin; one at a time, so that they wake the code in their old order."""
@@ -126,69 +127,80 @@ class Execution(Asking):
         event = recorded.event
         if self.closed:
             return
-        if isinstance(event, e.WAKE_UPS):
+        wake = _WAKES.get(type(event))
+        if wake is not None:
             self.now = max(self.now, recorded.time)
-            self._wake(event)
-            self._drain()
+            wake(self, event)
+            self.reported = len(self.items)
+            self.loop.drain()
             return
-        match event:
-            case e.StepAttemptFailed():
-                self.failures[event.key] = event
-                self.expected.taken_back(event.key)
-                command = self.steps.get(event.key)
-                if self.is_live and command is not None and not self._is_remote(command):
-                    details = self.expected.heartbeats.get(event.key)
-                    self.calls.append(StepCall(command, event.attempt + 1, event.retry_at, details))
-            case e.StepHeartbeat():
-                self.expected.heartbeats[event.key] = event.details
-            case e.StepWaiting():
-                self.expected.handed_out(event.key)
-                self.promise_recorded(event.key)
-            case e.RunCompleted() | e.RunFailed() | e.RunCancelled() | e.RunTerminated() | e.RunContinued():
-                self.closed = True
-            case _:
-                pass
+        note = _NOTES.get(type(event))
+        if note is not None:
+            note(self, event)
 
-    def _wake(self, event: e.AnyEvent) -> None:
-        match event:
-            case e.StepCompleted() | e.StepReused():
-                command = self._answered(event)
-                if command is not None:
-                    self.latest[event.step] = (command.step.outputs, event.value)
-                    command.future.set_result(self.values.decoded(event.value))
-            case e.StepFailed():
-                self.failures[event.key] = event
-                command = self._answered(event)
-                if command is not None:
-                    command.future.set_exception(self._failure(event, command))
-            case e.TimerFired():
-                timer = self.timers.pop(event.key, None)
-                if timer is not None:
-                    self.loop.fire(timer.timer)
-                elif event.key in self.expected.asked:
-                    raise mismatch("a timer fired that the code did not set", event.key, recorded="timer", asked="")
-            case e.SignalReceived():
-                self._deliver(event)
-                self._continue_again()
-            case e.UpdateReceived():
-                self.handlers.receive(event)
-                self._continue_again()
-            case e.ObligationOpened():
-                self.duties.recorded(event)
-            case e.CancelRequested():
-                self.cancelling = event
-                if self.main is not None:
-                    self.main.cancel()
-            case e.TerminateRequested():
-                self._terminate()
-            case e.RunStarted():
-                self._started = event
-                if not event.queue:
-                    self._start(event)
-            case e.RunBegan():
-                self._start(self._started)
-            case _:
-                raise AssertionError(event)
+    def _attempt_failed(self, event: e.StepAttemptFailed) -> None:
+        self.failures[event.key] = event
+        self.expected.taken_back(event.key)
+        command = self.steps.get(event.key)
+        if self.is_live and command is not None and not self._is_remote(command):
+            details = self.expected.heartbeats.get(event.key)
+            self.calls.append(StepCall(command, event.attempt + 1, event.retry_at, details))
+
+    def _heartbeat(self, event: e.StepHeartbeat) -> None:
+        self.expected.heartbeats[event.key] = event.details
+
+    def _handed_out(self, event: e.StepWaiting) -> None:
+        self.expected.handed_out(event.key)
+        self.promise_recorded(event.key)
+
+    def _closed(self, event: e.AnyEvent) -> None:
+        self.closed = True
+
+    def _completed(self, event: e.StepCompleted | e.StepReused) -> None:
+        command = self._answered(event)
+        if command is not None:
+            self.latest[event.step] = (command.step.outputs, event.value)
+            command.future.set_result(self.values.decoded(event.value))
+
+    def _failed(self, event: e.StepFailed) -> None:
+        self.failures[event.key] = event
+        command = self._answered(event)
+        if command is not None:
+            command.future.set_exception(self._failure(event, command))
+
+    def _fired(self, event: e.TimerFired) -> None:
+        timer = self.timers.pop(event.key, None)
+        if timer is not None:
+            self.loop.fire(timer.timer)
+        elif event.key in self.expected.asked:
+            raise mismatch("a timer fired that the code did not set", event.key, recorded="timer", asked="")
+
+    def _signalled(self, event: e.SignalReceived) -> None:
+        self._deliver(event)
+        self._continue_again()
+
+    def _updated(self, event: e.UpdateReceived) -> None:
+        self.handlers.receive(event)
+        self._continue_again()
+
+    def _obliged(self, event: e.ObligationOpened) -> None:
+        self.duties.recorded(event)
+
+    def _cancelled(self, event: e.CancelRequested) -> None:
+        self.cancelling = event
+        if self.main is not None:
+            self.main.cancel()
+
+    def _terminate_requested(self, event: e.TerminateRequested) -> None:
+        self._terminate()
+
+    def _run_started(self, event: e.RunStarted) -> None:
+        self._started = event
+        if not event.queue:
+            self._start(event)
+
+    def _run_began(self, event: e.RunBegan) -> None:
+        self._start(self._started)
 
     def _start(self, event: e.RunStarted) -> None:
         self.run = event.seed or event.run
@@ -234,10 +246,6 @@ class Execution(Asking):
                 command.future.set_result(self.values.decoded(event.value))
                 return
         self.inbox.setdefault(event.name, deque()).append(event)
-
-    def _drain(self) -> None:
-        self.reported = len(self.items)
-        self.loop.drain()
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -300,5 +308,28 @@ class Execution(Asking):
     def _encode_result(self, value: Any) -> Value:
         return codec.encode(value, self.values.save, f"result of {self.workflow.name}")
 
+
+_WAKES: dict[type[e.AnyEvent], Callable[[Execution, Any], None]] = {
+    e.RunStarted: Execution._run_started,
+    e.RunBegan: Execution._run_began,
+    e.StepCompleted: Execution._completed,
+    e.StepReused: Execution._completed,
+    e.StepFailed: Execution._failed,
+    e.TimerFired: Execution._fired,
+    e.SignalReceived: Execution._signalled,
+    e.UpdateReceived: Execution._updated,
+    e.ObligationOpened: Execution._obliged,
+    e.CancelRequested: Execution._cancelled,
+    e.TerminateRequested: Execution._terminate_requested,
+}
+"""What each wake-up does; after it the code runs until it waits again."""
+
+_NOTES: dict[type[e.AnyEvent], Callable[[Execution, Any], None]] = {
+    e.StepAttemptFailed: Execution._attempt_failed,
+    e.StepHeartbeat: Execution._heartbeat,
+    e.StepWaiting: Execution._handed_out,
+    **dict.fromkeys(e.CLOSING, Execution._closed),
+}
+"""What is done about notes. The code is told nothing of them."""
 
 sites.ends_at(Execution._advance)  # type: ignore[arg-type]

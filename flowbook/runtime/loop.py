@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
@@ -96,7 +97,7 @@ class Timer(asyncio.TimerHandle):
 class Task(asyncio.Task):  # type: ignore[type-arg]
     """A task with a place in the tree of tasks.
 
-    Its hash is its creation number, so that the sets inside ``asyncio.wait`` iterate in creation order.
+    Its hash is its creation number in its run, so that the sets inside ``asyncio.wait`` iterate in creation order.
     """
 
     path: str
@@ -105,8 +106,10 @@ class Task(asyncio.Task):  # type: ignore[type-arg]
     def __hash__(self) -> int:
         return self.number
 
-    def __eq__(self, other: object) -> bool:
-        return self is other
+
+_registered = itertools.count()
+"""Hashes under which asyncio notes tasks in its set of all tasks. Runs number theirs alike: with ten thousand runs in
+memory each new task would be compared with ten thousand others."""
 
 
 class DeterministicLoop(asyncio.AbstractEventLoop):
@@ -141,11 +144,15 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                     ready.extend(again)
                     again.clear()
                 handle = ready.popleft()
-                if not handle._cancelled:
-                    handle._run()
-                    budget -= 1
-                    if not budget:
-                        self._spinning(handle)
+                if handle._cancelled:
+                    continue
+                try:
+                    handle._context.run(handle._callback, *handle._args)
+                except (Exception, asyncio.CancelledError, GeneratorExit) as error:
+                    self._raised(handle, error)
+                budget -= 1
+                if not budget:
+                    self._spinning(handle)
         finally:
             self._draining = False
             asyncio._set_running_loop(outer)
@@ -171,6 +178,10 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         finally:
             asyncio._set_running_loop(outer)
         self.tasks = [other for other in self.tasks if other is not task]
+
+    def _raised(self, handle: Handle | Timer, error: BaseException) -> None:
+        """A callback failed, as asyncio tells it."""
+        self.call_exception_handler({"message": f"Exception in callback {handle!r}", "exception": error, "handle": handle})
 
     def _spinning(self, handle: asyncio.Handle) -> NoReturn:
         current = next((task for task in reversed(self.tasks) if not task.done()), None)
@@ -235,13 +246,14 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         named = options.pop("name", None)
         task = Task.__new__(Task)
         self._created += 1
-        task.number = self._created
+        task.number = next(_registered)
         try:
             task.path = self.host.task_created(task)
         except GeneratorExit:
             coro.close()
             raise
         task.__init__(coro, loop=self, name=named or task.path or "main", **options)  # type: ignore[misc]
+        task.number = self._created
         self.tasks.append(task)
         if len(self.tasks) > 64 and not self._created % 64:
             self.unfinished()

@@ -12,7 +12,8 @@ import flowbook
 from flowbook.core import keys
 from flowbook.runtime.loop import DeterministicLoop
 
-_bottoms = {DeterministicLoop.drain.__code__}
+_bottoms = {id(DeterministicLoop.drain.__code__): DeterministicLoop.drain.__code__}
+"""By identity: the hash of a code object is not kept by it, and costs."""
 
 
 def _folder(file: str | None) -> str:
@@ -37,7 +38,7 @@ def is_library(code: CodeType) -> bool:
 
 def ends_at(function: FunctionType) -> None:
     """No user code of a run is below a call of ``function``: who drives the run is no part of it."""
-    _bottoms.add(function.__code__)
+    _bottoms[id(function.__code__)] = function.__code__
 
 
 class Site(NamedTuple):
@@ -53,9 +54,13 @@ _sites: dict[tuple[int, int], tuple[CodeType, Site]] = {}
 def here(depth: int = 2) -> Site | None:
     """The innermost call of user code, seen from ``depth`` frames up; None below the loop."""
     frame: FrameType | None = sys._getframe(depth)
+    code = frame.f_code
+    known = _sites.get((id(code), frame.f_lasti))
+    if known is not None and known[0] is code:
+        return known[1]
     while frame is not None:
         code = frame.f_code
-        if code in _bottoms:
+        if id(code) in _bottoms:
             return None
         if not is_library(code):
             return _site(code, frame.f_lasti)

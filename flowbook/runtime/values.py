@@ -8,7 +8,14 @@ from flowbook.core.value import Value
 from flowbook.runtime.commands import Argument
 from flowbook.wire import codec
 
-_IMMUTABLE = (str, int, float, bool, type(None))
+_IMMUTABLE = frozenset((str, int, float, bool, type(None)))
+
+
+def are_plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """True where no argument needs more than to be passed on: quick, for what nearly every call is."""
+    return _IMMUTABLE.issuperset(map(type, args)) and (
+        not kwargs or _IMMUTABLE.issuperset(map(type, kwargs.values()))
+    )
 
 
 class Values:
@@ -22,7 +29,7 @@ class Values:
     def decoded(self, value: Value) -> Any:
         """The Python value; a costly one is remembered, so that passing it on does not encode it again."""
         decoded = codec.decode(value, self.load)
-        if value.file or value.codec != "json":
+        if value.codec != "json" or value.file:
             self._known[id(decoded)] = (decoded, value)
         return decoded
 

@@ -29,6 +29,7 @@ Save = Callable[[bytes], Digest]
 Load = Callable[[Digest], bytes]
 
 _json = msgspec.json.Encoder()
+_decode = msgspec.json.Decoder().decode
 _SCALARS = (str, int, bool, type(None))
 
 
@@ -72,10 +73,10 @@ def encode(value: object, save: Save, name: str = "") -> Value:
 
 def decode(value: Value, load: Load, *, pickles: bool = True) -> Any:
     """The Python value again. With ``pickles=False`` a pickle raises FlowbookError instead of being loaded."""
-    body = _body(value, load)
     if value.codec == "json":
-        plain = msgspec.json.decode(body)
+        plain = _decode(load(value.file) if value.file else value.data)
         return tagged.untag(plain) if value.type else plain
+    body = _body(value, load)
     if value.codec == "bytes":
         return body
     if value.codec == "arrow":
@@ -139,8 +140,6 @@ def _packed(codec: str, body: bytes, save: Save, type: str = "", preview: str = 
 def _body(value: Value, load: Load) -> bytes:
     if value.file:
         return load(value.file)
-    if value.codec == "json":
-        return bytes(value.data)
     return base64.b64decode(msgspec.json.decode(value.data, type=str))
 
 
