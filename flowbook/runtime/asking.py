@@ -26,10 +26,9 @@ from flowbook.runtime.loop import DeterministicLoop, Task, Timer
 from flowbook.runtime.replay import Expectations, Reuse
 from flowbook.runtime.values import Values, are_plain
 
-
 # In 3.11 asyncio.current_task is written in Python.
 _current_task: Callable[[Any], Any] = (
-    asyncio.current_task if sys.version_info >= (3, 12) else asyncio.tasks._current_tasks.get
+    asyncio.current_task if sys.version_info >= (3, 12) else asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
 )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import threading
 from contextvars import ContextVar
 from typing import Any
 
@@ -23,7 +22,8 @@ class StepContext:
     """The attempt that is running.
 
     ``heartbeat_details`` is what the attempt before left by ``heartbeat(details)``, or None; ``started`` is unix
-    seconds; ``item`` is the place in a mapped step's list, else None. ``beats`` counts its signs of life.
+    seconds; ``item`` is the place in a mapped step's list, else None. ``cancelled`` is true once nobody wants the
+    result: for loops that can stop between two turns. ``beats`` counts its signs of life.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class StepContext:
         self.beats = 0
         self.progress: tuple[float, float, str] | None = None
         self.details: tuple[Any] | None = None
-        self._cancelled = threading.Event()
+        self.cancelled = False
 
     @property
     def idempotency_key(self) -> str:
@@ -60,15 +60,6 @@ class StepContext:
     def token(self) -> str:
         """What somebody outside needs to finish this attempt of an ``external`` step."""
         return token(self.run, self.key, self.attempt)
-
-    @property
-    def cancelled(self) -> bool:
-        """True once nobody wants the result: for loops that can stop between two turns."""
-        return self._cancelled.is_set()
-
-    def cancel(self) -> None:
-        """Say that nobody wants the result."""
-        self._cancelled.set()
 
 
 running: ContextVar[StepContext | None] = ContextVar("flowbook_step", default=None)

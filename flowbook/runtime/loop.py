@@ -147,7 +147,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                 if handle._cancelled:
                     continue
                 try:
-                    handle._context.run(handle._callback, *handle._args)
+                    handle._context.run(handle._callback, *handle._args)  # type: ignore[union-attr]
                 except (Exception, asyncio.CancelledError, GeneratorExit) as error:
                     self._raised(handle, error)
                 budget -= 1
@@ -181,7 +181,9 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def _raised(self, handle: Handle | Timer, error: BaseException) -> None:
         """A callback failed, as asyncio tells it."""
-        self.call_exception_handler({"message": f"Exception in callback {handle!r}", "exception": error, "handle": handle})
+        self.call_exception_handler(
+            {"message": f"Exception in callback {handle!r}", "exception": error, "handle": handle}
+        )
 
     def _spinning(self, handle: asyncio.Handle) -> NoReturn:
         current = next((task for task in reversed(self.tasks) if not task.done()), None)

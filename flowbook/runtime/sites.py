@@ -53,11 +53,11 @@ _sites: dict[tuple[int, int], tuple[CodeType, Site]] = {}
 
 def here(depth: int = 2) -> Site | None:
     """The innermost call of user code, seen from ``depth`` frames up; None below the loop."""
-    frame: FrameType | None = sys._getframe(depth)
-    code = frame.f_code
-    known = _sites.get((id(code), frame.f_lasti))
-    if known is not None and known[0] is code:
+    nearest = sys._getframe(depth)
+    known = _sites.get((id(nearest.f_code), nearest.f_lasti))
+    if known is not None and known[0] is nearest.f_code:
         return known[1]
+    frame: FrameType | None = nearest
     while frame is not None:
         code = frame.f_code
         if id(code) in _bottoms:

@@ -13,9 +13,7 @@ _IMMUTABLE = frozenset((str, int, float, bool, type(None)))
 
 def are_plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """True where no argument needs more than to be passed on: quick, for what nearly every call is."""
-    return _IMMUTABLE.issuperset(map(type, args)) and (
-        not kwargs or _IMMUTABLE.issuperset(map(type, kwargs.values()))
-    )
+    return _IMMUTABLE.issuperset(map(type, args)) and (not kwargs or _IMMUTABLE.issuperset(map(type, kwargs.values())))
 
 
 class Values:

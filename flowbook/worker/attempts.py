@@ -93,7 +93,7 @@ class Attempt:
         """Nobody wants its result any more."""
         self.stopped = True
         if self._context is not None:
-            self._context.cancel()
+            self._context.cancelled = True
         if self._task is not None and not self._task.done():
             self._task.cancel()
 
@@ -293,12 +293,12 @@ class Attempt:
     def notes(self) -> list[e.StepOutput | e.StepProgress | e.StepHeartbeat]:
         """What it has shown, how far it is and what it left for the next, since the last time."""
         found: list[e.StepOutput | e.StepProgress | e.StepHeartbeat] = []
-        shown = self.shown()
-        if shown is not None:
-            found.append(shown)
         known, command = self._context, self.call.command
         if known is None:
             return found
+        shown = self.shown()
+        if shown is not None:
+            found.append(shown)
         progress, known.progress = known.progress, None
         if progress is not None:
             done, total, text = progress

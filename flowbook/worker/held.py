@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from flowbook.core import events as e
 from flowbook.core.ids import Key, RunId, Seq, WorkerId
@@ -20,6 +20,9 @@ from flowbook.worker.watchdog import Watchdog
 
 LONG_WAIT = 30.0
 """A retry further away than this does not keep a run in memory, in seconds."""
+
+_LAST = frozenset((*e.CLOSING, e.RunPaused))
+"""After one of these the run is no longer held."""
 
 Start = Callable[["HeldRun", Attempt], None]
 
@@ -65,7 +68,7 @@ class HeldRun:
                 module.workflow(started.workflow), save=self._files.save, load=self._files.load, places=module.places
             )
             execution = self._execution
-            self._watchdog.watched(self.run, lambda: execution.begin(packet.history, packet.reuse))
+            self._watchdog.watched(self.run, execution, execution.begin, packet.history, packet.reuse)
         except Exception as error:
             self._pause(error)
         self._take_up()
@@ -81,25 +84,25 @@ class HeldRun:
             self._number = 0
         while self._unanswered and self._unanswered[0][0] <= packet.reports:
             self._unanswered.pop(0)
-        for recorded in packet.events:
-            self._apply(recorded)
-            if self.over:
-                return
-        self._take_up()
-
-    def _apply(self, recorded: e.Recorded) -> None:
-        if isinstance(recorded.event, (*e.CLOSING, e.RunPaused)):
+        execution = self._execution
+        if execution is not None and packet.events and not self._paused:
+            try:
+                self._watchdog.watched(self.run, execution, self._apply, execution, packet.events)
+            except Exception as error:
+                self._pause(error)
+        if packet.events and type(packet.events[-1].event) in _LAST:
             self.drop()
-            return
-        if self._execution is None or self._paused:
-            return
-        if isinstance(recorded.event, e.StepStarted) and recorded.event.once:
-            self._open_gate(recorded.event)
-        try:
-            execution = self._execution
-            self._watchdog.watched(self.run, lambda: execution.apply(recorded))
-        except Exception as error:
-            self._pause(error)
+        else:
+            self._take_up()
+
+    def _apply(self, execution: Execution, events: Iterable[e.Recorded]) -> None:
+        for recorded in events:
+            event = recorded.event
+            if type(event) in _LAST:
+                return
+            if type(event) is e.StepStarted and event.once:
+                self._open_gate(event)
+            execution.apply(recorded)
 
     def _open_gate(self, event: e.StepStarted) -> None:
         """A step that runs at most once begins when it is recorded that it does."""

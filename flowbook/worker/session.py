@@ -11,12 +11,10 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Coroutine
 from contextlib import suppress
 from inspect import unwrap
 from pathlib import Path
 from types import CodeType
-from typing import Any
 
 import anyio
 import anyio.abc
@@ -50,6 +48,7 @@ from flowbook.wire.protocol import (
 )
 from flowbook.worker import modules
 from flowbook.worker.attempts import Attempt
+from flowbook.worker.crew import Crew
 from flowbook.worker.held import HeldRun, run_attempt
 from flowbook.worker.inspection import inspect
 from flowbook.worker.link import Link
@@ -98,7 +97,7 @@ class Session:
         self._keep = 0.0 if always_evict else KEEP_IDLE
         self._tick = 0.002 if always_evict else 0.05
         self._held: dict[RunId, HeldRun] = {}
-        self._running: set[asyncio.Task[None]] = set()
+        self._crew = Crew(self._attempt_broke)
         self._remote = Tasks(self.worker, self._files, self._begin_task)
         self._drained_by: float | None = None
         self._waiting: dict[Digest, list[Activate | Inspect | Commit | Task]] = {}
@@ -127,12 +126,10 @@ class Session:
                 for held in self._held.values():
                     held.drop()
                 self._remote.drop()
-                if self._running:
-                    await asyncio.wait(self._running, timeout=STOP_WITHIN)
+                await self._crew.rest(STOP_WITHIN)
                 self._tasks.cancel_scope.cancel()
         finally:
-            for task in self._running:
-                task.cancel()
+            self._crew.leave()
 
     async def _find_engine(self) -> launch.Address | None:
         deadline = time.monotonic() + RETURN_WITHIN
@@ -314,22 +311,13 @@ class Session:
     # Attempts and idle runs
 
     def _begin(self, held: HeldRun, attempt: Attempt) -> None:
-        self._spawn(run_attempt(held, attempt, self._speak))
+        self._crew.run(run_attempt(held, attempt, self._speak))
 
     def _begin_task(self, task: RemoteTask, attempt: Attempt) -> None:
-        self._spawn(run_task(task, attempt, self._speak_of_tasks))
+        self._crew.run(run_task(task, attempt, self._speak_of_tasks))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run an attempt. It is a plain task, the session's to end: a task group's costs three times as much."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._ran)
-
-    def _ran(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._tasks.start_soon(_raise, error)
+    def _attempt_broke(self, error: BaseException) -> None:
+        self._tasks.start_soon(_raise, error)
 
     def drain(self) -> None:
         """Take nothing new; leave when what runs has ended, or when its time is up."""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
+from typing import Any, Protocol
 
 import msgspec
 
@@ -33,6 +34,12 @@ PATIENCE = 3.0
 EXIT_CODE = 70
 
 Tell = Callable[[CodeType, str], bool]
+
+
+class Code(Protocol):
+    """Workflow code that is told events: ``seq`` is the last one."""
+
+    seq: int
 
 
 class Interrupted(BaseException):
@@ -53,7 +60,9 @@ class Watchdog:
         self._main = threading.get_ident()
         self._turned = time.monotonic()
         self._run = RunId("")
+        self._code: Code | None = None
         self._since = 0.0
+        self._seq = 0
         self._blocked = ""
         self._warned = False
 
@@ -67,13 +76,14 @@ class Watchdog:
         self._turned = time.monotonic()
         self._warned = False
 
-    def watched(self, run: RunId, work: Callable[[], None]) -> None:
-        """Run workflow code. Raises WorkflowBlocked where it had to be interrupted."""
+    def watched(self, run: RunId, code: Code, work: Callable[..., None], *args: Any) -> None:
+        """Let ``work`` run workflow code. Raises WorkflowBlocked where it had to be interrupted."""
         try:
             with self._lock:
-                self._run, self._since, self._blocked = run, time.monotonic(), ""
+                self._run, self._code, self._since, self._blocked = run, code, time.monotonic(), ""
+                self._seq = code.seq
             try:
-                work()
+                work(*args)
             finally:
                 # Whoever interrupts holds the lock: after this nothing is raised here any more.
                 with self._lock:
@@ -91,9 +101,12 @@ class Watchdog:
 
     def _look(self, now: float) -> None:
         with self._lock:
-            run, since = self._run, self._since
-            if run and now - since > self._budget:
-                self._interrupt(run, now - since)
+            run, code = self._run, self._code
+            if run and code is not None and code.seq != self._seq:
+                # It gets on, if only with a long history.
+                self._since, self._seq = now, code.seq
+            elif run and now - self._since > self._budget:
+                self._interrupt(run, now - self._since)
         if not run and now - self._turned > self._budget and not self._warned:
             self._warned = True
             self._warn(now - self._turned)
