@@ -203,7 +203,7 @@ class Answers:
             )
             for link in self._fleet.links.values()
         ]
-        refusal = [self._engine.refusal] if self._engine.refusal else []
+        troubles = [text for text in (self._engine.refusal, self._engine.delay) if text]
         return calls.Status(
             pid=os.getpid(),
             workers=workers,
@@ -211,7 +211,7 @@ class Answers:
             open_runs=len(self._engine.runs.open),
             version=flowbook.__version__,
             home=str(self._home.folder),
-            notices=[*self._engine.store.notices, *refusal],
+            notices=[*self._engine.store.notices, *troubles],
         )
 
     def _stop_engine(self, client: ClientLink, request: int, params: calls.Nothing) -> None:

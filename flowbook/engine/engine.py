@@ -61,6 +61,9 @@ log = logging.getLogger("flowbook.engine")
 LOSSES = 5
 """A run that takes down so many workers in a row without saying a word is paused."""
 
+MOST_BEHIND = 256 * 1024 * 1024
+"""Bytes that the database may be behind the journal before nothing more is decided until it has caught up."""
+
 RETRY_COMMIT = 1.0
 """Seconds between attempts to write what a full disk refused."""
 
@@ -104,6 +107,7 @@ class Engine:
         self.leases = Leases()
         self.timers = Timers(clock)
         self.refusal = ""
+        self.delay = ""
         self.placement: Placement
         self.queues: Queueing
         self.publication: Publication
@@ -118,6 +122,7 @@ class Engine:
         self.updates = Updates()
         self.schedules = Schedules(clock, self.runs, self.timers, lambda: self._wake.set())
         self._wake = anyio.Event()
+        self._drained = anyio.Event()
         self.committed = anyio.Event()
 
     # What arrives
@@ -152,8 +157,18 @@ class Engine:
         """Take turns for ever."""
         while True:
             await self._wake.wait()
+            while self.store.backlog() > MOST_BEHIND:
+                self.delay = "the database cannot keep up with the journal; runs go on when it has caught up"
+                self.committed.set()
+                await self._drained.wait()
+            self.delay = ""
             self._wake = anyio.Event()
             self.turn()
+
+    def has_drained(self) -> None:
+        """The store has moved some of what was committed."""
+        self._drained.set()
+        self._drained = anyio.Event()
 
     def turn(self) -> None:
         """Decide all that has arrived, commit once, act."""

@@ -35,6 +35,9 @@ log = logging.getLogger("flowbook.engine")
 DRAIN_EVERY = 1.0
 """Seconds; a query drains first, so this is not how old an answer may be. Seldom and much is cheaper than often."""
 
+DRAIN_ON = 4 * 1024 * 1024
+"""Bytes that are drained at once and not a second later."""
+
 TIDY_AFTER = 5.0
 """Seconds without a commit after which logs are folded into their files."""
 
@@ -194,8 +197,10 @@ class Host:
             tidy = False
             await anyio.sleep(DRAIN_EVERY)
             try:
-                while await anyio.to_thread.run_sync(self.store.drain):
-                    pass
+                # What little came meanwhile waits for the next time: small batches cost as much as large ones.
+                while await anyio.to_thread.run_sync(self.store.drain) and self.store.backlog() > DRAIN_ON:
+                    self.engine.has_drained()
+                self.engine.has_drained()
             except StoreError as error:
                 log.error("%s What is acknowledged is in the journal; trying again.", error)
                 self.engine.committed.set()

@@ -83,6 +83,11 @@ class Group:
     def __bool__(self) -> bool:
         return bool(self.entries or self.modules or self.forgotten or self.unused)
 
+    @property
+    def size(self) -> int:
+        """Bytes of its events, encoded."""
+        return sum([len(entry.record) for entry in self.entries])
+
     def add(self, run: RunId, seq: Seq, time: float, event: AnyEvent) -> Recorded:
         """Put an event into the group."""
         recorded = Recorded(seq, time, event)
@@ -134,7 +139,7 @@ class Store(Protocol):
         """Move what was committed to where it can be queried; False when there was nothing to move."""
 
     def backlog(self) -> int:
-        """How many committed events are not drained yet."""
+        """How many bytes of committed events are not drained yet."""
 
     def history(self, run: RunId, after: int = 0, limit: int = 0) -> list[bytes]:
         """The encoded events of a run with ``seq > after``, at most ``limit`` unless 0; empty for an unknown run."""

@@ -28,6 +28,7 @@ class LocalStore:
         self._home = home
         self._pages = journal_pages
         self._pending: list[tuple[int, Group]] = []
+        self._backlog = 0
         self._swap = threading.Lock()
         self._draining = threading.Lock()
         self._journal, tail = self._open_journal()
@@ -37,6 +38,7 @@ class LocalStore:
                 tail = self._tail()
             self._journal.start_after(max([self._database.position, *(position for position, _ in tail)]))
             self._pending = [item for item in tail if item[0] > self._database.position]
+            self._backlog = sum(group.size for _, group in self._pending)
             self._report_gap()
             while self.drain():
                 pass
@@ -168,6 +170,7 @@ class LocalStore:
         position = self._journal.append(group)
         with self._swap:
             self._pending.append((position, group))
+            self._backlog += group.size
 
     def drain(self) -> bool:
         """See ``Store``."""
@@ -183,6 +186,7 @@ class LocalStore:
             self._database.insert([group for _, group in batch], batch[-1][0])
             with self._swap:
                 del self._pending[:count]
+                self._backlog -= sum(group.size for _, group in batch)
             self._journal.drained = batch[-1][0]
             if self._journal.log_is_long:
                 self._journal.tidy()
@@ -190,8 +194,7 @@ class LocalStore:
 
     def backlog(self) -> int:
         """See ``Store``."""
-        with self._swap:
-            return sum(len(group.entries) for _, group in self._pending)
+        return self._backlog
 
     def history(self, run: RunId, after: int = 0, limit: int = 0) -> list[bytes]:
         """See ``Store``."""
@@ -263,7 +266,9 @@ class LocalStore:
             self._journal.close()
 
     def _drain_all(self) -> None:
-        while self.drain():
+        # What is committed meanwhile is for the next who asks: else a busy engine would keep this one for ever.
+        goal = self._journal.position
+        while self._database.position < goal and self.drain():
             pass
 
 

@@ -17,6 +17,7 @@ from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
 from flowbook.core.messages import AttemptFailed
 from flowbook.core.retry import RetryPolicy
 from flowbook.core.value import NOTHING, Value
+from flowbook.engine.engine import MOST_BEHIND
 from flowbook.engine.links import WorkerLink
 from flowbook.errors import FlowbookError, RunClosed, RunConflict, StoreError, UnknownRun
 from flowbook.store.memory import MemoryStore
@@ -382,3 +383,37 @@ async def test_watching_the_list_of_runs(project: Project) -> None:
         await project.start(client)
         assert [run["id"] for run in (await anext(updates))["runs"]] == ["r1"]  # type: ignore[arg-type]
         await updates.aclose()  # type: ignore[attr-defined]
+
+
+class Behind(MemoryStore):
+    """A store whose database is as far behind as the test says."""
+
+    behind = 0
+
+    def backlog(self) -> int:
+        return self.behind
+
+    def drain(self) -> bool:
+        return self.behind > 0
+
+
+async def test_nothing_is_decided_while_the_database_is_too_far_behind(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowbook.engine.host.DRAIN_EVERY", 0.0)
+    store = project.store = Behind()
+    async with project.engine() as host, project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        store.behind = MOST_BEHIND + 1
+        commits = store.commits
+        await worker.tell("r1", begun())
+        while not host.engine.delay:
+            await anyio.sleep(0)
+        assert any("keep up" in notice for notice in (await client.status())["notices"])
+        assert store.commits == commits
+        store.behind = MOST_BEHIND
+        assert (await worker.next(Commit)).reports == 1
+        assert store.commits == commits + 1
+        store.behind = 0
+        assert (await client.status())["notices"] == []

@@ -8,6 +8,7 @@ import pytest
 from flowbook.core import events as e
 from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
 from flowbook.core.value import NOTHING
+from flowbook.store import duckdb
 from flowbook.store.base import Group, Store
 from flowbook.store.home import Home
 from flowbook.store.local import LocalStore
@@ -60,8 +61,10 @@ def opened(home: Home) -> Iterator[list[LocalStore]]:
         store.close()
 
 
-@pytest.fixture(params=["memory", "local"])
-def store(request: pytest.FixtureRequest, home: Home) -> Iterator[Store]:
+@pytest.fixture(params=["memory", "local", "local, in bulk"])
+def store(request: pytest.FixtureRequest, home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    if request.param == "local, in bulk":
+        monkeypatch.setattr(duckdb, "MANY", 0)
     made: Store = MemoryStore() if request.param == "memory" else LocalStore(home)
     yield made
     made.close()

@@ -98,6 +98,7 @@ def test_idle_marks_of_open_runs_are_remembered(store: Store) -> None:
 
 def test_nothing_to_drain_is_said(store: Store) -> None:
     store.commit(group("r"))
+    assert store.backlog() in (0, group("r").size)
     while store.drain():
         pass
     assert store.backlog() == 0

@@ -243,3 +243,21 @@ def test_the_journal_keeps_what_is_not_drained_and_a_little_more(home: Home) -> 
     assert 15 < journal.first <= 21
     assert [position for position, _ in journal.read(20)] == [21, 22, 23, 24]
     journal.close()
+
+
+def test_who_reads_does_not_wait_for_what_is_committed_meanwhile(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalStore(home)
+    drain, drained = store.drain, 0
+
+    def busy() -> bool:
+        nonlocal drained
+        drained += 1
+        store.commit(group(f"later{drained}"))
+        return drain()
+
+    store.commit(group("r"))
+    monkeypatch.setattr(store, "drain", busy)
+    assert len(store.history(RunId("r"))) == 6
+    assert drained <= 2
+    monkeypatch.undo()
+    store.close()
