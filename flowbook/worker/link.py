@@ -38,16 +38,20 @@ class Link(asyncio.Protocol):
         """Send what there is once this turn's callbacks have run, so that what they add travels along."""
         if not self._scheduled and self._transport is not None:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._write)
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def send(self) -> None:
+        """Send what there is now."""
+        if self._transport is not None:
+            frames = self._outgoing()
+            if frames:
+                self._transport.write(b"".join(frames))
 
     def close(self) -> None:
         """Hang up."""
         if self._transport is not None:
             self._transport.close()
 
-    def _write(self) -> None:
+    def _flush(self) -> None:
         self._scheduled = False
-        if self._transport is not None:
-            frames = self._outgoing()
-            if frames:
-                self._transport.write(b"".join(frames))
+        self.send()

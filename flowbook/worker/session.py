@@ -58,6 +58,11 @@ from flowbook.worker.watchdog import Watchdog
 ANNOUNCE_AFTER = 0.005
 """Seconds an attempt runs before its start is worth an event of its own."""
 
+BURST = 32
+"""Results that are sent without waiting for the turn of the loop to end, so that the engine works beside this worker
+
+and not after it."""
+
 KEEP_IDLE = 5.0
 """Seconds an idle run stays in memory, so that the next signal finds it there."""
 
@@ -103,6 +108,7 @@ class Session:
         self._waiting: dict[Digest, list[Activate | Inspect | Commit | Task]] = {}
         self._out: list[Packet] = []
         self._speaking: dict[RunId, HeldRun] = {}
+        self._said = 0
         self._link: Link | None = None
         self._stopped = False
         self._tasks: anyio.abc.TaskGroup
@@ -169,6 +175,7 @@ class Session:
             link.close()
 
     def _outgoing(self) -> list[bytes]:
+        self._said = 0
         frames = [pack(packet) for packet in self._out]
         self._out.clear()
         speaking, self._speaking = self._speaking, {}
@@ -182,8 +189,12 @@ class Session:
     def _speak(self, held: HeldRun) -> None:
         """The run may have something to report."""
         self._speaking[held.run] = held
+        self._said += 1
         if self._link is not None:
-            self._link.flush()
+            if self._said >= BURST:
+                self._link.send()
+            else:
+                self._link.flush()
 
     def _speak_of_tasks(self) -> None:
         if self._link is not None:
