@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from flowbook.core.chains import following
 from flowbook.core.events import (
+    CLOSING,
     AnyEvent,
     ChildStarted,
     Parent,
@@ -43,8 +44,14 @@ class Consequence(NamedTuple):
     answers: Key | None = None
 
 
+_FAR_REACHING = frozenset((ChildStarted, SignalSent, StepCancelled, *CLOSING))
+"""Only these mean something to other runs: quick, for all the others."""
+
+
 def consequences(state: RunState, event: AnyEvent) -> list[Consequence]:
     """What follows elsewhere from ``event``, which happens to a run in ``state`` (before the event)."""
+    if type(event) not in _FAR_REACHING:
+        return []
     match event:
         case ChildStarted():
             return [Consequence(event.run, (_child(state, event),), event.key)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import anyio
 import anyio.abc
@@ -67,6 +67,7 @@ MOST_BEHIND = 256 * 1024 * 1024
 RETRY_COMMIT = 1.0
 """Seconds between attempts to write what a full disk refused."""
 
+_ANSWERS = {UpdateCompleted, UpdateFailed}
 _TIMELY = {RunStarted, TimerStarted, StepAttemptFailed, StepScheduled, StepWaiting, RunResumed}
 
 
@@ -246,8 +247,8 @@ class Engine:
             self._timely.add(run.id)
         if type(event) is RunMoved:
             self._moved.add(run.id)
-        if isinstance(event, UpdateCompleted | UpdateFailed):
-            self._answered.append((run.id, event))
+        if type(event) in _ANSWERS:
+            self._answered.append((run.id, cast(UpdateCompleted | UpdateFailed, event)))
         if state.schedule:
             self.schedules.run_happened(state, event)
 

@@ -37,7 +37,7 @@ from flowbook.wire.protocol import WorkerHello
 WHOLE = Key("")
 """In place of a step's key: the run itself waits in a queue."""
 
-_ALL_STEPS = (RunPaused, RunResumed, RunMoved, *CLOSING)
+_ALL_STEPS = frozenset((RunPaused, RunResumed, RunMoved, *CLOSING))
 
 
 class Queues:
@@ -63,13 +63,14 @@ class Queues:
 
     def note(self, run: LiveRun, event: AnyEvent) -> None:
         """See ``Queueing``."""
-        match event:
-            case StepScheduled():
-                self._scheduled(run, event, run.state.seq)
-            case _ if isinstance(event, _ALL_STEPS):
-                self._noted += [(run, key) for key in self.tasks.keys(run.id)]
+        if type(event) is StepScheduled:
+            self._scheduled(run, event, run.state.seq)
         if run.state.queue:
             self._noted.append((run, WHOLE))
+        if not self.tasks:
+            return
+        if type(event) in _ALL_STEPS:
+            self._noted += [(run, key) for key in self.tasks.keys(run.id)]
         key = getattr(event, "key", None)
         if key is not None and self.tasks.get(run.id, key) is not None:
             self._noted.append((run, key))

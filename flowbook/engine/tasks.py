@@ -53,6 +53,9 @@ class Tasks:
         self._steps: dict[TicketId, QueueStep] = {}
         self._of_run: dict[RunId, dict[Key, None]] = {}
 
+    def __len__(self) -> int:
+        return len(self._steps)
+
     def get(self, run: RunId, key: Key) -> QueueStep | None:
         """The step, if it is one of a queue that has not ended."""
         return self._steps.get((run, key))

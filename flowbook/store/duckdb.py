@@ -30,8 +30,11 @@ _INSERT = "insert into recorded select " + ", ".join(
     f"unnest(${number}::{kind}[])" for number, kind in enumerate(_TYPES.values(), 1)
 )
 
-MANY = 2000
-"""Rows from which on they are handed to DuckDB as an Arrow table."""
+MANY = 50_000
+"""Rows after which they are handed to DuckDB as Arrow tables. That takes a fifth of the time, but importing Arrow
+
+takes as much as this many rows do without it, and most engines never see so many.
+"""
 
 
 class DamagedDatabase(StoreError):
@@ -45,6 +48,7 @@ class Database:
         self._path = path
         self._writing = threading.Lock()
         self._digests: set[str] | None = None
+        self._inserted = 0
         try:
             self._connection = duckdb.connect(str(path), config={"threads": 1, "enable_external_access": "false"})
             try:
@@ -105,7 +109,7 @@ class Database:
                 cursor.execute("begin transaction")
                 for part in _between_deletions(groups):
                     _delete(cursor, part[0])
-                    _add(cursor, part)
+                    self._add(cursor, part)
                 cursor.execute("update progress set position = ?", [position])
                 cursor.execute("commit")
             except duckdb.Error as error:
@@ -114,6 +118,24 @@ class Database:
                 # Closing rolls back what was not committed.
                 cursor.close()
         self.position = position
+
+    def _add(self, cursor: duckdb.DuckDBPyConnection, groups: Sequence[Group]) -> None:
+        entries = [entry for group in groups for entry in group.entries]
+        modules = {module.digest: module for group in groups for module in group.modules}
+        idle: dict[RunId, Seq] = {}
+        for group in groups:
+            idle.update(group.idle)
+        if entries:
+            insert = _insert_in_bulk if self._inserted >= MANY else _insert
+            insert(cursor, _columns(entries))
+            self._inserted += len(entries)
+        for module in modules.values():
+            cursor.execute(
+                "insert into modules select $1, $2, $3 where not exists (select 1 from modules where digest = $1)",
+                [module.digest, module.name, module.body.decode()],
+            )
+        if idle:
+            cursor.execute("insert into idle select unnest($1), unnest($2)", [list(idle.keys()), list(idle.values())])
 
     def history(self, run: RunId, after: int, limit: int) -> list[bytes]:
         """See ``Store``."""
@@ -275,23 +297,6 @@ def _delete(cursor: duckdb.DuckDBPyConnection, group: Group) -> None:
         cursor.execute("delete from modules where digest in (select unnest($1::varchar[]))", [group.unused])
 
 
-def _add(cursor: duckdb.DuckDBPyConnection, groups: Sequence[Group]) -> None:
-    entries = [entry for group in groups for entry in group.entries]
-    modules = {module.digest: module for group in groups for module in group.modules}
-    idle: dict[RunId, Seq] = {}
-    for group in groups:
-        idle.update(group.idle)
-    if entries:
-        _insert(cursor, _columns(entries))
-    for module in modules.values():
-        cursor.execute(
-            "insert into modules select $1, $2, $3 where not exists (select 1 from modules where digest = $1)",
-            [module.digest, module.name, module.body.decode()],
-        )
-    if idle:
-        cursor.execute("insert into idle select unnest($1), unnest($2)", [list(idle.keys()), list(idle.values())])
-
-
 def _columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
     events = [entry.recorded.event for entry in entries]
     return {
@@ -308,14 +313,11 @@ def _columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
 
 
 def _insert(cursor: duckdb.DuckDBPyConnection, columns: dict[str, list[Any]]) -> None:
-    """Arrow takes a fifth of the time for many rows, but importing it takes more than a second's work of an engine
+    columns["body"] = [body.decode() for body in columns["body"]]
+    cursor.execute(_INSERT, list(columns.values()))
 
-    that has little to do, in the middle of it.
-    """
-    if len(columns["run"]) < MANY:
-        columns["body"] = [body.decode() for body in columns["body"]]
-        cursor.execute(_INSERT, list(columns.values()))
-        return
+
+def _insert_in_bulk(cursor: duckdb.DuckDBPyConnection, columns: dict[str, list[Any]]) -> None:
     import pyarrow
 
     columns["body"] = pyarrow.array(columns["body"], pyarrow.binary()).cast(pyarrow.string())

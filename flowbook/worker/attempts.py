@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -69,25 +70,24 @@ class Attempt:
         """Run to the end; None when it was stopped. Has a task to itself."""
         self._task = asyncio.current_task()
         try:
-            return None if self.stopped else await self._outcome()
+            if self.stopped:
+                return None
+            if self.gate is not None:
+                await self.gate.wait()
+            if self.call.not_before:
+                await asyncio.sleep(max(0.0, self.call.not_before - time.time()))
+            self.began = time.time()
+            try:
+                value = await self._value()
+            except (Exception, SystemExit) as error:
+                return self._failed(error)
+            return self._waiting() if self.call.command.step.external else self._completed(value)
         except asyncio.CancelledError as error:
             if not self.stopped:
                 return self._failed(error)
             if self._task is not None:
                 self._task.uncancel()
         return self._failed(HeartbeatTimeout(self._said_nothing())) if self._silent else None
-
-    async def _outcome(self) -> Outcome:
-        if self.gate is not None:
-            await self.gate.wait()
-        if self.call.not_before:
-            await asyncio.sleep(max(0.0, self.call.not_before - time.time()))
-        self.began = time.time()
-        try:
-            value = await self._value()
-        except (Exception, SystemExit) as error:
-            return self._failed(error)
-        return self._waiting() if self.call.command.step.external else self._completed(value)
 
     def stop(self) -> None:
         """Nobody wants its result any more."""
@@ -200,8 +200,10 @@ class Attempt:
             self._context.details = (said.details,)
         self._context.beats += 1
 
-    def _inputs(self) -> tuple[list[Any], dict[str, Any]]:
+    def _inputs(self) -> tuple[Sequence[Any], dict[str, Any]]:
         command = self.call.command
+        if Argument not in map(type, command.arguments) and not command.keywords:
+            return command.arguments, {}
         return (
             [self._decoded(value) for value in command.arguments],
             {name: self._decoded(value) for name, value in command.keywords.items()},

@@ -149,12 +149,13 @@ class HeldRun:
         self.idle_since = time.monotonic()
 
     def _begin(self, call: StepCall, module: LoadedModule) -> None:
-        current = self.attempts.get(call.key)
+        key = call.command.key
+        current = self.attempts.get(key)
         if current is not None and current.call.attempt >= call.attempt:
             return
         assert self._execution is not None
         attempt = Attempt(call, module, self._files, self.run, self._execution.workflow.name)
-        self.attempts[call.key] = attempt
+        self.attempts[key] = attempt
         if attempt.gate is not None:
             self._outbox.append(attempt.started(self._worker))
         self._start(self, attempt)
@@ -163,11 +164,11 @@ class HeldRun:
 
     def ended(self, attempt: Attempt, outcome: ReportItem | None) -> None:
         """An attempt has ended; ``outcome`` is None where it was stopped."""
-        if self.attempts.get(attempt.call.key) is attempt:
-            del self.attempts[attempt.call.key]
+        command = attempt.call.command
+        if self.attempts.get(command.key) is attempt:
+            del self.attempts[command.key]
         if self.over or self._paused:
             return
-        command = attempt.call.command
         if outcome is None:
             outcome = e.StepCancelled(
                 key=command.key, step=command.step.name, attempt=attempt.call.attempt, item=command.item

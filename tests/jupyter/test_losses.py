@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from flowbook.core.patch import patched
 from tests.jupyter.asking import ask, notebook
 from tests.jupyter.servers import Server
 from tests.jupyter.test_runs import connected, heard, started
@@ -19,20 +20,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.crash]
 
 WAITS = notebook("#| step: begin\nfirst = 1", "#| step: ask\n#| wait: approval\nanswer = approval")
 SMALL = notebook("#| step: one\nx = 1")
-
-
-def applied(view: Any, patch: list[list[Any]]) -> Any:
-    """The view with a patch, as the page applies it."""
-    view = json.loads(json.dumps(view))
-    for path, *rest in patch:
-        inner = view
-        for key in path[:-1]:
-            inner = inner[key]
-        if rest:
-            inner[path[-1]] = rest[0]
-        else:
-            del inner[path[-1]]
-    return view
 
 
 def test_a_killed_engine_comes_back_under_the_same_watch(server: Server) -> None:
@@ -59,7 +46,7 @@ def test_a_killed_engine_comes_back_under_the_same_watch(server: Server) -> None
             view = message["view"]
         elif "patch" in message:
             assert view is not None, "after a loss the whole view comes first, else patches would meet an old one"
-            view = applied(view, message["patch"])
+            view = patched(view, message["patch"])
     assert view["status"] == "succeeded"
     assert view["steps"]["ask"]["values"]["answer"]["json"] == "yes"
 
