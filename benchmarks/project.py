@@ -43,10 +43,19 @@ class Project:
         if status != "succeeded":
             raise RuntimeError(f"{run} is {status}")
 
-    def warm(self) -> None:
+    def signal(self, run: str, name: str, value: object) -> None:
+        self.client.signal(run, name, encode(value, _unsaved, name))
+
+    def warm(self, run: str = "warm") -> None:
         """Have a worker there that has loaded the module."""
-        self.start("warm", "sequence", steps=50)
-        self.finish("warm")
+        self.start(run, "sequence", steps=50)
+        self.finish(run)
+
+    def stop(self) -> None:
+        """End the engine and its workers; the next call starts another."""
+        engine, workers = self.pids()
+        self.client.stop()
+        _await_end([engine, *workers])
 
     def pids(self) -> tuple[int, list[int]]:
         """The engine's and its workers' process ids."""
@@ -67,10 +76,8 @@ def project() -> Iterator[Project]:
         try:
             yield made
         finally:
-            pids = made.pids()[1]
-            made.client.stop()
+            made.stop()
             made.client.close()
-            _await_end(pids)
 
 
 def _await_end(pids: list[int], timeout: float = 5.0) -> None:

@@ -41,3 +41,31 @@ async def answering() -> int:
     while await signal("ping") is not None:
         answered = await nothing(answered + 1)
     return answered
+
+
+@workflow
+async def paced(steps: int = 10) -> None:
+    """Does so many steps, then as many more as each signal says."""
+    done = 0
+    while steps:
+        for _ in range(steps):
+            done = await nothing(done + 1)
+        steps = int(await signal("go"))
+
+
+@workflow
+async def mapped(steps: int = 10) -> int:
+    return len(await nothing.map(range(steps), concurrency=100))
+
+
+@step
+async def weight(before: bytes, size: int, number: int) -> bytes:
+    return number.to_bytes(8, "big") * (size // 8)
+
+
+@workflow
+async def carried(size: int = 1024, rounds: int = 10) -> int:
+    value = b""
+    for number in range(rounds):
+        value = await weight(value, size, number)
+    return len(value)

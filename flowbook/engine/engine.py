@@ -54,7 +54,7 @@ from flowbook.engine.told import Told
 from flowbook.engine.updates import Updates
 from flowbook.errors import FlowbookError, RunClosed, StoreError, UnknownRun
 from flowbook.store.base import Entry, Group, Store
-from flowbook.wire.protocol import Evict, Released, RunReport, WorkerHello
+from flowbook.wire.protocol import Evict, Released, RunReport, Unreadable, WorkerHello
 
 log = logging.getLogger("flowbook.engine")
 
@@ -138,6 +138,13 @@ class Engine:
         told = Told(report.run, report.items)
         told.link, told.lease, told.number = link, report.lease, report.number
         self.tell(told)
+
+    def distrust(self, link: WorkerLink, packet: Unreadable) -> None:
+        """A worker said something that means nothing about a run: the run waits for people, and no other is harmed."""
+        log.warning("worker %s said what cannot be read about run %s: %s", link.worker, packet.run, packet.reason)
+        text = f"what its code asked for cannot be recorded: {packet.reason}"
+        if self.runs.get(packet.run) is not None:
+            self.tell(Told(packet.run, [PauseRun(text)]))
 
     def released(self, link: WorkerLink, packet: Released) -> None:
         """A worker dropped an idle run."""
@@ -468,13 +475,13 @@ class Engine:
             run.reserved = True
         return runs
 
-    def lost(self, runs: Sequence[LiveRun], link: WorkerLink, reason: str) -> None:
-        """A worker is gone for good; what it held is due again."""
+    def lost(self, runs: Sequence[LiveRun], link: WorkerLink, reason: str, ran: str = "") -> None:
+        """A worker is gone for good; what it held is due again. ``ran`` is the run, or the module, whose code it ran."""
         for run in runs:
             if not run.reserved or run.holder is not None:
                 continue
             run.reserved = False
-            run.losses += 1
+            run.losses += ran in (run.id, run.state.module)
             self.tell(Told(run.id, [WorkerLost(link.worker, reason, own=True)]))
             if run.losses >= LOSSES:
                 run.losses = 0

@@ -21,6 +21,7 @@ from flowbook.engine.processes import Child, Spawn, how_it_ended, is_alive, log_
 from flowbook.engine.runs import LiveRun
 from flowbook.engine.told import Told
 from flowbook.errors import EngineUnavailable
+from flowbook.store import mark
 from flowbook.store.home import Home, write_private
 from flowbook.wire.protocol import WorkerHello
 
@@ -145,9 +146,11 @@ class Fleet:
         reason = await self._fate(link)
         self._ended.pop(link.pid, None)
         self._remember()
+        ran = ""
         if reason:
-            log.warning("worker %s (pid %d) was lost: %s", link.worker, link.pid, reason)
-        self._engine.lost(runs, link, reason or "it came back without the run")
+            ran = mark.take(self._home.running(link.pid))
+            log.warning("worker %s (pid %d) was lost: %s%s", link.worker, link.pid, reason, f"; it ran {ran}" if ran else "")
+        self._engine.lost(runs, link, reason or "it came back without the run", ran)
         if reason:
             self._blame(link.pid)
         if reason:
@@ -185,6 +188,13 @@ class Fleet:
             write_private(self._home.workers, known)
         except OSError:
             return
+
+    def forget_the_dead(self) -> None:
+        """Delete what workers that are no more have left in the folder."""
+        for path in (*self._home.folder.glob("running-*"), *self._home.folder.glob("blocked-*.json")):
+            pid = path.stem.rpartition("-")[2]
+            if pid.isdigit() and not is_alive(int(pid)):
+                path.unlink(missing_ok=True)
 
     def may_return(self, named: set[WorkerId]) -> set[WorkerId]:
         """Those of the last engine's workers that may come back.

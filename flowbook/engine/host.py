@@ -144,6 +144,7 @@ class Host:
             self.engine.arm(run)
         self.engine.schedules.recall(self.store)
         self.queues.recover()
+        self.fleet.forget_the_dead()
         if broken:
             self.store.notices.append(
                 f"{len(broken)} runs have lost a part of their history and are not continued: "

@@ -19,10 +19,11 @@ from flowbook.wire.protocol import (
     Packet,
     Reply,
     Unpacker,
+    Unreadable,
     Update,
     WorkerHello,
-    incoming_decoder,
     pack,
+    read_incoming,
 )
 
 log = logging.getLogger("flowbook.engine.links")
@@ -49,11 +50,11 @@ class Link(asyncio.Protocol):
         self._frames: list[bytes] = []
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._early: list[Incoming] = []
-        self._receive: Callable[[list[Incoming]], None] = self._early.extend
+        self._early: list[Incoming | Unreadable] = []
+        self._receive: Callable[[list[Incoming | Unreadable]], None] = self._early.extend
         self.closed = anyio.Event()
 
-    def attach(self, receive: Callable[[list[Incoming]], None]) -> None:
+    def attach(self, receive: Callable[[list[Incoming | Unreadable]], None]) -> None:
         """Give what arrives together to ``receive``, beginning with what has arrived."""
         self._receive = receive
         if self._early:
@@ -69,7 +70,7 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Part of the protocol."""
         try:
-            self._receive([incoming_decoder.decode(body) for body in self._unpacker.feed(data)])
+            self._receive([read_incoming(body) for body in self._unpacker.feed(data)])
         except (ProtocolError, msgspec.DecodeError, UnicodeDecodeError) as error:
             log.warning("a connection was closed: %s", error)
             self.farewell(str(error))

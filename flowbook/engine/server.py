@@ -31,6 +31,7 @@ from flowbook.wire.protocol import (
     Request,
     RunReport,
     TaskReport,
+    Unreadable,
     WorkerHello,
 )
 
@@ -139,13 +140,13 @@ class Server:
             return f"this engine speaks version {VERSION} of the protocol, not {hello.version}; stop it and try again"
         return ""
 
-    def requested(self, client: ClientLink, packet: Incoming, tasks: anyio.abc.TaskGroup) -> None:
+    def requested(self, client: ClientLink, packet: Incoming | Unreadable, tasks: anyio.abc.TaskGroup) -> None:
         """A client asked for something."""
         if not isinstance(packet, Request):
             raise ProtocolError(f"a client sent {type(packet).__name__}")
         self._answers.request(client, packet, tasks)
 
-    def worked(self, link: WorkerLink, packet: Incoming, tasks: anyio.abc.TaskGroup) -> None:
+    def worked(self, link: WorkerLink, packet: Incoming | Unreadable, tasks: anyio.abc.TaskGroup) -> None:
         """A worker sent something."""
         link.silent = 0.0
         match packet:
@@ -163,6 +164,8 @@ class Server:
                 tasks.start_soon(self._send_module, link, packet)
             case Inspection():
                 self._answers.inspections.answered(packet)
+            case Unreadable():
+                self._engine.distrust(link, packet)
             case _:
                 raise ProtocolError(f"a worker sent {type(packet).__name__}")
 
@@ -191,7 +194,7 @@ class _Conversation:
         self._who: ClientLink | WorkerLink | None = None
         self.introduced = anyio.Event()
 
-    def receive(self, packets: list[Incoming]) -> None:
+    def receive(self, packets: list[Incoming | Unreadable]) -> None:
         """Take what arrived."""
         if not self.introduced.is_set() and packets:
             self.introduced.set()

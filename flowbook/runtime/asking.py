@@ -9,8 +9,9 @@ import asyncio
 import functools
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from math import inf
 from typing import Any
 
 from flowbook.core import events as e
@@ -30,6 +31,10 @@ from flowbook.runtime.values import Values, are_plain
 _current_task: Callable[[Any], Any] = (
     asyncio.current_task if sys.version_info >= (3, 12) else asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
 )
+
+
+FAREWELLS = 100
+"""How often code that leaves memory is told so by GeneratorExit."""
 
 
 class Asking:
@@ -56,15 +61,18 @@ class Asking:
         self.now = 0.0
         self.reported = 0
         self.promised: set[Key] = set()
+        self.closing: set[asyncio.Task[Any]] = set()
         self._held_back: list[StepCommand] = []
         self._remote: set[Key] = set()
         self._visits: dict[tuple[str, str], int] = {}
         self._label = ""
         self._looking = ""
+        self._farewells = 0
 
     def call(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
         """A step is called in the code: its identity is settled now, it begins when it is awaited."""
-        self.require_open()
+        if self._has_left():
+            return self._nothing()
         site = sites.here(3)
         if site is None:
             return self.step(step, args, kwargs, self.key(step.name))
@@ -97,7 +105,8 @@ class Asking:
 
     def ask(self, command: StepCommand) -> None:
         """The code waits for the command's future from here on."""
-        self.require_open()
+        if self._has_left():
+            return
         command.future.abandoned = functools.partial(self._abandon_step, command)
         self.steps[command.key] = command
         self.expected.asked.pop(command.key, None)
@@ -107,7 +116,7 @@ class Asking:
     def key(self, label: str) -> Key:
         """The key of the next command with this label in the current task."""
         if self._looking:
-            self.require_open()
+            self._has_left()
         place = (getattr(_current_task(self.loop), "path", ""), label)
         visit = self._visits.get(place, 0) + 1
         self._visits[place] = visit
@@ -115,8 +124,9 @@ class Asking:
 
     def signal(self, name: str) -> asyncio.Future[Any]:
         """A future for the next signal of this name."""
-        self.require_open()
         future = DurableFuture(loop=self.loop)
+        if self._has_left():
+            return future
         waiting = self.inbox.get(name)
         site = sites.here()
         key = self.key(f"signal.{name}@{site.label}" if site else f"signal.{name}")
@@ -133,20 +143,29 @@ class Asking:
     @contextmanager
     def looking(self, what: str) -> Iterator[None]:
         """Code that runs here may look at everything and ask for nothing."""
-        outer = asyncio._get_running_loop()
-        asyncio._set_running_loop(self.loop)
         self._looking = what
         try:
-            yield
+            with self.loop:
+                yield
         finally:
             self._looking = ""
-            asyncio._set_running_loop(outer)
 
-    def require_open(self) -> None:
+    def _has_left(self) -> bool:
+        """True for clean-up code of a run that leaves memory: whatever it waits for never comes.
+
+        Raises GeneratorExit instead, until it is plain that the code catches that and asks again and again.
+        """
         if self._looking:
             raise NotDeterministic(f"{self._looking} may only look: no steps, timers, signals or random numbers in it")
-        if self.closed or self.dropping:
-            raise GeneratorExit  # clean-up code of a run that leaves memory has nothing to ask for
+        if not (self.closed or self.dropping):
+            return False
+        self._farewells += 1
+        if self._farewells <= FAREWELLS:
+            raise GeneratorExit
+        return True
+
+    async def _nothing(self) -> None:
+        await self.loop.create_future()
 
     def expect(self, key: Key) -> None:
         """The code asks for ``key``, whether the history has it or not."""
@@ -233,7 +252,11 @@ class Asking:
 
     def timer_set(self, timer: Timer) -> None:
         """A durable timer: asked for now, fired by an event."""
-        self.require_open()
+        if self._has_left():
+            return
+        if timer.when() == inf:
+            # Nothing to wait for: whoever sleeps for ever is woken by being cancelled.
+            return
         site = sites.here(3)
         key = self.key(f"timer@{site.label}" if site else "timer")
         timer.key = key
@@ -247,6 +270,8 @@ class Asking:
 
     def timer_dropped(self, timer: Timer) -> None:
         """The code no longer waits for it."""
+        if not timer.key:
+            return
         key = Key(timer.key)
         self.abandoned.add(key)
         is_set = self.timers.pop(key, None) is not None
@@ -262,8 +287,7 @@ class Asking:
 
     def task_created(self, task: Task) -> str:
         """The task's path: its parent's, the call that made it, and how many that call made before."""
-        self.require_open()
-        if self.main is None:
+        if self._has_left() or self.main is None:
             return ""
         if self._label:
             label, self._label = self._label, ""
@@ -280,9 +304,17 @@ class Asking:
         task: asyncio.Task[Any] = self.loop.create_task(self.step(step, (), {}, key, site=site.line if site else 0))
         return task
 
+    def generator_dropped(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """An asynchronous generator was left before its end: its clean-up code is a task of the run."""
+        self.closing.add(self.spawn(_closed(generator), f"aclose.{getattr(generator, '__qualname__', '')}"))
+
     def failed_silently(self, context: dict[str, Any]) -> None:
         """Exceptions of tasks nobody awaited are part of the code's behaviour; asyncio only logs them."""
 
     def match_timer(self, command: TimerCommand) -> None:
         if self.reuse is not None:
             self.reuse.match_timer(command.key)
+
+
+async def _closed(generator: AsyncGenerator[Any, Any]) -> None:
+    await generator.aclose()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import msgspec
 
 from flowbook.core.ids import Digest, Key
 from flowbook.core.value import Value
+from flowbook.runtime.loop import Future
 
 if TYPE_CHECKING:
     from flowbook.core.messages import ReportItem
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flowbook.runtime.loop import Timer
 
 
-class DurableFuture(asyncio.Future):  # type: ignore[type-arg]
+class DurableFuture(Future):
     """Cancelling it resolves the await at once; what must be cancelled outside is told to the owner."""
 
     abandoned: Callable[[], None] | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from flowbook.core import events as e
@@ -252,11 +253,11 @@ class Execution(Asking):
         going_on = isinstance(error, ContinueAsNew)
         handling = self.handlers.running if going_on else []
         # What becomes of children is their parent_close's to say.
-        spared = {task, *handling, *self.children}
+        spared = {task, *handling, *self.children, *self.closing}
         for other in self.loop.unfinished():
             if other not in spared and not self.duties.owns(other.path):
                 other.cancel()
-        if handling or self.duties.outstanding:
+        if handling or self.duties.outstanding or self.closing or self.loop.generators():
             is_well = going_on or (error is None and not task.cancelled())
             winding = self.duties.run(self._wind_up(handling, is_well))
             winding.add_done_callback(lambda _: self._conclude(task))
@@ -266,6 +267,11 @@ class Execution(Asking):
     async def _wind_up(self, handling: list[Task], is_well: bool) -> None:
         if handling:
             await asyncio.wait(handling)
+        while unfinished := [task for task in self.closing if not task.done()]:
+            await asyncio.wait(unfinished)
+        for generator in self.loop.generators():
+            with suppress(Exception):
+                await generator.aclose()
         await self.duties.wind_up(keep=is_well)
 
     def _terminate(self) -> None:

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import itertools
+import sys
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import suppress
-from types import MethodType
+from math import isnan
+from types import MethodType, TracebackType
 from typing import Any, NoReturn, Protocol
+from weakref import ref
 
 from anyio._backends._asyncio import CancelScope
 
@@ -27,7 +31,7 @@ SPIN_LIMIT = 200_000
 """Callbacks in one drain after which the code is taken to spin without ever waiting."""
 
 
-REDELIVERIES = 20
+REDELIVERIES = 1000
 """How often one drain delivers anyio's cancellations anew to tasks that go on all the same."""
 
 _REDELIVER = CancelScope._deliver_cancellation
@@ -52,6 +56,9 @@ class Host(Protocol):
 
     def thread_call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
         """``to_thread`` and ``run_in_executor``: an implicit local step."""
+
+    def generator_dropped(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """An asynchronous generator was left before its end: close it as part of the run."""
 
     def failed_silently(self, context: dict[str, Any]) -> None:
         """An exception nobody awaited."""
@@ -107,55 +114,119 @@ class Task(asyncio.Task):  # type: ignore[type-arg]
         return self.number
 
 
+class Future(asyncio.Future):  # type: ignore[type-arg]
+    """A future of the loop, or of what runs on it, that sets keep in the order in which they met it."""
+
+    number = 0
+
+    def __hash__(self) -> int:
+        if not self.number:
+            self.number = self.get_loop().next_number()  # type: ignore[attr-defined]
+        return self.number
+
+
 _registered = itertools.count()
 """Hashes under which asyncio notes tasks in its set of all tasks. Runs number theirs alike: with ten thousand runs in
 memory each new task would be compared with ten thousand others."""
 
 
 class DeterministicLoop(asyncio.AbstractEventLoop):
-    """The loop of one run. ``drain`` runs everything that is ready and returns."""
+    """The loop of one run. ``drain`` runs everything that is ready and returns; inside ``with`` it is the running one."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
         self.tasks: list[Task] = []
+        self._generators: list[ref[AsyncGenerator[Any, Any]]] = []
+        self._forgotten: list[AsyncGenerator[Any, Any]] = []
         self._ready: deque[Handle | Timer] = deque()
         self._again: list[Handle] = []
+        self._outer: list[tuple[Any, Any, bool]] = []
         self._created = 0
         self._closed = False
         self._draining = False
-        self._factory: Any = None
+        self._dropping = False
         self._handler: Any = None
+
+    def __enter__(self) -> None:
+        """Be the running loop. What nobody refers to any more is not collected meanwhile: when that happens is chance."""
+        self._outer.append((asyncio._get_running_loop(), sys.get_asyncgen_hooks(), gc.isenabled()))
+        gc.disable()
+        asyncio._set_running_loop(self)
+        sys.set_asyncgen_hooks(self._generator_begins, self._generator_is_dropped)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        outer, hooks, collecting = self._outer.pop()
+        sys.set_asyncgen_hooks(*hooks)
+        asyncio._set_running_loop(outer)
+        if collecting:
+            gc.enable()
 
     def drain(self) -> None:
         """Run ready callbacks until none is left.
 
         Raises NotDeterministic where the code spins without waiting for anything.
         """
-        ready = self._ready
-        outer = asyncio._get_running_loop()
-        asyncio._set_running_loop(self)
-        self._draining = True
-        budget = SPIN_LIMIT
+        with self:
+            self._draining = True
+            try:
+                self._run_ready()
+            finally:
+                self._draining = False
+
+    def _run_ready(self) -> None:
+        ready, budget = self._ready, SPIN_LIMIT
         again, rounds = self._again, REDELIVERIES
-        try:
-            while ready or (again and rounds):
-                if not ready:
-                    rounds -= 1
-                    ready.extend(again)
-                    again.clear()
-                handle = ready.popleft()
-                if handle._cancelled:
-                    continue
-                try:
-                    handle._context.run(handle._callback, *handle._args)  # type: ignore[union-attr]
-                except (Exception, asyncio.CancelledError, GeneratorExit) as error:
+        while ready or (again and rounds):
+            if not ready:
+                rounds -= 1
+                ready.extend(again)
+                again.clear()
+            handle = ready.popleft()
+            if handle._cancelled:
+                continue
+            try:
+                handle._context.run(handle._callback, *handle._args)  # type: ignore[union-attr]
+            except (SystemExit, KeyboardInterrupt) as error:
+                # A task has taken note of it; asyncio lets it pass on, to end the process. Here it ends the run.
+                if not _is_of_a_task(handle):
                     self._raised(handle, error)
-                budget -= 1
-                if not budget:
-                    self._spinning(handle)
-        finally:
-            self._draining = False
-            asyncio._set_running_loop(outer)
+            except (Exception, asyncio.CancelledError, GeneratorExit) as error:
+                self._raised(handle, error)
+            budget -= 1
+            if not budget:
+                self._spinning(handle)
+
+    # Asynchronous generators
+
+    def generators(self) -> list[AsyncGenerator[Any, Any]]:
+        """Those that have begun and not ended, oldest first."""
+        self._generators = [known for known in self._generators if known() is not None]
+        return [generator for known in self._generators if (generator := known()) is not None]
+
+    def _generator_begins(self, generator: AsyncGenerator[Any, Any]) -> None:
+        self._generators.append(ref(generator))
+        if not len(self._generators) % 64:
+            self.generators()
+
+    def _generator_is_dropped(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """Nobody refers to it any more: its clean-up code runs as part of the run, or not at all where that leaves."""
+        if self._closed or self._dropping:
+            self._end_generator(generator)
+        elif self._draining:
+            self.host.generator_dropped(generator)
+        else:
+            # Found by a garbage collection, whenever that was: it is closed at the end of the run.
+            self._forgotten.append(generator)
+            self._generators.append(ref(generator))
+
+    def _end_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """End it where it stands: its clean-up code runs as far as it awaits nothing."""
+        closing = generator.aclose()
+        with self, suppress(BaseException):
+            closing.send(None)
+        closing.close()
 
     def fire(self, timer: Timer) -> None:
         """The timer's time has come."""
@@ -169,14 +240,12 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def drop(self, task: Task) -> None:
         """End a task where it stands: its clean-up code runs as far as it awaits nothing, and nobody hears of it."""
-        outer = asyncio._get_running_loop()
-        asyncio._set_running_loop(self)
-        try:
+        self._dropping, before = True, self._dropping
+        with self:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
-            with suppress(Exception, GeneratorExit):
+            with suppress(Exception, SystemExit, GeneratorExit):
                 task.get_coro().close()
-        finally:
-            asyncio._set_running_loop(outer)
+        self._dropping = before
         self.tasks = [other for other in self.tasks if other is not task]
 
     def _raised(self, handle: Handle | Timer, error: BaseException) -> None:
@@ -213,11 +282,15 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return self.call_soon(callback, *args, context=context)
 
     def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        if isnan(delay):
+            raise ValueError("a delay must be a number, not NaN")
         if delay <= 0:
             return self.call_soon(callback, *args, context=context)
         return self._timer(self.host.time() + delay, callback, args, context)
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        if isnan(when):
+            raise ValueError("a time must be a number, not NaN")
         if when <= self.host.time():
             return self.call_soon(callback, *args, context=context)
         return self._timer(when, callback, args, context)
@@ -236,18 +309,19 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     # Futures and tasks
 
     def create_future(self) -> asyncio.Future[Any]:
-        return asyncio.Future(loop=self)
+        return Future(loop=self)
+
+    def next_number(self) -> int:
+        """The next number of what is created or met: by these, sets keep their order."""
+        self._created += 1
+        return self._created
 
     def create_task(self, coro: Generator[Any, None, Any] | Coroutine[Any, Any, Any], **options: Any) -> Any:
-        if self._factory is not None:
-            name = options.pop("name", None)
-            task = self._factory(self, coro, **options)
-            if name is not None:
-                task.set_name(name)
-            return task
         named = options.pop("name", None)
+        # An eager task would run before it has a place among the tasks.
+        options.pop("eager_start", None)
         task = Task.__new__(Task)
-        self._created += 1
+        number = self.next_number()
         task.number = next(_registered)
         try:
             task.path = self.host.task_created(task)
@@ -255,17 +329,14 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             coro.close()
             raise
         task.__init__(coro, loop=self, name=named or task.path or "main", **options)  # type: ignore[misc]
-        task.number = self._created
+        task.number = number
         self.tasks.append(task)
-        if len(self.tasks) > 64 and not self._created % 64:
+        if len(self.tasks) > 64 and not number % 64:
             self.unfinished()
         return task
 
-    def set_task_factory(self, factory: Any) -> None:
-        self._factory = factory
-
     def get_task_factory(self) -> Any:
-        return self._factory
+        return None
 
     # State
 
@@ -282,6 +353,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._again.clear()
         for task in reversed(self.unfinished()):
             self.drop(task)
+        for generator in self.generators():
+            self._end_generator(generator)
 
     def get_debug(self) -> bool:
         return False
@@ -319,6 +392,11 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return None
 
 
+def _is_of_a_task(handle: Handle | Timer) -> bool:
+    """True for a step of a task: what it raises, its task holds."""
+    return isinstance(getattr(handle._callback, "__self__", None), asyncio.Task)  # type: ignore[union-attr]
+
+
 def _refuse(name: str, instead: str) -> Callable[..., NoReturn]:
     def refused(self: DeterministicLoop, *args: Any, **kwargs: Any) -> NoReturn:
         raise NotDeterministic(f"{name}() cannot be re-executed inside a workflow; {instead}")
@@ -331,11 +409,13 @@ _NETWORK = "do network IO in a step"
 _FILES = "do file and pipe IO in a step"
 _PROCESS = "start processes in a step"
 _DRIVE = "the engine drives this loop; await the coroutine instead"
+_TASKS = "the tasks of a workflow are its loop's own"
 
 _REFUSED = {
     "run_forever": _DRIVE,
     "run_until_complete": _DRIVE,
     "stop": "return from the workflow instead",
+    "set_task_factory": _TASKS,
     "add_signal_handler": "use flowbook's signal()",
     "remove_signal_handler": "use flowbook's signal()",
     **dict.fromkeys(("add_reader", "remove_reader", "add_writer", "remove_writer"), _FILES),

@@ -1,4 +1,4 @@
-"""The values an execution meets: decoded for the code, encoded for its steps, neither twice where that costs."""
+"""The values an execution meets: decoded for the code, encoded for its steps."""
 
 from __future__ import annotations
 
@@ -22,17 +22,13 @@ class Values:
     def __init__(self, save: codec.Save, load: codec.Load) -> None:
         self.save = save
         self.load = load
-        self._known: dict[int, tuple[Any, Value]] = {}
 
     def decoded(self, value: Value) -> Any:
-        """The Python value; a costly one is remembered, so that passing it on does not encode it again."""
-        decoded = codec.decode(value, self.load)
-        if value.codec != "json" or value.file:
-            self._known[id(decoded)] = (decoded, value)
-        return decoded
+        """The Python value."""
+        return codec.decode(value, self.load)
 
     def argument(self, value: Any, parts: list[bytes], name: str, step: str) -> Any:
-        """What a step is given for ``value``; what it adds to the command's digest goes to ``parts``.
+        """What a step is given for ``value``, as it is now; what it adds to the command's digest goes to ``parts``.
 
         Raises UnsavableValue naming the argument and the step.
         """
@@ -40,11 +36,6 @@ class Values:
         if type(value) in _IMMUTABLE:
             parts.append(repr(value).encode())
             return value
-        known = self._known.get(id(value))
-        encoded = (
-            known[1]
-            if known is not None and known[0] is value
-            else codec.encode(value, self.save, f"{name} given to {step}".lstrip())
-        )
+        encoded = codec.encode(value, self.save, f"{name} given to {step}".lstrip())
         parts.append(codec.fingerprint(encoded))
         return Argument(encoded)

@@ -41,6 +41,10 @@ class Home:
         mark = hashlib.blake2b(os.fsencode(self.folder), digest_size=8).hexdigest()
         return Path(tempfile.gettempdir()) / f"flowbook-{os.getuid()}" / f"{mark}.sock"
 
+    def running(self, pid: int) -> Path:
+        """Where a worker says whose code it runs (see ``store.mark``)."""
+        return self.folder / f"running-{pid}"
+
     def blocked(self, pid: int) -> Path:
         """Where a worker that had to leave because of a run's code says which and why."""
         return self.folder / f"blocked-{pid}.json"

@@ -260,9 +260,16 @@ ToClient = Reply | Update | Goodbye
 Incoming = FromWorker | FromClient
 """All that can arrive at the engine."""
 
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """A worker said something about a run that means nothing. It never travels: it is what became of a report."""
+
+    run: RunId
+    reason: str
+
 _length = struct.Struct(">I")
 _encoder = msgspec.json.Encoder()
-incoming_decoder = msgspec.json.Decoder(Incoming)
+_incoming_decoder = msgspec.json.Decoder(Incoming)
 to_worker_decoder = msgspec.json.Decoder(ToWorker)
 to_client_decoder = msgspec.json.Decoder(ToClient)
 
@@ -271,6 +278,31 @@ def pack(message: Packet) -> bytes:
     """One framed message."""
     body = _encoder.encode(message)
     return _length.pack(len(body)) + body
+
+
+def read_incoming(body: bytes) -> Incoming | Unreadable:
+    """What a frame's body says. One that is about a run harms no other: it gives ``Unreadable``.
+
+    Raises ``msgspec.DecodeError`` for anything else that is no packet.
+    """
+    try:
+        packet: Incoming = _incoming_decoder.decode(body)
+        return packet
+    except msgspec.ValidationError as error:
+        about = _about(body)
+        if about is None:
+            raise
+        return Unreadable(about, str(error))
+
+
+def _about(body: bytes) -> RunId | None:
+    """The run that a damaged report is about."""
+    said = msgspec.json.decode(body)
+    if not isinstance(said, dict):
+        return None
+    run = said.get("task", {}).get("run") if said.get("type") == "TaskReport" else said.get("run")
+    is_report = said.get("type") in ("RunReport", "TaskReport")
+    return RunId(run) if is_report and isinstance(run, str) else None
 
 
 class Unpacker:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from flowbook.core import events as e
 from flowbook.core.ids import Key, RunId, Seq, WorkerId
 from flowbook.core.messages import ReportItem
-from flowbook.errors import FlowbookError, HistoryMismatch
+from flowbook.errors import FlowbookError, HistoryMismatch, WorkflowBlocked
 from flowbook.runtime.commands import StepCall
 from flowbook.runtime.execution import Execution
 from flowbook.runtime.outcomes import failure_of
@@ -124,8 +125,8 @@ class HeldRun:
             reason = f"the module could not be run: {failure.type}: {failure.message}"
         self._outbox.append(e.RunPaused(reason=reason, difference=difference if isinstance(difference, dict) else {}))
         self._stop_attempts()
+        self._close()
         if self._execution is not None:
-            self._execution.close()
             self._execution.items.clear()
 
     def _take_up(self) -> None:
@@ -202,6 +203,12 @@ class HeldRun:
         self._unanswered.append((self._number, items))
         return RunReport(self.run, self.lease, self._number, tuple(items))
 
+    def unsayable(self, report: RunReport, error: Exception) -> RunReport:
+        """What is said instead of a report that cannot be written down: the run waits for people."""
+        pause = e.RunPaused(reason=f"what its code asked for cannot be recorded: {type(error).__name__}: {error}")
+        self._unanswered[-1] = (report.number, [pause])
+        return RunReport(report.run, report.lease, report.number, (pause,))
+
     def releasable(self, now: float) -> bool:
         """True when nothing here would be lost or delayed by dropping the run."""
         if self.over or self._paused or self._execution is None or self._outbox or self._unanswered:
@@ -232,8 +239,14 @@ class HeldRun:
         """Stop everything; nothing more is said."""
         self.over = True
         self._stop_attempts()
-        if self._execution is not None:
-            self._execution.close()
+        self._close()
+
+    def _close(self) -> None:
+        """Let go of the code. What it does on its way out is watched as well; nobody hears of it."""
+        execution = self._execution
+        if execution is not None:
+            with suppress(WorkflowBlocked):
+                self._watchdog.watched(self.run, execution, execution.close)
 
     def _stop_attempts(self) -> None:
         for attempt in list(self.attempts.values()):

@@ -19,12 +19,14 @@ from types import CodeType
 import anyio
 import anyio.abc
 import anyio.to_thread
+import msgspec
 
 from flowbook.client import launch
 from flowbook.core.events import Chunk, Place
 from flowbook.core.ids import Digest, RunId, Seq, WorkerId
 from flowbook.errors import EngineUnavailable
 from flowbook.store.home import Home
+from flowbook.store.mark import Mark
 from flowbook.store.values import ValueFiles
 from flowbook.wire.protocol import (
     Activate,
@@ -40,6 +42,7 @@ from flowbook.wire.protocol import (
     NeedModule,
     Packet,
     Released,
+    RunReport,
     Task,
     TaskReported,
     ToWorker,
@@ -98,7 +101,8 @@ class Session:
         self.worker = WorkerId(f"{os.getpid()}-{uuid.uuid4().hex[:8]}")
         self.place = Place(os.getcwd(), sys.executable)
         self._files = ValueFiles(home)
-        self._watchdog = Watchdog(Home(home).blocked(os.getpid()), self._warn_step)
+        self._mark = Mark(Home(home).running(os.getpid()))
+        self._watchdog = Watchdog(Home(home).blocked(os.getpid()), self._warn_step, self._mark.set)
         self._keep = 0.0 if always_evict else KEEP_IDLE
         self._tick = 0.002 if always_evict else 0.05
         self._held: dict[RunId, HeldRun] = {}
@@ -136,6 +140,7 @@ class Session:
                 self._tasks.cancel_scope.cancel()
         finally:
             self._crew.leave()
+            self._mark.remove()
 
     async def _find_engine(self) -> launch.Address | None:
         deadline = time.monotonic() + RETURN_WITHIN
@@ -182,7 +187,7 @@ class Session:
         for held in speaking.values():
             report = held.report()
             if report is not None:
-                frames.append(pack(report))
+                frames.append(_packed(held, report))
         frames += [pack(report) for report in self._remote.outgoing()]
         return frames
 
@@ -268,6 +273,7 @@ class Session:
 
     def _module_arrived(self, packet: ModuleSource) -> None:
         waiting = self._waiting.pop(packet.module.digest, [])
+        self._mark.set(packet.module.digest)
         try:
             module = modules.load(packet.module)
         except (Exception, SystemExit) as error:
@@ -275,6 +281,8 @@ class Session:
                 if not isinstance(asked, Commit):
                     self._cannot_load(asked, error)
             return
+        finally:
+            self._mark.set("")
         for asked in waiting:
             if isinstance(asked, Commit):
                 self._commit(asked)
@@ -405,6 +413,13 @@ class Session:
             if index < excess or monotonic - held.idle_since >= self._keep:
                 del self._held[held.run]
                 self._send(held.release())
+
+
+def _packed(held: HeldRun, report: RunReport) -> bytes:
+    try:
+        return pack(report)
+    except (ValueError, TypeError, msgspec.MsgspecError) as error:
+        return pack(held.unsayable(report, error))
 
 
 async def _raise(error: BaseException) -> None:

@@ -34,6 +34,7 @@ PATIENCE = 3.0
 EXIT_CODE = 70
 
 Tell = Callable[[CodeType, str], bool]
+Note = Callable[[str], None]
 
 
 class Code(Protocol):
@@ -49,12 +50,13 @@ class Interrupted(BaseException):
 class Watchdog:
     """One for the worker. ``tell`` gives a warning to the step whose code it is; False where it is nobody's.
 
-    ``note`` is the file in which a worker that has to leave says why.
+    ``note`` is the file in which a worker that has to leave says why; ``mark`` is told whose code runs.
     """
 
-    def __init__(self, note: Path, tell: Tell, budget: float = BUDGET) -> None:
+    def __init__(self, note: Path, tell: Tell, mark: Note = lambda run: None, budget: float = BUDGET) -> None:
         self._note = note
         self._tell = tell
+        self._mark = mark
         self._budget = budget
         self._lock = threading.Lock()
         self._main = threading.get_ident()
@@ -82,9 +84,11 @@ class Watchdog:
             with self._lock:
                 self._run, self._code, self._since, self._blocked = run, code, time.monotonic(), ""
                 self._seq = code.seq
+            self._mark(run)
             try:
                 work(*args)
             finally:
+                self._mark("")
                 # Whoever interrupts holds the lock: after this nothing is raised here any more.
                 with self._lock:
                     self._run = RunId("")

@@ -20,6 +20,7 @@ from flowbook.core.value import NOTHING, Value
 from flowbook.engine.engine import MOST_BEHIND
 from flowbook.engine.links import WorkerLink
 from flowbook.errors import FlowbookError, RunClosed, RunConflict, StoreError, UnknownRun
+from flowbook.store.mark import Mark
 from flowbook.store.memory import MemoryStore
 from flowbook.wire.protocol import Activate, Alive, Commit, Evict, Inspect, Inspection, ModuleSource, NeedModule, pack
 from tests.engine.conftest import MODULE, Project
@@ -179,11 +180,24 @@ async def test_after_five_lost_attempts_the_step_has_failed(project: Project) ->
 async def test_code_that_takes_its_workers_down_is_paused(project: Project) -> None:
     async with project.engine(), project.client() as client:
         await project.start(client)
+        await project.start(client, "innocent")
         for number in range(5):
             async with ScriptedWorker(project.home.folder, f"w{number}", pid=999_999_999) as worker:
-                await worker.take("r1")
+                await worker.next(Activate)
+                await worker.next(Activate)
+                Mark(project.home.running(worker.pid)).set("r1")
         summary = await client.wait("r1", timeout=5)
         assert summary["status"] == "paused" and "5 times" in summary["reason"]
+        assert (await client.run("innocent"))["status"] == "running"
+
+
+async def test_a_worker_that_dies_again_and_again_while_it_runs_nobodys_code_pauses_nobody(project: Project) -> None:
+    async with project.engine(), project.client() as client:
+        await project.start(client)
+        for number in range(8):
+            async with ScriptedWorker(project.home.folder, f"w{number}", pid=999_999_999) as worker:
+                await worker.take("r1")
+        assert (await client.run("r1"))["status"] == "running"
 
 
 async def test_a_worker_that_cannot_start_pauses_the_run_until_somebody_resumes_it(project: Project) -> None:
