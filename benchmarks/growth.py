@@ -49,7 +49,9 @@ def runs(sizes: Sequence[int]) -> list[Point]:
                     "engine MiB": memory(made.pids()[0]) / MIB,
                     "an old run's history ms": _median(lambda: made.client.history(f"old-{size // 3}")) * 1000,
                     "list of runs ms": _median(lambda: made.client.runs(100)) * 1000,
-                    "sql: runs by status ms": _median(lambda: made.client.sql("select status, count(*) from runs group by 1"), 1)
+                    "sql: runs by status ms": _median(
+                        lambda: made.client.sql("select status, count(*) from runs group by 1"), 1
+                    )
                     * 1000,
                     "bytes a run on disk": (made.home / "flowbook.duckdb").stat().st_size / size,
                 }

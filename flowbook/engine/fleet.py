@@ -149,7 +149,9 @@ class Fleet:
         ran = ""
         if reason:
             ran = mark.take(self._home.running(link.pid))
-            log.warning("worker %s (pid %d) was lost: %s%s", link.worker, link.pid, reason, f"; it ran {ran}" if ran else "")
+            log.warning(
+                "worker %s (pid %d) was lost: %s%s", link.worker, link.pid, reason, f"; it ran {ran}" if ran else ""
+            )
         self._engine.lost(runs, link, reason or "it came back without the run", ran)
         if reason:
             self._blame(link.pid)

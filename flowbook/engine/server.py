@@ -106,7 +106,7 @@ class Server:
             link.cut()
             self._links.discard(link)
 
-    def introduce(self, link: Link, hello: Incoming) -> ClientLink | WorkerLink | None:
+    def introduce(self, link: Link, hello: Incoming | Unreadable) -> ClientLink | WorkerLink | None:
         """Who this is; None for one that may not stay."""
         refusal = self._refusal(hello)
         if refusal:
@@ -131,7 +131,7 @@ class Server:
         self.clients.discard(client)
         self._answers.publisher.unwatch(client)
 
-    def _refusal(self, hello: Incoming) -> str:
+    def _refusal(self, hello: Incoming | Unreadable) -> str:
         if not isinstance(hello, (WorkerHello, ClientHello)):
             return "the first message must introduce its sender"
         if not hmac.compare_digest(hello.token.encode(), self._token.encode()):

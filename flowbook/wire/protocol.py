@@ -267,6 +267,7 @@ class Unreadable(msgspec.Struct, frozen=True):
     run: RunId
     reason: str
 
+
 _length = struct.Struct(">I")
 _encoder = msgspec.json.Encoder()
 _incoming_decoder = msgspec.json.Decoder(Incoming)

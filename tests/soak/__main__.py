@@ -43,7 +43,9 @@ def main() -> int:
     for fault in found:
         print(f"not well: {fault}")
     if not found:
-        print(f"{log.started.total():,} runs, {log.updates:,} updates: all ended as they should; memory and files stayed flat.")
+        print(
+            f"{log.started.total():,} runs, {log.updates:,} updates: all ended as they should; memory and files stayed flat."
+        )
     return 1 if found else 0
 
 

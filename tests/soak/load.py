@@ -163,7 +163,9 @@ class Soak:
         begun = await self._client.history(self._last, 0, 1)
         origin = Origin(RunId(self._last), Seq(6), ())
         arguments = getattr(begun[0].event, "arguments", {})
-        await self._client.start(run, "steps", self._module.digest, self._place, arguments, origin=origin, seed=self._last)
+        await self._client.start(
+            run, "steps", self._module.digest, self._place, arguments, origin=origin, seed=self._last
+        )
 
     async def _answer(self, run: str) -> None:
         await anyio.sleep(self._chance.uniform(0.0, 2.0))
