@@ -36,6 +36,20 @@ def normalised(source: str, span: Span) -> str:
         return " ".join(text.split())
 
 
+def statement(tree: ast.Module, span: Span) -> str:
+    """The statement of ``tree`` around ``span``, free of layout and comments; of a compound one its head alone."""
+    found: ast.stmt | None = None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt) and node.lineno <= span[0] and (node.end_lineno or 0) >= span[2]:
+            # Inner statements come after those around them.
+            found = node
+    if found is None:
+        return ""
+    bodies = {name: [] for name in ("body", "orelse", "finalbody", "handlers", "cases") if hasattr(found, name)}
+    head = type(found)(**{**dict(ast.iter_fields(found)), **bodies}) if bodies else found
+    return ast.dump(head)
+
+
 def key(path: str, site: str, visit: int) -> Key:
     """``path`` of the task, ``site`` of the call, ``visit`` from 1."""
     return Key(f"{path}/{site}" if visit == 1 else f"{path}/{site}.{visit}")

@@ -19,7 +19,7 @@ from flowbook.core import keys
 from flowbook.core.ids import Key
 from flowbook.core.messages import ReportItem
 from flowbook.errors import NotDeterministic
-from flowbook.runtime import remote, sites
+from flowbook.runtime import implicit, remote, sites
 from flowbook.runtime.commands import DurableFuture, SignalCommand, StepCall, StepCommand, TimerCommand
 from flowbook.runtime.definitions import Step
 from flowbook.runtime.handles import Handle
@@ -96,8 +96,9 @@ class Asking:
                 args = tuple([await value if isinstance(value, Handle) else value for value in args])
                 kwargs = {name: await value if isinstance(value, Handle) else value for name, value in kwargs.items()}
             parts: list[bytes] = []
-            args = tuple([self.values.argument(value, parts, "", step.name) for value in args])
-            kwargs = {name: self.values.argument(value, parts, name, step.name) for name, value in kwargs.items()}
+            given = implicit.argument if isinstance(step, implicit.Implicit) else Values.argument
+            args = tuple([given(self.values, value, parts, "", step.name) for value in args])
+            kwargs = {name: given(self.values, value, parts, name, step.name) for name, value in kwargs.items()}
             digest = keys.digest(step.name, parts)
         future = DurableFuture(loop=self.loop)
         self.ask(StepCommand(key, step, future, digest, args, kwargs, item, site))
@@ -297,11 +298,12 @@ class Asking:
 
     def thread_call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
         """``to_thread``: the function runs as a step without a decorator."""
-        inner = function.args[0] if isinstance(function, functools.partial) and function.args else function
-        step = Step(functools.partial(function, *arguments), name=getattr(inner, "__name__", "thread"))
+        function, args, kwargs = implicit.unwrapped(function, arguments)
+        step = implicit.step(function)
         site = sites.here(3)
         key = self.key(f"{step.name}@{site.label}" if site else step.name)
-        task: asyncio.Task[Any] = self.loop.create_task(self.step(step, (), {}, key, site=site.line if site else 0))
+        work = self.step(step, args, kwargs, key, site=site.line if site else 0)
+        task: asyncio.Task[Any] = self.loop.create_task(work)
         return task
 
     def generator_dropped(self, generator: AsyncGenerator[Any, Any]) -> None:

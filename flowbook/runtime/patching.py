@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Hashable, Iterator, MutableMapping, MutableSet
+from contextlib import nullcontext
 from typing import Any
 from weakref import ref
 
@@ -59,8 +60,9 @@ async def run_sync(
     loop = asyncio._get_running_loop()
     if type(loop) is DeterministicLoop:
         abandon = abandon_on_cancel if cancellable is None else cancellable
-        with anyio.CancelScope(shield=not abandon):
-            return await loop.host.thread_call(func, args)
+        async with limiter or nullcontext():
+            with anyio.CancelScope(shield=not abandon):
+                return await loop.host.thread_call(func, args)
     if cancellable is not None:
         abandon_on_cancel = cancellable
     return await _run_sync(func, *args, abandon_on_cancel=abandon_on_cancel, limiter=limiter)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from flowbook.core.duration import seconds
-from flowbook.runtime import current, sites
-from flowbook.runtime.definitions import Step
+from flowbook.runtime import current, implicit
+from flowbook.runtime.draws import stream
 from flowbook.runtime.handles import Handle, launch
 
 
@@ -53,22 +53,18 @@ def now() -> datetime.datetime:
     return datetime.datetime.fromtimestamp(execution.time(), datetime.UTC)
 
 
-def _stream(name: str) -> _random.Random:
-    execution = current.execution()
-    if execution is None:
-        return _random.Random()
-    site = sites.here(3)
-    return _random.Random(f"{execution.run}{execution.key(f'{name}@{site.label}' if site else name)}")
-
-
 def random() -> float:
-    """A number in [0, 1), the same on every re-execution; each call site has its own stream."""
-    return _stream("random").random()
+    """A number in [0, 1), the same on every re-execution; each statement has its own stream."""
+    execution = current.execution()
+    return _random.random() if execution is None else stream(execution, "random").random()
 
 
 def uuid4() -> uuid.UUID:
-    """A random UUID, the same on every re-execution; each call site has its own stream."""
-    return uuid.UUID(int=_stream("uuid4").getrandbits(128), version=4)
+    """A random UUID, the same on every re-execution; each statement has its own stream."""
+    execution = current.execution()
+    if execution is None:
+        return uuid.uuid4()  # noqa: TID251 - a plain call outside any run
+    return uuid.UUID(int=stream(execution, "uuid4").getrandbits(128), version=4)
 
 
 async def record(function: Callable[..., Any], *args: Any) -> Any:
@@ -76,4 +72,5 @@ async def record(function: Callable[..., Any], *args: Any) -> Any:
     execution = current.execution()
     if execution is None:
         return function(*args)
-    return await execution.call(Step(function), args, {})
+    function, args, kwargs = implicit.unwrapped(function, args)
+    return await execution.call(implicit.step(function), args, kwargs)

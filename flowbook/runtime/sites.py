@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import functools
 import linecache
 import sys
 from types import CodeType, FrameType, FunctionType
@@ -49,6 +51,7 @@ class Site(NamedTuple):
 
 
 _sites: dict[tuple[int, int], tuple[CodeType, Site]] = {}
+_trees: dict[str, ast.Module] = {}
 
 
 def here(depth: int = 2) -> Site | None:
@@ -66,6 +69,28 @@ def here(depth: int = 2) -> Site | None:
             return _site(code, frame.f_lasti)
         frame = frame.f_back
     return None
+
+
+def statement(depth: int = 2) -> str:
+    """A label for the innermost statement of user code: what else stands in its function does not change it."""
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None and id(frame.f_code) not in _bottoms:
+        if not is_library(frame.f_code):
+            return _statement(frame.f_code, frame.f_lasti)
+        frame = frame.f_back
+    return ""
+
+
+@functools.lru_cache(maxsize=4096)
+def _statement(code: CodeType, instruction: int) -> str:
+    span, file = _span(code, instruction), code.co_filename
+    if file not in _trees:
+        try:
+            _trees[file] = ast.parse("".join(linecache.getlines(file)))
+        except SyntaxError:
+            _trees[file] = ast.Module([], [])
+    text = keys.statement(_trees[file], span) if span else ""
+    return keys.fingerprint(f"{code.co_qualname} {text or instruction}")
 
 
 def _site(code: CodeType, instruction: int) -> Site:

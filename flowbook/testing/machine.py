@@ -1,7 +1,8 @@
 """The computer of a virtual world: its clock, its random numbers, its process ids and its threads.
 
 While a world runs, and in its thread alone, the standard library's clocks tell the world's time, ids come from the
-world's random numbers, sockets are the world's, and what would run in a thread runs at once.
+world's random numbers, sockets are the world's, and what would run in a thread runs at once. Workflow code sees none of it:
+it has the clocks of its run, as in a worker.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import anyio.to_thread
 
 from flowbook.client import launch
 from flowbook.engine import timers
+from flowbook.runtime import current
 from flowbook.testing.loop import NEVER, VirtualLoop
 from flowbook.testing.network import Network
 
@@ -58,7 +60,8 @@ class Machine:
             theirs = getattr(owner, name)
 
             def either(*args: Any, **options: Any) -> Any:
-                return (ours if threading.get_ident() == thread else theirs)(*args, **options)
+                is_here = threading.get_ident() == thread and current.execution() is None
+                return (ours if is_here else theirs)(*args, **options)
 
             return patch.object(owner, name, either)
 

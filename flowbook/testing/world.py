@@ -30,6 +30,7 @@ from flowbook.store.memory import MemoryStore
 from flowbook.testing.loop import VirtualLoop
 from flowbook.testing.machine import FIRST_PID, Machine
 from flowbook.testing.network import End, Listener, Network, Weather
+from flowbook.worker import clocks, guard
 from flowbook.worker.session import Session
 
 TOKEN = "virtual"
@@ -107,6 +108,8 @@ class World:
         tick: float = 0.25,
         grace: float = GRACE,
     ) -> None:
+        clocks.install()
+        guard.install()
         self.random = random
         self.loop = VirtualLoop(now)
         self.network = Network(self.loop, weather or Weather(), _here.get)

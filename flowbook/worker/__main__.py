@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 
 from flowbook.client.launch import find_home
-from flowbook.worker import capture
+from flowbook.worker import capture, clocks, guard
 from flowbook.worker.session import DRAIN_GRACE, Session
 
 
@@ -28,6 +28,8 @@ def main() -> int:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     capture.install()
+    clocks.install()
+    guard.install()
     always_evict = os.environ.get("FLOWBOOK_ALWAYS_EVICT", "") not in ("", "0")
     session = Session(
         options.home or find_home(),
