@@ -167,7 +167,7 @@ def _terminate(state: RunState, message: TerminateRun, now: float) -> Decision:
 def _move(state: RunState, message: MoveRun, now: float) -> Decision:
     _require_known(state)
     _require_open(state, "it cannot be moved to other code; fork it instead")
-    moved = RunMoved(module=message.module, place=message.place, source=message.source)
+    moved = RunMoved(module=message.module, place=message.place, source=message.source, names=message.names)
     return (moved, RunResumed()) if state.paused else (moved,)
 
 

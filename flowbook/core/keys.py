@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from flowbook.core.ids import Digest, Key
 
@@ -45,7 +46,7 @@ def statement(tree: ast.Module, span: Span) -> str:
             found = node
     if found is None:
         return ""
-    bodies = {name: [] for name in ("body", "orelse", "finalbody", "handlers", "cases") if hasattr(found, name)}
+    bodies: dict[str, Any] = {name: [] for name in ("body", "orelse", "finalbody", "handlers", "cases") if hasattr(found, name)}
     head = type(found)(**{**dict(ast.iter_fields(found)), **bodies}) if bodies else found
     return ast.dump(head)
 

@@ -124,11 +124,12 @@ class TerminateRun(Message, frozen=True, tag=True):
 
 
 class MoveRun(Message, frozen=True, tag=True):
-    """The run goes on with other code, which has been checked to fit."""
+    """The run goes on with other code, which has been checked to fit (see ``RunMoved``)."""
 
     module: Digest
     place: Place | None = None
     source: str = ""
+    names: dict[Key, Key] = {}
 
 
 class ResumeRun(Message, frozen=True, tag=True):

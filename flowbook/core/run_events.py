@@ -82,11 +82,15 @@ class RunResumed(Event, frozen=True, tag=True):
 
 
 class RunMoved(Event, frozen=True, tag=True):
-    """From here on the run uses other code, which was checked to fit its history."""
+    """From here on the run uses other code, which was checked to fit its history.
+
+    ``names`` are the keys that the new code has for commands that the history knows by other keys.
+    """
 
     module: Digest
     place: Place | None = None
     source: str = ""
+    names: dict[Key, Key] = {}
 
 
 class CancelRequested(Event, frozen=True, tag=True):

@@ -36,7 +36,7 @@ class Moves:
         runs = self._engine.runs.open
         named = [self._engine.runs.current(run) for run in asked.runs]
         chosen = [runs[run] for run in named if run in runs] if named else self._concerned(module)
-        return [await self._fit(run, module) for run in chosen]
+        return [(await self._fit(run, module))[0] for run in chosen]
 
     def _concerned(self, module: Module) -> list[LiveRun]:
         names = {workflow.name for workflow in module.workflows}
@@ -44,7 +44,7 @@ class Moves:
         return [
             run
             for run in self._engine.runs.open.values()
-            if run.state.workflow in names and (not origin or not run.state.source or run.state.source == origin)
+            if (run.state.source == origin if origin and run.state.source else run.state.workflow in names)
         ]
 
     async def move(self, run: LiveRun, asked: calls.Move) -> calls.Fit:
@@ -54,29 +54,31 @@ class Moves:
         module = _decode(await self._modules.body(asked.module))
         while True:
             checked = run.committed
-            fit = await self._fit(run, module)
+            fit, names = await self._fit(run, module)
             if fit["fit"] == "red":
                 raise HistoryMismatch(f'run "{run.id}" does not fit this code: {fit["reason"]}', fit["difference"])
             if run.committed == checked:
                 break
-        messages: list[AnyMessage] = [MoveRun(asked.module, source=asked.source)]
+        messages: list[AnyMessage] = [MoveRun(asked.module, source=asked.source, names=names)]
         if run.holder is not None:
             # What it has running there is given up, and begun again by the new code.
             messages.insert(0, WorkerLost(run.holder.worker, "the run was moved to other code"))
         self._engine.tell(Told(run.id, messages))
         return fit
 
-    async def _fit(self, run: LiveRun, module: Module) -> calls.Fit:
+    async def _fit(self, run: LiveRun, module: Module) -> tuple[calls.Fit, dict[Key, Key]]:
+        """How the run fits, and the module's keys for what its history knows by others."""
         made = calls.Fit(run=run.id, fit="green", edited=[], reason="", difference={})
         if module.workflow(run.state.workflow) is None:
             reason = f"the code has no workflow '{run.state.workflow}' any more"
-            return calls.Fit(**{**made, "fit": "red", "reason": reason})
+            return calls.Fit(**{**made, "fit": "red", "reason": reason}), {}
         found = await self._inspections.fit(run, module.digest)
         if found.error:
             difference = {**found.difference, **await self._place(run, found.difference)}
-            return calls.Fit(**{**made, "fit": "red", "reason": found.error, "difference": difference})
+            return calls.Fit(**{**made, "fit": "red", "reason": found.error, "difference": difference}), {}
         edited = await self._edited(run, module)
-        return calls.Fit(**{**made, "fit": "amber" if edited else "green", "edited": edited})
+        edited += [f"the timer of line {line} (it keeps its time)" for line in found.timers]
+        return calls.Fit(**{**made, "fit": "amber" if edited else "green", "edited": edited}), found.names
 
     async def _place(self, run: LiveRun, difference: dict[str, Any]) -> dict[str, Any]:
         """Cell and line, in the run's own code, of the command the history has and the new code has not."""

@@ -18,13 +18,13 @@ from flowbook.core import events as e
 from flowbook.core import keys
 from flowbook.core.ids import Key
 from flowbook.core.messages import ReportItem
-from flowbook.errors import NotDeterministic
+from flowbook.errors import HistoryMismatch, NotDeterministic
 from flowbook.runtime import implicit, remote, sites
 from flowbook.runtime.commands import DurableFuture, SignalCommand, StepCall, StepCommand, TimerCommand
 from flowbook.runtime.definitions import Step
 from flowbook.runtime.handles import Handle
 from flowbook.runtime.loop import DeterministicLoop, Task, Timer
-from flowbook.runtime.replay import Expectations, Reuse
+from flowbook.runtime.replay import OTHER_CODE, SAME_CODE, Asked, Expectations, Reuse, is_like, mismatch
 from flowbook.runtime.values import Values, are_plain
 
 # In 3.11 asyncio.current_task is written in Python.
@@ -52,6 +52,10 @@ class Asking:
         self.signals: dict[Key, SignalCommand] = {}
         self.inbox: dict[str, deque[e.SignalReceived]] = {}
         self.expected = Expectations(())
+        self.renaming: dict[Key, Key] | None = None
+        self.difference: HistoryMismatch | None = None
+        self._met: set[Key] = set()
+        self._other_times: set[Key] = set()
         self.reuse: Reuse | None = None
         self.abandoned: set[Key] = set()
         self.closed = False
@@ -89,16 +93,19 @@ class Asking:
         site: int = 0,
     ) -> Any:
         """Run a step durably under ``key`` and give its result. A Handle among the arguments is waited for first."""
-        if are_plain(args, kwargs):
+        if kwargs:
+            args, kwargs = step.placed(args, kwargs)
+        if isinstance(step, implicit.Implicit):
+            step, args, kwargs, digest = implicit.given(step, args, kwargs, self.values)
+        elif are_plain(args, kwargs):
             digest = keys.plain_digest(step.name, args, kwargs)
         else:
             if any(isinstance(value, Handle) for value in (*args, *kwargs.values())):
                 args = tuple([await value if isinstance(value, Handle) else value for value in args])
                 kwargs = {name: await value if isinstance(value, Handle) else value for name, value in kwargs.items()}
             parts: list[bytes] = []
-            given = implicit.argument if isinstance(step, implicit.Implicit) else Values.argument
-            args = tuple([given(self.values, value, parts, "", step.name) for value in args])
-            kwargs = {name: given(self.values, value, parts, name, step.name) for name, value in kwargs.items()}
+            args = tuple([self.values.argument(value, parts, "", step.name) for value in args])
+            kwargs = {name: self.values.argument(value, parts, name, step.name) for name, value in kwargs.items()}
             digest = keys.digest(step.name, parts)
         future = DurableFuture(loop=self.loop)
         self.ask(StepCommand(key, step, future, digest, args, kwargs, item, site))
@@ -108,9 +115,9 @@ class Asking:
         """The code waits for the command's future from here on."""
         if self._has_left():
             return
+        command.key = self.matched(command.key, Asked("step", command.step.name, command.digest))
         command.future.abandoned = functools.partial(self._abandon_step, command)
         self.steps[command.key] = command
-        self.expected.asked.pop(command.key, None)
         if self.is_live and not self.is_view:
             self.dispatch(command)
 
@@ -131,7 +138,7 @@ class Asking:
         waiting = self.inbox.get(name)
         site = sites.here()
         key = self.key(f"signal.{name}@{site.label}" if site else f"signal.{name}")
-        self.expected.met(key)
+        key = self.matched(key, Asked("signal", name))
         if waiting:
             future.set_result(self.values.decoded(waiting.popleft().value))
             return future
@@ -168,9 +175,49 @@ class Asking:
     async def _nothing(self) -> None:
         await self.loop.create_future()
 
-    def expect(self, key: Key) -> None:
-        """The code asks for ``key``, whether the history has it or not."""
-        self.expected.met(key)
+    def matched(self, key: Key, asked: Asked) -> Key:
+        """The code asks for this: the key that the history has for it, which is ``key`` unless the code was edited."""
+        expected = self.expected
+        if self.renaming is None and not expected.names:
+            known = expected.asked.pop(key, None)
+            if known is not None and known != asked:
+                self._compare(key, known, asked)
+            return key
+        own, key = key, expected.names.get(key, key)
+        known = expected.asked.pop(key, None)
+        if known is not None and not is_like(known, asked) and expected.like("", asked) is not None:
+            # Something else has this key in the history, and this has another one.
+            expected.asked[key], known = known, None
+        if known is None and self.renaming is not None:
+            key = expected.like(own.rpartition("/")[0], asked) or key
+            known = expected.asked.pop(key, None)
+        if known is not None:
+            self._compare(key, known, asked)
+        while key in self._met:
+            key = Key(f"{key}'")
+        self._met.add(key)
+        if self.renaming is not None and key != own:
+            self.renaming[own] = key
+        return key
+
+    def _compare(self, key: Key, known: Asked, asked: Asked) -> None:
+        """Is it the same as recorded? The difference is raised when the code waits: it is not for the code to catch."""
+        if self.difference is not None or known == asked or (not known.digest and is_like(known, asked)):
+            return
+        if known.kind == asked.kind == "timer":
+            # It stands as it was set.
+            self._other_times.add(key)
+            return
+        same = (known.kind, known.name) == (asked.kind, asked.name)
+        self.difference = mismatch(
+            f"the code asked for {asked} with other arguments than recorded"
+            if same
+            else f"the code asked for {asked} where the history has {known}",
+            key,
+            recorded=f"{known} {known.digest}".strip(),
+            asked=f"{asked} {asked.digest}".strip(),
+            advice=SAME_CODE if self.renaming is None else OTHER_CODE,
+        )
 
     def report(self, item: ReportItem) -> None:
         """Report ``item``, whatever the history has."""
@@ -260,11 +307,11 @@ class Asking:
             return
         site = sites.here(3)
         key = self.key(f"timer@{site.label}" if site else "timer")
+        key = self.matched(key, Asked("timer", "", repr(timer.when())))
         timer.key = key
         timer.site = site.line if site else 0
         command = TimerCommand(key, timer)
         self.timers[key] = command
-        self.expected.met(key)
         self.note("timer", key, e.TimerStarted(key=key, due=timer.when(), site=timer.site))
         if self.is_live:
             self.match_timer(command)

@@ -89,6 +89,21 @@ class Step(Generic[P, R]):
         return tuple(inspect.signature(self.function).parameters)
 
     @functools.cached_property
+    def _places(self) -> tuple[str, ...]:
+        """Names of the parameters that may be given by place."""
+        by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        return tuple(name for name, p in inspect.signature(self.function).parameters.items() if p.kind in by_place)
+
+    def placed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The same arguments, by place as far as they can be: so that writing a name changes nothing."""
+        left = dict(kwargs)
+        for name in self._places[len(args) :]:
+            if name not in left:
+                break
+            args = (*args, left.pop(name))
+        return args, left
+
+    @functools.cached_property
     def line(self) -> int:
         """Line of the function's first statement in its module."""
         code: CodeType = inspect.unwrap(self.function).__code__

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flowbook.core import events as e
 from flowbook.core.ids import Key
 from flowbook.runtime.outcomes import failure_of
-from flowbook.runtime.replay import mismatch
+from flowbook.runtime.replay import Asked, mismatch
 
 if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
@@ -68,9 +68,8 @@ class Duties:
     def open(self, name: str, what: str, take_back: TakeBack, *, site: int = 0, of_the_run: bool = False) -> Duty:
         """Owe something from here on; ``what`` is ``operation`` or ``undo``."""
         execution = self.execution
-        key = execution.key(f"owe.{name}")
+        key = execution.matched(execution.key(f"owe.{name}"), Asked("obligation", name))
         duty = self._all[key] = Duty(self, key, name, take_back, of_the_run)
-        execution.expect(key)
         execution.note("obligation", key, e.ObligationOpened(key=key, name=name, what=what, site=site))
         return duty
 
@@ -93,7 +92,7 @@ class Duties:
                 f"the history owes '{event.name}' here, and the code does not",
                 event.key,
                 recorded=f"obligation '{event.name}'",
-                asked="",
+                asked=self.execution.doing(),
             )
         if not duty.durable.done():
             duty.durable.set_result(None)

@@ -15,6 +15,7 @@ from typing import Any
 from flowbook.core import events as e
 from flowbook.core.ids import Key, RunId
 from flowbook.core.value import Value
+from flowbook.errors import HistoryMismatch
 from flowbook.runtime import outcomes, patching, sites, typed
 from flowbook.runtime.asking import Asking
 from flowbook.runtime.commands import StepCall, StepCommand
@@ -23,7 +24,7 @@ from flowbook.runtime.duties import Duties
 from flowbook.runtime.going_on import ContinueAsNew, Patches, continued
 from flowbook.runtime.handlers import Handlers
 from flowbook.runtime.loop import Task
-from flowbook.runtime.replay import Expectations, Reuse, mismatch
+from flowbook.runtime.replay import OTHER_CODE, SAME_CODE, Asked, Expectations, Reuse, mismatch
 from flowbook.runtime.values import Values
 from flowbook.wire import codec
 
@@ -80,10 +81,8 @@ class Execution(Asking):
             self.reuse = Reuse(reuse, first.origin, shown)
         for recorded in shown:
             self._advance(recorded)
-        if not self.closed and not self.expected.closed:
-            error = self.expected.unmet()
-            if error is not None and not until:
-                raise error
+        if not self.closed and not self.expected.closed and not until and self.expected.asked:
+            raise self.expected.unmet(self.doing(), self.advice)
         self.is_live = True
         if self.is_view or self.closed:
             return
@@ -92,6 +91,11 @@ class Execution(Asking):
         for timer in list(self.timers.values()):
             self.match_timer(timer)
         self.take_reusable()
+
+    @property
+    def advice(self) -> str:
+        """What is to be done where code and history differ."""
+        return SAME_CODE if self.renaming is None else OTHER_CODE
 
     def apply(self, recorded: e.Recorded) -> None:
         """One more durable event, in order. Events it has already seen are passed over."""
@@ -131,9 +135,15 @@ class Execution(Asking):
         wake = _WAKES.get(type(event))
         if wake is not None:
             self.now = max(self.now, recorded.time)
-            wake(self, event)
-            self.reported = len(self.items)
-            self.loop.drain()
+            self.loop.attended = True
+            try:
+                wake(self, event)
+                self.reported = len(self.items)
+                self.loop.drain()
+            finally:
+                self.loop.attended = False
+            if self.difference is not None:
+                raise self.difference
             return
         note = _NOTES.get(type(event))
         if note is not None:
@@ -174,7 +184,7 @@ class Execution(Asking):
         if timer is not None:
             self.loop.fire(timer.timer)
         elif event.key in self.expected.asked:
-            raise mismatch("a timer fired that the code did not set", event.key, recorded="timer", asked="")
+            raise self._unasked("a timer", event.key)
 
     def _signalled(self, event: e.SignalReceived) -> None:
         self._deliver(event)
@@ -222,23 +232,48 @@ class Execution(Asking):
         command = self.steps.pop(event.key, None)
         if command is None:
             if event.key in self.expected.asked and event.key not in self.abandoned:
-                raise mismatch(
-                    f"the history has a result of step '{event.step}' that the code did not ask for",
-                    event.key,
-                    recorded=f"step '{event.step}'",
-                    asked="",
-                )
+                other = any(command.step.name == event.step for command in self.steps.values())
+                what = f"a result of step '{event.step}'{' with other arguments' if other else ''}"
+                raise self._unasked(what, event.key)
             return None
         if command.step.name != event.step or (event.digest and event.digest != command.digest):
-            same = command.step.name == event.step
-            raise mismatch(
-                f"the code called step '{command.step.name}'"
-                + (" with other arguments than recorded" if same else f" where the history has step '{event.step}'"),
-                event.key,
-                recorded=f"step '{event.step}' {event.digest}",
-                asked=f"step '{command.step.name}' {command.digest}",
-            )
+            known, asked = Asked("step", event.step, event.digest), Asked("step", command.step.name, command.digest)
+            self._compare(event.key, known, asked)
         return None if command.future.done() else command
+
+    def _unasked(self, what: str, key: Key) -> HistoryMismatch:
+        doing = self.doing()
+        return mismatch(
+            f"the history has {what} that the code did not ask for: {doing}",
+            key,
+            recorded=what,
+            asked=doing,
+            advice=self.advice,
+        )
+
+    @property
+    def other_timers(self) -> list[int]:
+        """Lines of timers that wait for the time they were set for, although the code says another one now."""
+        return [command.timer.site for key, command in self.timers.items() if key in self._other_times]
+
+    def doing(self) -> str:
+        """What the code does now, in words: for those who look for what it should be doing."""
+        task = self.main
+        if task is not None and task.done():
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                return f"it raised {type(error).__name__}: {error}{self._raised_at(error)}"
+            return "it was cancelled" if task.cancelled() else "it returned"
+        waits = [
+            *(f"{command.what} '{command.step.name}'" for command in self.steps.values()),
+            *(f"signal '{command.name}'" for command in self.signals.values()),
+            *("a timer" for _ in self.timers),
+        ]
+        return f"it waits for {', '.join(waits[:3])}{', ...' if waits[3:] else ''}" if waits else "it waits for nothing"
+
+    def _raised_at(self, error: BaseException) -> str:
+        frames = outcomes.failure_of(error, self.places).frames
+        return f", in line {frames[-1].line} of {frames[-1].function}" if frames else ""
 
     def _deliver(self, event: e.SignalReceived) -> None:
         for key, command in self.signals.items():

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from types import FrameType, ModuleType
+import gc
+from collections.abc import AsyncGenerator, Callable
+from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType, ModuleType
 from typing import Any
 
 from flowbook.core import events as e
@@ -23,6 +24,15 @@ from flowbook.runtime.outcomes import Places
 from flowbook.wire import codec
 
 Decode = Callable[[Value], Any]
+
+
+async def _generator() -> AsyncGenerator[None, None]:
+    yield
+
+
+_made = _generator()
+_STEPS = (type(_made.asend(None)), type(_made.athrow(GeneratorExit)), type(anext(_made, None)))
+"""The types of what runs an asynchronous generator for one step: they have no names of their own."""
 
 
 def stack(execution: Execution, places: Places, decode: Decode) -> tuple[Frame, ...]:
@@ -43,15 +53,25 @@ def stack(execution: Execution, places: Places, decode: Decode) -> tuple[Frame, 
 def suspended(awaited: Any) -> list[FrameType]:
     """Frames of a suspended coroutine and of what it awaits, outermost first."""
     frames: list[FrameType] = []
-    while awaited is not None:
-        frame = next((getattr(awaited, name, None) for name in ("cr_frame", "gi_frame", "ag_frame")), None)
+    while awaited is not None and not isinstance(awaited, asyncio.Future):
+        frame = _first(awaited, ("cr_frame", "gi_frame", "ag_frame"))
         if frame is not None:
             frames.append(frame)
-        inner = (getattr(awaited, name, None) for name in ("cr_await", "gi_yieldfrom", "ag_await"))
-        awaited = next((found for found in inner if found is not None), None)
-        if isinstance(awaited, asyncio.Future):
-            break
+        awaited = _first(awaited, ("cr_await", "gi_yieldfrom", "ag_await")) or _generator_of(awaited)
     return frames
+
+
+def _first(awaited: Any, names: tuple[str, ...]) -> Any:
+    found = (getattr(awaited, name, None) for name in names)
+    return next((one for one in found if one is not None), None)
+
+
+def _generator_of(awaited: Any) -> Any:
+    """The asynchronous generator that a step of it (``anext``, ``asend``, ``aclose``) runs: it does not say by itself."""
+    if isinstance(awaited, CoroutineType | GeneratorType | AsyncGeneratorType):
+        return None
+    inside = (CoroutineType, AsyncGeneratorType, *_STEPS)
+    return next((held for held in gc.get_referents(awaited) if isinstance(held, inside)), None)
 
 
 def values(execution: Execution, save: codec.Save) -> dict[str, Value]:

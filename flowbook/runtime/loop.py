@@ -131,7 +131,10 @@ memory each new task would be compared with ten thousand others."""
 
 
 class DeterministicLoop(asyncio.AbstractEventLoop):
-    """The loop of one run. ``drain`` runs everything that is ready and returns; inside ``with`` it is the running one."""
+    """The loop of one run. ``drain`` runs everything that is ready and returns; inside ``with`` it is the running one.
+
+    ``attended`` while the run is told something: at any other time nobody may wake its code.
+    """
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -142,6 +145,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._again: list[Handle] = []
         self._outer: list[tuple[Any, Any, bool]] = []
         self._created = 0
+        self.attended = False
         self._closed = False
         self._draining = False
         self._dropping = False
@@ -267,12 +271,20 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     # Callbacks and time
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Handle:
+        if not self.attended:
+            self._refuse_waking()
         handle = Handle(callback, args, self, context)
         if type(callback) is MethodType and callback.__func__ is _REDELIVER:
             self._again.append(handle)
         else:
             self._ready.append(handle)
         return handle
+
+    def _refuse_waking(self) -> NoReturn:
+        raise NotDeterministic(
+            "something of a workflow (an event, a queue, a future) was changed by code that is no part of it, which "
+            "re-execution would not do again; return a value from the step, or send the run a signal"
+        )
 
     def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Handle:
         if asyncio._get_running_loop() is not self:
@@ -348,7 +360,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def close(self) -> None:
         """End every coroutine where it stands. Its clean-up code finds this loop, which gives it nothing."""
-        self._closed = True
+        self._closed = self.attended = True
         self._ready.clear()
         self._again.clear()
         for task in reversed(self.unfinished()):

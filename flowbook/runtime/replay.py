@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowbook.core import events as e
 from flowbook.core.ids import Digest, Key
@@ -16,16 +16,30 @@ from flowbook.core.value import Value
 from flowbook.errors import HistoryMismatch
 
 
+class Asked(NamedTuple):
+    """A command that the history speaks of. ``digest`` tells what it was asked for; "" where that is not recorded."""
+
+    kind: str
+    name: str
+    digest: str = ""
+
+    def __str__(self) -> str:
+        if self.kind == "timer":
+            return self.name or "a timer"
+        return f"{self.kind} '{self.name}'"
+
+
 class Expectations:
     """Keys the history speaks of, until the code has asked for them; and what is known of open attempts."""
 
     def __init__(self, history: Iterable[e.Recorded]) -> None:
-        self.asked: dict[Key, str] = {}
+        self.asked: dict[Key, Asked] = {}
         self.noted: set[tuple[str, Key]] = set()
         self.attempts: dict[Key, int] = {}
         self.retry_at: dict[Key, float] = {}
         self.patches: set[str] = set()
         self.heartbeats: dict[Key, Value] = {}
+        self.names: dict[Key, Key] = {}
         self._queued: set[Key] = set()
         self.closed = False
         for recorded in history:
@@ -34,35 +48,35 @@ class Expectations:
     def _learn(self, event: e.AnyEvent) -> None:
         match event:
             case e.StepCompleted() | e.StepFailed() | e.StepReused():
-                self.asked[event.key] = f"step '{event.step}'"
+                self._ask(event.key, Asked("step", event.step, event.digest))
                 self.noted.add(("step cancelled", event.key))
             case e.StepStarted():
-                self.asked.setdefault(event.key, f"step '{event.step}'")
+                self._ask(event.key, Asked("step", event.step))
                 self.attempts[event.key] = event.attempt
                 self.retry_at.pop(event.key, None)
             case e.StepAttemptFailed():
-                self.asked.setdefault(event.key, f"step '{event.step}'")
+                self._ask(event.key, Asked("step", event.step))
                 self.attempts[event.key] = event.attempt
                 self.retry_at[event.key] = event.retry_at
                 self.taken_back(event.key)
             case e.StepScheduled():
                 self._queued.add(event.key)
-                self.asked.setdefault(event.key, f"step '{event.step}'")
+                self._ask(event.key, Asked("step", event.step, event.digest))
                 self.noted.add(("scheduled", event.key))
             case e.StepCancelled():
                 self.noted.add(("step cancelled", event.key))
             case e.TimerStarted():
-                self.asked[event.key] = event.label or "a timer"
+                self._ask(event.key, Asked("timer", event.label, repr(event.due)))
                 self.noted.add(("timer", event.key))
             case e.TimerCancelled():
                 self.noted.add(("timer dropped", event.key))
             case e.SignalAwaited():
-                self.asked[event.key] = f"signal '{event.name}'"
+                self._ask(event.key, Asked("signal", event.name))
                 self.noted.add(("signal", event.key))
             case e.SignalDropped():
                 self.noted.add(("signal dropped", event.key))
             case e.ChildStarted() | e.SignalSent() | e.StepWaiting():
-                self.asked.setdefault(event.key, f"'{event.step}'")
+                self._ask(event.key, Asked("step", event.step, event.digest))
                 self.noted.add(("scheduled", event.key))
             case e.StepHeartbeat():
                 self.heartbeats[event.key] = event.details
@@ -72,8 +86,10 @@ class Expectations:
                 self.noted.add(("attributes", event.key))
             case e.PatchMarked():
                 self.patches.add(event.id)
+            case e.RunMoved():
+                self.names = dict(event.names)
             case e.ObligationOpened():
-                self.asked[event.key] = f"obligation '{event.name}'"
+                self._ask(event.key, Asked("obligation", event.name))
                 self.noted.add(("obligation", event.key))
             case e.ObligationSettled() | e.ObligationFailed():
                 self.noted.add(("obligation ended", event.key))
@@ -86,6 +102,11 @@ class Expectations:
             case _:
                 pass
 
+    def _ask(self, key: Key, asked: Asked) -> None:
+        known = self.asked.get(key)
+        if known is None or (asked.digest and not known.digest):
+            self.asked[key] = asked
+
     def handed_out(self, key: Key) -> None:
         """The step's result will come from outside, until its attempt fails."""
         self.noted.add(("scheduled", key))
@@ -95,30 +116,47 @@ class Expectations:
         if key not in self._queued:
             self.noted.discard(("scheduled", key))
 
-    def met(self, key: Key) -> None:
-        """The code has asked for ``key``."""
-        self.asked.pop(key, None)
+    def like(self, path: str, wanted: Asked) -> Key | None:
+        """The first command that is the same but for where it is asked for, if possible by the same task."""
+        same = [key for key, asked in self.asked.items() if is_like(asked, wanted)]
+        near = (key for key in same if key.rpartition("/")[0] == path)
+        return next(near, same[0] if same else None)
 
     def is_noted(self, what: str, key: Key) -> bool:
         """True when the history has this note already, so it is not to be reported again."""
         return (what, key) in self.noted
 
-    def unmet(self) -> HistoryMismatch | None:
-        """The error that says what the history holds and the code never asked for, or None."""
-        if not self.asked:
-            return None
-        key, what = next(iter(self.asked.items()))
-        return mismatch(f"the history has {what} here, and the code did not ask for it", key, recorded=what, asked="")
+    def unmet(self, doing: str, advice: str) -> HistoryMismatch:
+        """The error that says what the history holds and the code never asked for; ``doing`` is what it does instead."""
+        key, asked = next(iter(self.asked.items()))
+        return mismatch(
+            f"the history has {asked} here, and the code did not ask for it: {doing}",
+            key,
+            recorded=str(asked),
+            asked=doing,
+            advice=advice,
+        )
 
 
-def mismatch(reason: str, key: Key, *, recorded: str, asked: str) -> HistoryMismatch:
+def is_like(asked: Asked, wanted: Asked) -> bool:
+    """True where the history's command is this one, as far as is recorded."""
+    if asked.kind == wanted.kind == "timer":
+        return asked.digest == wanted.digest
+    same = (asked.kind, asked.name) == (wanted.kind, wanted.name)
+    return same and (asked.digest == wanted.digest or not asked.digest)
+
+
+SAME_CODE = (
+    "A workflow must do the same each time it is re-executed: move what differs into steps, or use now(), random(), "
+    "uuid4() and record()"
+)
+OTHER_CODE = "Put the edit behind 'if patched(\"...\"):' so that this run keeps the old branch, or fork the run"
+
+
+def mismatch(reason: str, key: Key, *, recorded: str, asked: str, advice: str = SAME_CODE) -> HistoryMismatch:
     """The error for a difference between history and code."""
     difference: dict[str, Any] = {"key": key, "recorded": recorded, "asked": asked}
-    return HistoryMismatch(
-        f"{reason} (at {key}). A workflow must do the same each time it is re-executed: "
-        "move clocks, random numbers and IO into steps, or use now(), random(), uuid4() and record()",
-        difference,
-    )
+    return HistoryMismatch(f"{reason} (at {key}). {advice}", difference)
 
 
 class Reuse:

@@ -105,7 +105,9 @@ class Inspection(Packet, frozen=True, tag=True):
     """Answer to ``Inspect``: the stack, innermost task first, and named values at that event; or a query's ``value``.
 
     ``error`` is set instead when the code could not be re-executed, with the ``difference`` where it did something
-    else than the history says; or when the query could not be answered, which is ``refused``.
+    else than the history says; or when the query could not be answered, which is ``refused``. Of code that fits,
+    ``names`` are its keys for commands that the history knows by others, and ``timers`` the lines whose waiting timers
+    keep the time they were set for.
     """
 
     request: int
@@ -115,6 +117,8 @@ class Inspection(Packet, frozen=True, tag=True):
     error: str = ""
     difference: dict[str, Any] = {}
     refused: bool = False
+    names: dict[Key, Key] = {}
+    timers: tuple[int, ...] = ()
 
 
 class Alive(Packet, frozen=True, tag=True):

@@ -129,4 +129,4 @@ def _watch_threads() -> None:
         theirs(thread)
 
     start.__wrapped__ = theirs  # type: ignore[attr-defined]
-    threading.Thread.start = start  # type: ignore[method-assign]
+    threading.Thread.start = start  # type: ignore[method-assign,assignment]

@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from contextlib import suppress
+from functools import partial
 from inspect import unwrap
 from pathlib import Path
 from types import CodeType
@@ -22,7 +23,7 @@ import anyio.to_thread
 import msgspec
 
 from flowbook.client import launch
-from flowbook.core.events import Chunk, Place
+from flowbook.core.events import Chunk, Place, RunStarted
 from flowbook.core.ids import Digest, RunId, Seq, WorkerId
 from flowbook.errors import EngineUnavailable
 from flowbook.store.home import Home
@@ -53,7 +54,7 @@ from flowbook.worker import modules
 from flowbook.worker.attempts import Attempt
 from flowbook.worker.crew import Crew
 from flowbook.worker.held import HeldRun, run_attempt
-from flowbook.worker.inspection import inspect
+from flowbook.worker.inspection import Watch, inspect
 from flowbook.worker.link import Link
 from flowbook.worker.tasks import RemoteTask, Tasks, run_task
 from flowbook.worker.watchdog import Watchdog
@@ -133,14 +134,19 @@ class Session:
                     await self._serve(address)
                     if not self._stopped:
                         await anyio.sleep(0.3)
-                for held in self._held.values():
-                    held.drop()
                 self._remote.drop()
+                self._drop_all()
                 await self._crew.rest(STOP_WITHIN)
                 self._tasks.cancel_scope.cancel()
         finally:
+            self._drop_all()
             self._crew.leave()
             self._mark.remove()
+
+    def _drop_all(self) -> None:
+        for held in self._held.values():
+            held.drop()
+        self._held.clear()
 
     async def _find_engine(self) -> launch.Address | None:
         deadline = time.monotonic() + RETURN_WITHIN
@@ -295,12 +301,16 @@ class Session:
             self._speak_of_tasks()
             return
         if isinstance(packet, Inspect):
-            self._send(inspect(packet, module, self._files))
+            self._send(inspect(packet, module, self._files, self._watching(packet)))
             return
         held = self._hold(packet)
         held.activate(packet, module)
         self._forget_if_over(held)
         self._speak(held)
+
+    def _watching(self, packet: Inspect) -> Watch:
+        started = packet.history[0].event
+        return partial(self._watchdog.watched, started.run if isinstance(started, RunStarted) else RunId(""))
 
     def _cannot_load(self, packet: Activate | Inspect | Task, error: BaseException) -> None:
         if isinstance(packet, Task):
@@ -308,7 +318,7 @@ class Session:
             self._speak_of_tasks()
             return
         if isinstance(packet, Inspect):
-            self._send(inspect(packet, None, self._files, error))
+            self._send(inspect(packet, None, self._files, self._watching(packet), error))
             return
         held = self._hold(packet)
         held.pause(error if isinstance(error, Exception) else RuntimeError(f"it called exit: {error}"))
