@@ -17,7 +17,7 @@ from flowbook.core.events import SignalAwaited, StepCompleted
 from flowbook.core.value import NOTHING
 from flowbook.runtime.execution import Execution
 from flowbook.wire.codec import encode
-from flowbook.worker import modules
+from flowbook.runtime import modules
 
 Figures = dict[str, float]
 

@@ -26,6 +26,7 @@ LOADED = "flowbook_module_"
 def compiled(workflow: definitions.Workflow[..., Any]) -> tuple[Module, Workflow]:
     """The module that defines this workflow, and the workflow in it."""
     from flowbook import compiler
+    from flowbook.api.beside import with_beside
     from flowbook.api.source import accepted, chosen, compile_file
 
     file = _file(workflow)
@@ -39,9 +40,12 @@ def compiled(workflow: definitions.Workflow[..., Any]) -> tuple[Module, Workflow
             "save it in a .py file or a notebook and start it from there"
         )
     text = gather(workflow.function.__name__, cells)
-    folder = str(Path.cwd())
+    folder = Path.cwd()
     place = Path(f"the cells of {workflow.name}")
-    module = accepted(compiler.compile_module(text, workflow.name, folder=folder), place)
+    made = with_beside(
+        [folder], lambda find: compiler.compile_module(text, workflow.name, folder=str(folder), find=find)
+    )
+    module = accepted(made, place)
     return module, chosen(module, workflow.name, place)
 
 

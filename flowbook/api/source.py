@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowbook.api.beside import Beside, Stamp, stamp
 from flowbook.core.module import Module, Workflow
 from flowbook.errors import CompileError, UserError
 
 if TYPE_CHECKING:
     from flowbook.compiler import Compiled, Diagnostic
+    from flowbook.compiler.beside import Find
 
 
 def split_target(target: str) -> tuple[Path, str]:
@@ -27,11 +29,28 @@ def compile_file(path: Path) -> Compiled:
     """Compile a notebook or a Python file; findings are in the result. Raises UserError where it cannot be read."""
     from flowbook import compiler
 
-    text = _read(path)
     full = path.absolute()
-    if path.suffix == ".py":
-        return compiler.compile_module(text, path.stem, origin=str(full), folder=str(full.parent))
-    return compiler.compile_notebook(_notebook(text, path), path.stem, origin=str(full), folder=str(full.parent))
+    known = _compiled.get(full)
+    if known is not None and all(stamp(file) == then for file, then in known[0].items()):
+        return known[1]
+    stamps = {full: stamp(full)}
+    text = _read(path)
+    files = Beside((full.parent, Path.cwd()))
+    folder = str(full.parent)
+    page = None if path.suffix == ".py" else _notebook(text, path)
+
+    def compiling(find: Find) -> Compiled:
+        if page is None:
+            return compiler.compile_module(text, path.stem, str(full), folder, find)
+        return compiler.compile_notebook(page, path.stem, str(full), folder, find)
+
+    found = files.given_to(compiling)
+    _compiled[full] = ({**stamps, **files.stamps}, found)
+    return found
+
+
+_compiled: dict[Path, tuple[dict[Path, Stamp], Compiled]] = {}
+"""What files were compiled to, as long as neither they nor what lies beside them have changed."""
 
 
 def load(target: str | Path) -> tuple[Module, Workflow]:
@@ -55,14 +74,14 @@ def accepted(compiled: Compiled, path: Path) -> Module:
 
 def chosen(module: Module, name: str, path: Path | str) -> Workflow:
     """The workflow with this name, or the only one. Raises UserError listing what there is."""
-    names = [workflow.name for workflow in module.workflows]
+    names = [workflow.name for workflow in module.own]
     if not names:
         raise UserError(f"{path} has no workflow: write '#| step' on top of a cell, or @workflow on an async function")
     if not name:
         if len(names) > 1:
             raise UserError(f"{path} has {len(names)} workflows; say which: " + ", ".join(f"{path}:{n}" for n in names))
-        return module.workflows[0]
-    found = module.workflow(name)
+        return module.own[0]
+    found = next((workflow for workflow in module.own if workflow.name == name), None)
     if found is None:
         close = difflib.get_close_matches(name, names, 1)
         hint = f"did you mean '{close[0]}'?" if close else f"it has: {', '.join(names)}."

@@ -82,7 +82,7 @@ def export(options: Namespace) -> int:
     _write(options.output, module.source, options.force)
     if options.json and options.output != "-":
         shapes.emit(
-            {"output": options.output, "module": module.digest, "workflows": [w.name for w in module.workflows]}
+            {"output": options.output, "module": module.digest, "workflows": [w.name for w in module.own]}
         )
     elif options.output != "-":
         print(f"{options.output}: flowbook run {options.output}", file=sys.stderr)

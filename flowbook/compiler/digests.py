@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Mapping
 
+from flowbook.compiler.beside import imported
 from flowbook.core.ids import Digest
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Digests:
-    """Digests of the steps of one module; what several of them use is looked at once."""
+    """Digests of the steps of one module; what several of them use is looked at once.
 
-    def __init__(self, module: ast.Module) -> None:
+    ``beside`` has a mark for each module that is kept with it; ``package`` is the one that the module is in.
+    """
+
+    def __init__(self, module: ast.Module, beside: Mapping[str, str], package: str) -> None:
+        self._beside = beside
+        self._package = package
         self._definitions = _definitions(module)
         self._uses: dict[str, set[str]] = {}
         self._texts: dict[str, str] = {}
@@ -39,8 +46,17 @@ class Digests:
 
     def _text(self, name: str) -> str:
         if name not in self._texts:
-            self._texts[name] = " ".join(_normalised(statement, name) for statement in self._definitions[name])
+            statements = self._definitions[name]
+            found = _imported(statements, self._package)
+            marks = [self._beside[module] for module in found if module in self._beside]
+            self._texts[name] = " ".join([*(_normalised(statement, name) for statement in statements), *marks])
         return self._texts[name]
+
+
+def _imported(statements: list[ast.stmt], package: str) -> list[str]:
+    """The modules that these statements import from."""
+    imports = ast.Module([s for s in statements if isinstance(s, ast.Import | ast.ImportFrom)], [])
+    return sorted(imported(ast.unparse(imports), package))
 
 
 def _definitions(tree: ast.Module) -> dict[str, list[ast.stmt]]:

@@ -9,18 +9,21 @@ import ast
 import hashlib
 import re
 from bisect import bisect_right
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from itertools import zip_longest
 
 import msgspec
 
+from flowbook.compiler.beside import Find, beside, marks
 from flowbook.compiler.diagnostics import Diagnostic
 from flowbook.compiler.digests import Digests
 from flowbook.compiler.graphs import Drawn, StepFacts, Surroundings, WaitFacts, drawn
 from flowbook.compiler.names import parsed
 from flowbook.compiler.signatures import keywords, parameters, step_options
 from flowbook.core.ids import CellId, Digest
-from flowbook.core.module import Cell, LineSpan, Module, Workflow
+from flowbook.core.module import Cell, Imported, LineSpan, Module, Workflow
 
 _MEND = "mend the line, then check again"
 _WAIT = re.compile(r"^# (waits for signal|sleeps) (\S+)$")
@@ -38,8 +41,15 @@ class Compiled(msgspec.Struct, frozen=True):
     schedule: str = ""
 
 
-def compile_module(text: str, name: str, origin: str = "", folder: str = "") -> Compiled:
-    """Analyse a module. ``name`` is what it is called, ``folder`` what its own imports are found in."""
+def nothing(name: str) -> Imported | None:
+    """Nothing lies beside."""
+
+
+def compile_module(text: str, name: str, origin: str = "", folder: str = "", find: Find = nothing) -> Compiled:
+    """Analyse a module. ``name`` is what it is called, ``folder`` where its own imports lie; ``find`` gives those that
+
+    are kept with it.
+    """
     try:
         tree = parsed(text)
     except (SyntaxError, ValueError) as error:
@@ -48,26 +58,46 @@ def compile_module(text: str, name: str, origin: str = "", folder: str = "") -> 
         return Compiled(
             None, (Diagnostic("FB006", message, line=line, column=column, end_column=column + 1, fix=_MEND),)
         )
-    reader = _Reader(tree, text)
+    imports = beside(text, find)
+    known = marks(imports)
+    reader = _Reader(tree, text, known)
     workflows, findings = reader.workflows(), reader.findings()
     if not workflows and not findings:
         fix = "decorate an async function with @workflow (from flowbook import workflow)"
         findings = [Diagnostic("FB014", "this module defines no workflow", fix=fix)]
     if findings:
         return Compiled(None, tuple(findings))
-    digest = Digest(hashlib.blake2b(f"{name}\n{text}".encode(), digest_size=16).hexdigest())
+    others = [(imported, _reader(imported, known)) for imported in _readable(imports)]
+    kept = "".join(f"\0{imported.name}\0{imported.source}" for imported in imports)
+    digest = Digest(hashlib.blake2b(f"{name}\n{text}{kept}".encode(), digest_size=16).hexdigest())
     module = Module(
         digest=digest,
         name=name,
         source=text,
-        workflows=tuple(workflows),
-        steps=reader.digests(),
+        workflows=(*workflows, *(w for imported, other in others for w in other.workflows(imported.name))),
+        steps={name: mark for _, other in others for name, mark in other.digests().items()} | reader.digests(),
         spans=tuple(reader.spans()),
         cells=tuple(reader.cells()),
         origin=origin,
         folder=folder,
+        imports=imports,
     )
     return Compiled(module)
+
+
+def _reader(imported: Imported, known: Mapping[str, str]) -> _Reader:
+    package = imported.name if imported.package else imported.name.rpartition(".")[0]
+    return _Reader(parsed(imported.source), imported.source, known, package)
+
+
+def _readable(imports: tuple[Imported, ...]) -> list[Imported]:
+    """Those that are Python: the others say so when they are imported."""
+    found = []
+    for imported in imports:
+        with suppress(SyntaxError, ValueError):
+            parsed(imported.source)
+            found.append(imported)
+    return found
 
 
 class _Marker(msgspec.Struct, frozen=True):
@@ -79,8 +109,10 @@ class _Marker(msgspec.Struct, frozen=True):
 
 
 class _Reader:
-    def __init__(self, tree: ast.Module, text: str) -> None:
+    def __init__(self, tree: ast.Module, text: str, beside: Mapping[str, str], package: str = "") -> None:
         self.tree = tree
+        self._beside = beside
+        self._package = package
         self.lines = text.split("\n")
         self.ours = _names_of_ours(tree)
         self.markers = [
@@ -196,7 +228,7 @@ class _Reader:
     def _drawings(self) -> dict[str, Drawn]:
         return {node.name: self._drawn(node) for node in self._workflows}
 
-    def workflows(self) -> list[Workflow]:
+    def workflows(self, beside: str = "") -> list[Workflow]:
         """Every workflow of the module, with its graph."""
         found = []
         for node in self._workflows:
@@ -206,6 +238,7 @@ class _Reader:
                     graph=self._drawings[node.name].graph,
                     parameters=tuple(parameters(node)),
                     doc=ast.get_docstring(node) or "",
+                    beside=beside,
                 )
             )
         return found
@@ -220,7 +253,7 @@ class _Reader:
 
     def digests(self) -> dict[str, Digest]:
         """For each step, the digest of its code and of the module-level code it uses, directly or not."""
-        digests = Digests(self.tree)
+        digests = Digests(self.tree, self._beside, self._package)
         return {self._step_name(node): digests.of(node) for node in self.steps.values()}
 
     # The way back

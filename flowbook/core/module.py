@@ -29,17 +29,33 @@ class LineSpan(msgspec.Struct, frozen=True):
     cell_line: int
 
 
+class Imported(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A module of the same folder that the module imports, directly or not, as it was then. ``file`` is where it lies;
+
+    ``package``: other modules lie in it.
+    """
+
+    name: str
+    source: str
+    file: str = ""
+    package: bool = False
+
+
 class Workflow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One workflow of a module. ``parameters`` is a list of ``{name, annotation, default, secret}``."""
+    """One workflow of a module. ``parameters`` is a list of ``{name, annotation, default, secret}``;
+
+    ``beside`` is the imported module that defines it, "" for the module itself.
+    """
 
     name: str
     graph: Graph = Graph()
     parameters: tuple[dict[str, object], ...] = ()
     doc: str = ""
+    beside: str = ""
 
 
 class Module(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Source and facts. ``digest`` is of ``name`` and ``source``; ``origin`` the file it came from;
+    """Source and facts. ``digest`` is of ``name``, ``source`` and ``imports``; ``origin`` the file it came from;
 
     ``steps`` maps a step's name to the digest of its code and of the shared code it uses;
     ``folder`` is put on ``sys.path`` when the module is loaded.
@@ -54,6 +70,12 @@ class Module(msgspec.Struct, frozen=True, omit_defaults=True):
     cells: tuple[Cell, ...] = ()
     origin: str = ""
     folder: str = ""
+    imports: tuple[Imported, ...] = ()
+
+    @property
+    def own(self) -> list[Workflow]:
+        """The workflows that the module itself defines."""
+        return [workflow for workflow in self.workflows if not workflow.beside]
 
     def workflow(self, name: str) -> Workflow | None:
         """The workflow with this name, or None."""

@@ -50,7 +50,7 @@ def shown(value: Value) -> Any:
 
 
 def untagged(data: Any) -> Any:
-    """Tagged JSON (see ``wire.tagged``) for eyes: a tuple as a list, a date as its text."""
+    """Tagged JSON (see ``wire.tagged``) for eyes: a tuple as a list, a date as its text, a record as its fields."""
     if type(data) is list:
         return [untagged(item) for item in data]
     if type(data) is not dict:
@@ -59,6 +59,10 @@ def untagged(data: Any) -> Any:
         ((name, body),) = data.items()
         if name == "$numpy":
             return _number(body[1])
+        if name in ("$record", "$named"):
+            return untagged(body[1])
+        if name == "$enum":
+            return untagged(body[2])
         if name[:1] == "$":
             return untagged(body)
     return {key: untagged(item) for key, item in data.items()}

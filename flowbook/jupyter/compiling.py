@@ -1,4 +1,4 @@
-"""A notebook as it stands in the editor, compiled: for the live graph, and to be run. No IO.
+"""A notebook as it stands in the editor, compiled: for the live graph, and to be run. Read is only what lies beside it.
 
 The compiler and the layout load on first use: a server's start should not wait for networkx and Graphviz.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from flowbook.api.beside import with_beside
 from flowbook.api.source import chosen
 from flowbook.core.module import Module, Workflow
 from flowbook.errors import CompileError, UserError
@@ -25,7 +26,10 @@ def compiled(content: Any, file: Path) -> Compiled:
 
     if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
         raise UserError(f"the content sent for {file.name} is not a notebook: it has no list of cells")
-    return compiler.compile_notebook(content, file.stem, origin=str(file), folder=str(file.parent))
+    folder = str(file.parent)
+    return with_beside(
+        [file.parent], lambda find: compiler.compile_notebook(content, file.stem, str(file), folder, find)
+    )
 
 
 def page(content: Any, file: Path) -> dict[str, Any]:

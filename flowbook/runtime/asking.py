@@ -53,6 +53,7 @@ class Asking:
         self.inbox: dict[str, deque[e.SignalReceived]] = {}
         self.expected = Expectations(())
         self.renaming: dict[Key, Key] | None = None
+        self.advice = SAME_CODE
         self.difference: HistoryMismatch | None = None
         self._met: set[Key] = set()
         self._other_times: set[Key] = set()
@@ -175,6 +176,10 @@ class Asking:
     async def _nothing(self) -> None:
         await self.loop.create_future()
 
+    def allow_edits(self, advice: str = OTHER_CODE) -> None:
+        """The code may be another one than the history's: the same command may have another key (see ``renaming``)."""
+        self.renaming, self.advice = {}, advice
+
     def matched(self, key: Key, asked: Asked) -> Key:
         """The code asks for this: the key that the history has for it, which is ``key`` unless the code was edited."""
         expected = self.expected
@@ -216,7 +221,7 @@ class Asking:
             key,
             recorded=f"{known} {known.digest}".strip(),
             asked=f"{asked} {asked.digest}".strip(),
-            advice=SAME_CODE if self.renaming is None else OTHER_CODE,
+            advice=self.advice,
         )
 
     def report(self, item: ReportItem) -> None:

@@ -118,11 +118,11 @@ def start_child(
     label, line = _line()
     key = execution.key(f"{workflow.name}{label}")
     run = RunId(id or f"{execution.id}.{keys.fingerprint(key, 6)}")
-    save = execution.values.save
+    encode = execution.values.encoded
 
     async def body() -> Any:
         given = {parameter: await resolved(value) for parameter, value in arguments.items()}
-        encoded = {parameter: codec.encode(value, save, parameter) for parameter, value in given.items()}
+        encoded = {parameter: encode(value, parameter) for parameter, value in given.items()}
         started = e.ChildStarted(
             key=key,
             step=workflow.name,
@@ -132,7 +132,7 @@ def start_child(
             timeout=0.0 if options.timeout is None else seconds(options.timeout),
             name=name,
             attributes=options.attributes,
-            memo={entry: codec.encode(value, save, entry) for entry, value in options.memo.items()},
+            memo={entry: encode(value, entry) for entry, value in options.memo.items()},
             site=line,
         )
         parts = [part for item in encoded.items() for part in (item[0].encode(), codec.fingerprint(item[1]))]
@@ -161,7 +161,7 @@ class OtherRun:
         label, line = _line(2)
         step = f"signal {name}"
         key = execution.key(f"{step}{label}")
-        encoded: Value = codec.encode(value, execution.values.save, name)
+        encoded: Value = execution.values.encoded(value, name)
         sent = e.SignalSent(key=key, step=step, run=RunId(self.id), name=name, value=encoded, site=line)
         parts = [self.id.encode(), codec.fingerprint(encoded)]
         await _asked(execution, key, step, parts, sent, what="sending", site=line)

@@ -24,9 +24,10 @@ from flowbook.runtime.duties import Duties
 from flowbook.runtime.going_on import ContinueAsNew, Patches, continued
 from flowbook.runtime.handlers import Handlers
 from flowbook.runtime.loop import Task
-from flowbook.runtime.replay import OTHER_CODE, SAME_CODE, Asked, Expectations, Reuse, mismatch
+from flowbook.runtime.replay import Asked, Expectations, Reuse, mismatch
 from flowbook.runtime.values import Values
 from flowbook.wire import codec
+from flowbook.wire.classes import IMPORTABLE, Classes
 
 patching.install()
 
@@ -34,7 +35,8 @@ patching.install()
 class Execution(Asking):
     """A workflow function being run from its events.
 
-    ``places`` maps a module line to a cell; ``view`` means that nothing is to be done about what the code asks.
+    ``places`` maps a module line to a cell, ``classes`` are those its values name; ``view`` means that nothing is to be
+    done about what the code asks.
     """
 
     def __init__(
@@ -44,9 +46,10 @@ class Execution(Asking):
         save: codec.Save,
         load: codec.Load,
         places: outcomes.Places = outcomes.NOWHERE,
+        classes: Classes = IMPORTABLE,
         view: bool = False,
     ) -> None:
-        super().__init__(Values(save, load), view=view)
+        super().__init__(Values(save, load, classes), view=view)
         self.workflow = workflow
         self.places = places
         self._started: e.RunStarted
@@ -68,13 +71,23 @@ class Execution(Asking):
 
     # The door
 
-    def begin(self, history: Sequence[e.Recorded], reuse: Sequence[e.Recorded] = (), *, until: int = 0) -> None:
+    def begin(
+        self,
+        history: Sequence[e.Recorded],
+        reuse: Sequence[e.Recorded] = (),
+        *,
+        until: int = 0,
+        is_past: bool = False,
+    ) -> None:
         """Re-execute ``history`` (up to event ``until``, where given) and go live.
+
+        ``is_past``: the run has ended; its end is left out of ``history``, to see whether the code comes to it.
 
         Raises HistoryMismatch where the code does not fit the history.
         """
         shown = [recorded for recorded in history if not until or recorded.seq <= until]
         self.expected = Expectations(shown)
+        self.expected.is_past = is_past
         first = shown[0].event
         assert isinstance(first, e.RunStarted)
         if reuse and first.origin is not None:
@@ -91,11 +104,6 @@ class Execution(Asking):
         for timer in list(self.timers.values()):
             self.match_timer(timer)
         self.take_reusable()
-
-    @property
-    def advice(self) -> str:
-        """What is to be done where code and history differ."""
-        return SAME_CODE if self.renaming is None else OTHER_CODE
 
     def apply(self, recorded: e.Recorded) -> None:
         """One more durable event, in order. Events it has already seen are passed over."""
@@ -347,7 +355,7 @@ class Execution(Asking):
         self.items.append(continued(self, self.continuing))
 
     def _encode_result(self, value: Any) -> Value:
-        return codec.encode(value, self.values.save, f"result of {self.workflow.name}")
+        return self.values.encoded(value, f"result of {self.workflow.name}")
 
 
 _WAKES: dict[type[e.AnyEvent], Callable[[Execution, Any], None]] = {

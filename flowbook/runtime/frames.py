@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType, ModuleType
 from typing import Any
 
@@ -23,8 +23,6 @@ from flowbook.runtime.handles import SKIPPED, Handle
 from flowbook.runtime.outcomes import Places
 from flowbook.wire import codec
 
-Decode = Callable[[Value], Any]
-
 
 async def _generator() -> AsyncGenerator[None, None]:
     yield
@@ -35,11 +33,11 @@ _STEPS = (type(_made.asend(None)), type(_made.athrow(GeneratorExit)), type(anext
 """The types of what runs an asynchronous generator for one step: they have no names of their own."""
 
 
-def stack(execution: Execution, places: Places, decode: Decode) -> tuple[Frame, ...]:
+def stack(execution: Execution, places: Places) -> tuple[Frame, ...]:
     """Where the run is: innermost frame first; for every running step its own place, then the workflow's frames."""
     frames: list[Frame] = []
     for command in execution.steps.values():
-        frames += _step_frames(execution, command, places, decode)
+        frames += _step_frames(execution, command, places)
     for task in execution.loop.unfinished():
         for frame in reversed(suspended(task.get_coro())):
             if not sites.is_library(frame.f_code):
@@ -74,8 +72,9 @@ def _generator_of(awaited: Any) -> Any:
     return next((held for held in gc.get_referents(awaited) if isinstance(held, inside)), None)
 
 
-def values(execution: Execution, save: codec.Save) -> dict[str, Value]:
+def values(execution: Execution) -> dict[str, Value]:
     """Every named value the workflow has, encoded: what its steps gave, and the variables of its main frame."""
+    encode = execution.values.encoded
     found: dict[str, Value] = {}
     for step, (outputs, value) in execution.latest.items():
         found |= _outputs(step, outputs, value, execution)
@@ -89,7 +88,7 @@ def values(execution: Execution, save: codec.Save) -> dict[str, Value]:
             found.pop(value.label, None)
         if done and _is_data(name, known):
             try:
-                found[name] = codec.encode(None if known is SKIPPED else known, save, name)
+                found[name] = encode(None if known is SKIPPED else known, name)
             except FlowbookError:
                 found[name] = Value(codec="none", type=codec.type_name(known), preview=codec.preview(known))
     return found
@@ -101,7 +100,7 @@ def _outputs(step: str, outputs: tuple[str, ...], value: Value, execution: Execu
     if len(outputs) < 2:
         return {outputs[0] if outputs else step: value}
     parts = execution.values.decoded(value)
-    return {name: codec.encode(part, execution.values.save) for name, part in zip(outputs, parts, strict=True)}
+    return {name: execution.values.encoded(part, name) for name, part in zip(outputs, parts, strict=True)}
 
 
 def _is_data(name: str, value: Any) -> bool:
@@ -116,7 +115,7 @@ def _workflow_frame(frame: FrameType, places: Places) -> Frame:
     return places.frame(frame.f_code.co_name, frame.f_code.co_filename, frame.f_lineno, local)
 
 
-def _step_frames(execution: Execution, command: StepCommand, places: Places, decode: Decode) -> list[Frame]:
+def _step_frames(execution: Execution, command: StepCommand, places: Places) -> list[Frame]:
     failed = execution.failures.get(command.key)
     if isinstance(failed, e.StepAttemptFailed) and failed.failure.frames:
         return list(reversed(failed.failure.frames))
@@ -125,7 +124,7 @@ def _step_frames(execution: Execution, command: StepCommand, places: Places, dec
     if function is None:
         return []
     local = {
-        name: decode(value.value) if isinstance(value, Argument) else value
+        name: execution.values.decoded(value.value) if isinstance(value, Argument) else value
         for name, value in (*zip(step.parameters, command.arguments, strict=False), *command.keywords.items())
     }
     return [places.frame(step.name, function.co_filename, step.line, local)]

@@ -10,7 +10,6 @@ from flowbook.core.chains import following
 from flowbook.core.ids import Seq
 from flowbook.errors import UserError
 from flowbook.runtime import current
-from flowbook.wire import codec
 
 if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
@@ -41,10 +40,10 @@ def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
 
 def continued(execution: Execution, request: ContinueAsNew) -> e.RunContinued:
     """The fact that ends the run, with all that it has not read."""
-    save = execution.values.save
+    encode = execution.values.encoded
     return e.RunContinued(
         run=following(execution.id),
-        arguments={name: codec.encode(value, save, name) for name, value in request.arguments.items()},
+        arguments={name: encode(value, name) for name, value in request.arguments.items()},
         signals=tuple(signal for waiting in execution.inbox.values() for signal in waiting),
         updates=tuple(execution.handlers.unread),
         seen=Seq(execution.seq),
@@ -71,7 +70,7 @@ class Patches:
         if id not in self._taken:
             expected = execution.expected
             # What was recorded and is yet to be asked for, older code has asked for after this point.
-            is_new = id in expected.patches or not (expected.asked or expected.closed)
+            is_new = id in expected.patches or not (expected.asked or expected.closed or expected.is_past)
             if is_new and id not in expected.patches:
                 execution.report(e.PatchMarked(id=id))
             self._taken[id] = is_new

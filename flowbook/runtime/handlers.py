@@ -19,7 +19,6 @@ from flowbook.core.value import Value
 from flowbook.errors import NotDeterministic, UserError
 from flowbook.runtime import current
 from flowbook.runtime.outcomes import failure_of
-from flowbook.wire import codec
 from flowbook.wire.calls import HANDLERS
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ class Handlers:
             result = handler.function(*args, **kwargs)
             if inspect.isawaitable(result):
                 result = await result
-            value = codec.encode(result, self._execution.values.save, f"result of update {event.name}")
+            value = self._execution.values.encoded(result, f"result of update {event.name}")
         except asyncio.CancelledError:
             ended = Failure(type="RunClosed", message="the run ended before the update was handled")
             self._note(event, e.UpdateFailed(id=event.id, name=event.name, failure=ended))
@@ -171,7 +170,7 @@ class Handlers:
         """Answer a query as of now. Raises UserError where there is none of this name, or it does not fit."""
         if name == HANDLERS:
             known = {"queries": sorted(self.queries), "updates": sorted(self.updates)}
-            return codec.encode(known, self._execution.values.save, name)
+            return self._execution.values.encoded(known, name)
         handler = self.queries.get(name)
         if handler is None:
             names = ", ".join(sorted(self.queries)) or "none"
@@ -183,7 +182,7 @@ class Handlers:
         _bind(f"query {name}", handler, args, kwargs)
         with self._execution.looking(f"query '{name}'"):
             result = _at_once(name, handler(*args, **kwargs))
-        return codec.encode(result, self._execution.values.save, f"result of query {name}")
+        return self._execution.values.encoded(result, f"result of query {name}")
 
 
 def _bind(what: str, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> None:

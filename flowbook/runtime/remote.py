@@ -10,7 +10,6 @@ from flowbook.core.queues import NO_LIMITS, Queue, as_queue
 from flowbook.core.value import Value
 from flowbook.errors import UserError
 from flowbook.runtime.commands import Argument, StepCommand
-from flowbook.wire import codec
 
 if TYPE_CHECKING:
     from flowbook.runtime.definitions import Step
@@ -68,7 +67,7 @@ def scheduled(command: StepCommand, values: Values) -> StepScheduled:
 
 
 def _encoded(value: Any, values: Values, step: Step[..., Any]) -> Value:
-    return value.value if isinstance(value, Argument) else codec.encode(value, values.save, f"given to {step.name}")
+    return value.value if isinstance(value, Argument) else values.encoded(value, f"given to {step.name}")
 
 
 def _key(command: StepCommand, values: Values) -> str:
@@ -82,4 +81,4 @@ def _key(command: StepCommand, values: Values) -> str:
 
 
 def _decoded(value: Any, values: Values) -> Any:
-    return codec.decode(value.value, values.load) if isinstance(value, Argument) else value
+    return values.decoded(value.value) if isinstance(value, Argument) else value

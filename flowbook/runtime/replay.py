@@ -42,6 +42,7 @@ class Expectations:
         self.names: dict[Key, Key] = {}
         self._queued: set[Key] = set()
         self.closed = False
+        self.is_past = False
         for recorded in history:
             self._learn(recorded.event)
 

@@ -7,6 +7,7 @@ from typing import Any
 from flowbook.core.value import Value
 from flowbook.runtime.commands import Argument
 from flowbook.wire import codec
+from flowbook.wire.classes import IMPORTABLE, Classes
 
 _IMMUTABLE = frozenset((str, int, float, bool, type(None)))
 
@@ -17,15 +18,20 @@ def are_plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 
 class Values:
-    """Moves values between events and code. ``save`` and ``load`` move the bytes of long ones."""
+    """Moves values between events and code. ``save`` and ``load`` move the bytes of long ones; ``classes`` are the run's."""
 
-    def __init__(self, save: codec.Save, load: codec.Load) -> None:
+    def __init__(self, save: codec.Save, load: codec.Load, classes: Classes = IMPORTABLE) -> None:
         self.save = save
         self.load = load
+        self.classes = classes
+
+    def encoded(self, value: Any, name: str = "") -> Value:
+        """``value`` as it is recorded; ``name`` is what people call it. Raises UnsavableValue."""
+        return codec.encode(value, self.save, name, self.classes)
 
     def decoded(self, value: Value) -> Any:
         """The Python value."""
-        return codec.decode(value, self.load)
+        return codec.decode(value, self.load, classes=self.classes)
 
     def argument(self, value: Any, parts: list[bytes], name: str, step: str) -> Any:
         """What a step is given for ``value``, as it is now; what it adds to the command's digest goes to ``parts``.
@@ -36,6 +42,6 @@ class Values:
         if type(value) in _IMMUTABLE:
             parts.append(repr(value).encode())
             return value
-        encoded = codec.encode(value, self.save, f"{name} given to {step}".lstrip())
+        encoded = self.encoded(value, f"{name} given to {step}".lstrip())
         parts.append(codec.fingerprint(encoded))
         return Argument(encoded)

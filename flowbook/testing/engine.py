@@ -24,12 +24,12 @@ from flowbook.core.ids import Digest, RunId
 from flowbook.core.messages import SendSignal, StartRun
 from flowbook.core.module import Module
 from flowbook.errors import FlowbookError, RunWaits, UserError
+from flowbook.runtime import modules
 from flowbook.runtime.definitions import Step, Workflow
 from flowbook.store.values import ValueFiles
 from flowbook.testing.run import TestRun
 from flowbook.testing.world import World
 from flowbook.wire import calls, codec
-from flowbook.worker import modules
 
 T = TypeVar("T")
 

@@ -15,6 +15,7 @@ from flowbook.core.value import Value
 from flowbook.errors import HistoryMismatch, MissingValue, UserError
 from flowbook.runtime.definitions import Step, Workflow
 from flowbook.runtime.execution import Execution
+from flowbook.runtime.replay import OTHER_CODE, SAME_CODE
 from flowbook.store.values import ValueFiles
 from flowbook.wire import codec
 
@@ -37,11 +38,21 @@ def replay(history: History, workflow: Workflow[..., Any] | Callable[..., Any], 
 
 
 def _replayed(recorded: list[e.Recorded], workflow: Workflow[..., Any], load: codec.Load) -> Any:
+    try:
+        return _re_executed(recorded, workflow, load, edited=False)
+    except HistoryMismatch:
+        # It may still be the same but for where it is asked.
+        return _re_executed(recorded, workflow, load, edited=True)
+
+
+def _re_executed(recorded: list[e.Recorded], workflow: Workflow[..., Any], load: codec.Load, *, edited: bool) -> Any:
     ending = recorded[-1].event if isinstance(recorded[-1].event, e.CLOSING) else None
     open_part = recorded if ending is None else recorded[:-1]
     execution = Execution(workflow, save=_digest_only, load=load)
+    if edited:
+        execution.allow_edits(f"{SAME_CODE}. {OTHER_CODE}")
     try:
-        execution.begin(open_part)
+        execution.begin(open_part, is_past=ending is not None)
         asked: list[Any] = [
             item for item in execution.items if not isinstance(item, e.SignalDropped | e.TimerCancelled)
         ]
@@ -50,7 +61,7 @@ def _replayed(recorded: list[e.Recorded], workflow: Workflow[..., Any], load: co
         raise HistoryMismatch(_explained(error, recorded), error.difference) from None
     finally:
         execution.close()
-    if isinstance(ending, e.RunCompleted | e.RunFailed | e.RunCancelled):
+    if ending is not None and not isinstance(ending, e.RunTerminated):
         _compare_ends(ending, asked, load)
     return codec.decode(ending.value, load) if isinstance(ending, e.RunCompleted) else None
 
@@ -68,6 +79,8 @@ def _compare_ends(ending: e.AnyEvent, asked: list[Any], load: codec.Load) -> Non
             same = _content(now) == _content(then)
         case e.RunFailed(failure=failure), e.RunFailed(failure=recorded):
             same = failure.type == recorded.type
+        case e.RunContinued(arguments=now), e.RunContinued(arguments=then):
+            same = {name: _content(v) for name, v in now.items()} == {name: _content(v) for name, v in then.items()}
         case _:
             same = True
     if not same:
@@ -101,6 +114,9 @@ def _end(event: Any, load: codec.Load) -> str:
             return f"it returned {_shown(value, load)}"
         case e.RunFailed(failure=failure):
             return f"it failed with {failure.type}: {failure.message}"
+        case e.RunContinued(arguments=arguments):
+            given = ", ".join(f"{name}={_shown(value, load)}" for name, value in arguments.items())
+            return f"it went on as a new run with {given or 'no arguments'}"
         case _:
             return f"it was {e.STATUS[type(event).__name__]}"
 

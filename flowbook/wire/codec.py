@@ -1,7 +1,8 @@
 """Python values to ``Value`` and back. JSON first, then Arrow, NumPy, bytes, and cloudpickle as the last resort.
 
-Plain JSON data is written as it is; tuples, sets, dates and the like are tagged (``{"$tuple": [...]}``) so that
-they come back as what they were. Files are the caller's: ``save`` and ``load`` move bytes by content digest.
+Plain JSON data is written as it is; tuples, sets, dates, data classes and the like are tagged (``{"$tuple": [...]}``) so
+that they come back as what they were. Files are the caller's: ``save`` and ``load`` move bytes by content digest; so are
+classes, which values name and do not carry.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import msgspec
 from flowbook.core.ids import Digest
 from flowbook.core.value import SHOWN, Value
 from flowbook.errors import FlowbookError, UnsavableValue
-from flowbook.wire import tagged
+from flowbook.wire import pickling, tagged
+from flowbook.wire.classes import IMPORTABLE, PINNED, Classes
 
 INLINE = 16 * 1024
 """Encoded bytes up to here travel in the event; longer ones become files."""
@@ -52,30 +54,35 @@ def is_plain(value: object, depth: int = 60) -> bool:
     return False
 
 
-def encode(value: object, save: Save, name: str = "") -> Value:
+def encode(value: object, save: Save, name: str = "", classes: Classes = IMPORTABLE) -> Value:
     """Encode ``value``; ``name`` is what the user calls it, for the error.
 
     Raises UnsavableValue where no codec can save it.
     """
     if is_plain(value):
-        return _packed("json", _json.encode(value), save)
+        try:
+            return _packed("json", _json.encode(value), save)
+        except ValueError as error:
+            raise _unsavable(value, name, error) from None
     special = _arrow(value) or _numpy(value)
     if special is not None:
         return _packed(special[0], special[1], save, type_name(value), preview(value))
     if type(value) is bytes:
         return _packed("bytes", value, save, "bytes", preview(value))
     try:
-        return _packed("json", _json.encode(tagged.tag(value)), save, type_name(value))
+        return _packed("json", _json.encode(tagged.tag(value, classes)), save, type_name(value))
     except tagged.Untaggable:
         pass
-    return _packed("pickle", _pickled(value, name), save, type_name(value), preview(value))
+    except (ValueError, RecursionError) as error:
+        raise _unsavable(value, name, error) from None
+    return _packed("pickle", _pickled(value, name, classes), save, type_name(value), preview(value))
 
 
-def decode(value: Value, load: Load, *, pickles: bool = True) -> Any:
+def decode(value: Value, load: Load, *, pickles: bool = True, classes: Classes = IMPORTABLE) -> Any:
     """The Python value again. With ``pickles=False`` a pickle raises FlowbookError instead of being loaded."""
     if value.codec == "json":
         plain = _decode(load(value.file) if value.file else value.data)
-        return tagged.untag(plain) if value.type else plain
+        return tagged.untag(plain, classes) if value.type else plain
     body = _body(value, load)
     if value.codec == "bytes":
         return body
@@ -88,9 +95,7 @@ def decode(value: Value, load: Load, *, pickles: bool = True) -> Any:
     if value.codec == "pickle":
         if not pickles:
             raise FlowbookError(f"a value of type {value.type} is a pickle and is only loaded by its owner's worker")
-        import cloudpickle
-
-        return cloudpickle.loads(body)
+        return pickling.loads(body, classes)
     raise FlowbookError(f"this version knows no codec '{value.codec}'; the history was written by a newer one")
 
 
@@ -114,6 +119,9 @@ def type_name(value: object) -> str:
     """The type as people write it: ``DataFrame``, ``shop.Order``."""
     kind = type(value)
     module = kind.__module__
+    if module.startswith(PINNED):
+        # What a run pins is its own, whatever the process calls it.
+        return kind.__qualname__
     if module in ("builtins", "__main__") or module.startswith(("flowbook", "pandas", "numpy", "polars")):
         return kind.__qualname__
     return f"{module}.{kind.__qualname__}"
@@ -143,17 +151,19 @@ def _body(value: Value, load: Load) -> bytes:
     return base64.b64decode(msgspec.json.decode(value.data, type=str))
 
 
-def _pickled(value: object, name: str) -> bytes:
-    import cloudpickle
-
+def _pickled(value: object, name: str, classes: Classes) -> bytes:
     try:
-        return bytes(cloudpickle.dumps(value))
+        return pickling.dumps(value, classes)
     except Exception as error:
-        called = f"'{name}' " if name else ""
-        raise UnsavableValue(
-            f"the value {called}of type {type_name(value)} cannot be saved ({error}). "
-            "Return plain data, a table or an array instead, and make connections, files and locks inside the step"
-        ) from None
+        raise _unsavable(value, name, error) from None
+
+
+def _unsavable(value: object, name: str, error: Exception) -> UnsavableValue:
+    called = f"'{name}' " if name else ""
+    return UnsavableValue(
+        f"the value {called}of type {type_name(value)} cannot be saved ({error}). "
+        "Use plain data, a table or an array instead, and make connections, files and locks where they are used"
+    )
 
 
 def _arrow(value: object) -> tuple[str, bytes] | None:

@@ -1,7 +1,8 @@
 """JSON with tags for Python's other plain types, so that a tuple comes back a tuple.
 
 ``{"$tuple": [1, 2]}``, ``{"$set": [...]}``, ``{"$datetime": "..."}`` and so on; a dict whose keys are not all
-plain strings becomes ``{"$dict": [[key, value], ...]}``. Exact types only: a subclass is somebody's own type.
+plain strings becomes ``{"$dict": [[key, value], ...]}``. Exact types only: a subclass is somebody's own type, which has a
+tag only where it is a record (see ``records``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ import uuid
 from collections.abc import Callable
 from math import isfinite
 from typing import Any
+
+from flowbook.errors import FlowbookError
+from flowbook.wire import records
+from flowbook.wire.classes import IMPORTABLE, Classes
 
 
 class Untaggable(Exception):
@@ -47,15 +52,13 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "$range": lambda v: range(*v),
     "$float": float,
     "$int": int,
-    "$tuple": lambda v: tuple(untag(item) for item in v),
-    "$set": lambda v: {untag(item) for item in v},
-    "$frozenset": lambda v: frozenset(untag(item) for item in v),
-    "$dict": lambda v: {untag(key): untag(item) for key, item in v},
     "$numpy": lambda v: _numpy_scalar(v[0], v[1]),
 }
 
+_RECORDS = ("$record", "$enum", "$named")
 
-def tag(value: Any, depth: int = 60) -> Any:
+
+def tag(value: Any, classes: Classes = IMPORTABLE, depth: int = 60) -> Any:
     """JSON data that ``untag`` turns back into ``value``. Raises Untaggable."""
     kind = type(value)
     if value is None or kind is str or kind is bool:
@@ -66,36 +69,64 @@ def tag(value: Any, depth: int = 60) -> Any:
         return value if isfinite(value) else {"$float": repr(value)}
     if depth == 0:
         raise Untaggable
+
+    def inner(item: Any) -> Any:
+        return tag(item, classes, depth - 1)
+
     if kind is list:
-        return [tag(item, depth - 1) for item in value]
+        return [inner(item) for item in value]
     if kind is tuple:
-        return {"$tuple": [tag(item, depth - 1) for item in value]}
+        return {"$tuple": [inner(item) for item in value]}
     if kind is set or kind is frozenset:
-        return {f"${kind.__name__}": sorted((tag(item, depth - 1) for item in value), key=repr)}
+        return {f"${kind.__name__}": sorted((inner(item) for item in value), key=repr)}
     if kind is dict:
         if all(type(key) is str and key[:1] != "$" for key in value):
-            return {key: tag(item, depth - 1) for key, item in value.items()}
-        return {"$dict": [[tag(key, depth - 1), tag(item, depth - 1)] for key, item in value.items()]}
+            return {key: inner(item) for key, item in value.items()}
+        return {"$dict": [[inner(key), inner(item)] for key, item in value.items()]}
     if kind in _WRITE:
         name, write = _WRITE[kind]
         return {name: write(value)}
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.generic) and value.dtype.kind in "biuf":
         return {"$numpy": [value.dtype.str, repr(value.item())]}
-    raise Untaggable
+    record = records.written(value, classes, inner)
+    if record is None:
+        raise Untaggable
+    return record
 
 
-def untag(data: Any) -> Any:
-    """The value ``tag`` was given."""
-    if type(data) is list:
-        return [untag(item) for item in data]
-    if type(data) is dict:
+def untag(data: Any, classes: Classes = IMPORTABLE) -> Any:
+    """The value ``tag`` was given. Raises FlowbookError where a class of it is not to be found."""
+
+    def inner(data: Any) -> Any:
+        if type(data) is list:
+            return [inner(item) for item in data]
+        if type(data) is not dict:
+            return data
         if len(data) == 1:
             ((name, body),) = data.items()
-            if name in _READ:
+            if name[:1] == "$":
+                return special(name, body)
+        return {key: inner(item) for key, item in data.items()}
+
+    def special(name: str, body: Any) -> Any:
+        match name:
+            case "$tuple":
+                return tuple(map(inner, body))
+            case "$set":
+                return set(map(inner, body))
+            case "$frozenset":
+                return frozenset(map(inner, body))
+            case "$dict":
+                return {inner(key): inner(item) for key, item in body}
+            case _ if name in _RECORDS:
+                return records.read(name, body, classes, inner)
+            case _ if name in _READ:
                 return _READ[name](body)
-        return {key: untag(item) for key, item in data.items()}
-    return data
+            case _:
+                raise FlowbookError(f"this version knows no '{name}'; the history was written by a newer one")
+
+    return inner(data)
 
 
 def _numpy_scalar(dtype: str, text: str) -> Any:

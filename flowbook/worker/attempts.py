@@ -23,13 +23,13 @@ from flowbook.errors import FlowbookError, UnsavableValue
 from flowbook.runtime import context, output
 from flowbook.runtime.commands import Argument, StepCall
 from flowbook.runtime.context import StepContext
+from flowbook.runtime.modules import LoadedModule
 from flowbook.runtime.outcomes import failure_of
 from flowbook.store.values import ValueFiles
 from flowbook.wire import codec
 from flowbook.worker.capture import Collected, take_figures
 from flowbook.worker.finding import home_of
 from flowbook.worker.isolation import Order, ProcessDied, Said, StepFailedInProcess, run_in_process
-from flowbook.worker.modules import LoadedModule
 from flowbook.worker.threads import Interruptible
 
 Outcome = e.StepCompleted | e.StepWaiting | AttemptFailed
@@ -145,7 +145,7 @@ class Attempt:
             command.key,
             self.call.attempt,
             item=command.item,
-            heartbeat_details=None if details is None else codec.decode(details, self.files.load),
+            heartbeat_details=None if details is None else codec.decode(details, self.files.load, classes=self.module),
             started=self.began or 0.0,
         )
         return self._context
@@ -188,7 +188,7 @@ class Attempt:
         )
 
     def _saved(self, value: Any) -> Value:
-        return value.value if isinstance(value, Argument) else codec.encode(value, self.files.save, "argument")
+        return value.value if isinstance(value, Argument) else codec.encode(value, self.files.save, "argument", self.module)
 
     def _hear(self, said: Said) -> None:
         """What the step's own process says."""
@@ -210,13 +210,13 @@ class Attempt:
         )
 
     def _decoded(self, value: Any) -> Any:
-        return codec.decode(value.value, self.files.load) if isinstance(value, Argument) else value
+        return codec.decode(value.value, self.files.load, classes=self.module) if isinstance(value, Argument) else value
 
     def _encoded(self, value: Any) -> Value:
         step = self.call.command.step
         name = ", ".join(step.outputs) or step.name
         try:
-            return codec.encode(value, self.files.save, name)
+            return codec.encode(value, self.files.save, name, self.module)
         except UnsavableValue as error:
             place = self.places.cell(step.line)
             where = f"cell {place[1]}, line {place[2]}" if place else f"line {step.line}"
@@ -314,7 +314,9 @@ class Attempt:
         return found
 
     def _details(self, details: Any) -> Value:
-        return codec.encode(details, self.files.save, f"heartbeat details of {self.call.command.step.name}")
+        return codec.encode(
+            details, self.files.save, f"heartbeat details of {self.call.command.step.name}", self.module
+        )
 
     def shown(self) -> e.StepOutput | None:
         """The note of what it has shown since the last one."""

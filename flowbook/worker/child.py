@@ -20,12 +20,14 @@ import msgspec
 
 from flowbook.core.events import Chunk
 from flowbook.core.ids import Key, RunId
+from flowbook.core.value import Value
 from flowbook.errors import FlowbookError
-from flowbook.runtime import context, output
+from flowbook.runtime import context, modules, output
 from flowbook.runtime.outcomes import failure_of
 from flowbook.store.values import ValueFiles
 from flowbook.wire import codec
-from flowbook.worker import capture, modules
+from flowbook.wire.classes import IMPORTABLE, Classes
+from flowbook.worker import capture
 from flowbook.worker.finding import find_step
 from flowbook.worker.isolation import Order, Said
 
@@ -48,9 +50,9 @@ class Child:
             Key(order.key),
             order.attempt,
             item=order.item,
-            heartbeat_details=None if order.details is None else codec.decode(order.details, self._files.load),
             started=order.started,
         )
+        self._classes: Classes = IMPORTABLE
 
     def say(self, said: Said) -> None:
         """One line to the worker."""
@@ -64,13 +66,15 @@ class Child:
         try:
             if self.order.memory:
                 resource.setrlimit(resource.RLIMIT_AS, (self.order.memory, self.order.memory))
-            module = modules.load(self.order.module)
+            module = self._classes = modules.load(self.order.module)
+            if self.order.details is not None:
+                self._context.heartbeat_details = self._decoded(self.order.details)
             step = find_step(module, self.order.step, self.order.home)
             output.sink.set(self._show)
             context.running.set(self._context)
             threading.Thread(target=self._tell, daemon=True).start()
             result = self._called(step)
-            value = codec.encode(result, self._files.save, step.name)
+            value = self._encoded(result, step.name)
             capture.take_figures(self._show)
             self._tell_once()
             self.say(Said(value=value))
@@ -82,10 +86,16 @@ class Child:
             self.say(Said(failure=failure))
 
     def _called(self, step: Any) -> Any:
-        arguments = [codec.decode(value, self._files.load) for value in self.order.arguments]
-        keywords = {name: codec.decode(value, self._files.load) for name, value in self.order.keywords.items()}
+        arguments = [self._decoded(value) for value in self.order.arguments]
+        keywords = {name: self._decoded(value) for name, value in self.order.keywords.items()}
         result = step.function(*arguments, **keywords)
         return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+
+    def _decoded(self, value: Value) -> Any:
+        return codec.decode(value, self._files.load, classes=self._classes)
+
+    def _encoded(self, value: Any, name: str) -> Value:
+        return codec.encode(value, self._files.save, name, self._classes)
 
     def _show(self, chunk: Chunk) -> None:
         self.say(Said(chunk=chunk))
@@ -102,7 +112,7 @@ class Child:
         beat = self._context.beats != self._beats
         self._beats = self._context.beats
         if progress is not None or details is not None or beat:
-            saved = None if details is None else codec.encode(details[0], self._files.save, "heartbeat details")
+            saved = None if details is None else self._encoded(details[0], "heartbeat details")
             self.say(Said(progress=progress, beat=beat, details=saved))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flowbook.errors import UserError
 from flowbook.runtime.definitions import Step
-from flowbook.worker.modules import LoadedModule
+from flowbook.runtime.modules import LoadedModule
 
 
 def home_of(step: Step[..., Any]) -> str:

@@ -12,11 +12,11 @@ from flowbook.core.messages import ReportItem
 from flowbook.errors import FlowbookError, HistoryMismatch, WorkflowBlocked
 from flowbook.runtime.commands import StepCall
 from flowbook.runtime.execution import Execution
+from flowbook.runtime.modules import LoadedModule
 from flowbook.runtime.outcomes import failure_of
 from flowbook.store.values import ValueFiles
 from flowbook.wire.protocol import Activate, Commit, Released, RunReport
 from flowbook.worker.attempts import Attempt
-from flowbook.worker.modules import LoadedModule
 from flowbook.worker.watchdog import Watchdog
 
 LONG_WAIT = 30.0
@@ -66,7 +66,11 @@ class HeldRun:
         assert isinstance(started, e.RunStarted)
         try:
             self._execution = Execution(
-                module.workflow(started.workflow), save=self._files.save, load=self._files.load, places=module.places
+                module.workflow(started.workflow),
+                save=self._files.save,
+                load=self._files.load,
+                places=module.places,
+                classes=module,
             )
             execution = self._execution
             self._watchdog.watched(self.run, execution, execution.begin, packet.history, packet.reuse)

@@ -9,11 +9,9 @@ from flowbook.core import events as e
 from flowbook.errors import FlowbookError, HistoryMismatch, WorkflowBlocked
 from flowbook.runtime import frames
 from flowbook.runtime.execution import Execution
+from flowbook.runtime.modules import LoadedModule
 from flowbook.store.values import ValueFiles
-from flowbook.wire import codec
 from flowbook.wire.protocol import Inspect, Inspection
-from flowbook.worker.modules import LoadedModule
-
 
 Watch = Callable[..., None]
 """Has somebody look to it that workflow code does not run for ever: called with the execution, a function, its arguments."""
@@ -25,37 +23,60 @@ def inspect(
     """What the packet asks for, after the last event of its history; ``error`` where the code did not load."""
     if module is None:
         return Inspection(packet.request, error=f"the module cannot be loaded: {type(error).__name__}: {error}")
-    started = packet.history[0].event
-    assert isinstance(started, e.RunStarted)
-    execution = None
-    answers: list[Inspection] = []
     try:
-        execution = Execution(
-            module.workflow(started.workflow), save=files.save, load=files.load, places=module.places, view=True
-        )
-        watch(execution, lambda: answers.append(_looked(packet, execution, module, files)))
+        if not packet.fit:
+            return _executed(packet, module, files, watch, _looked)
+        try:
+            return _executed(packet, module, files, watch, _fitting)
+        except HistoryMismatch:
+            # It may still be the same but for where it is asked.
+            return _executed(packet, module, files, watch, _fitting_edited)
     except HistoryMismatch as problem:
         difference = problem.difference if isinstance(problem.difference, dict) else {}
         return Inspection(packet.request, error=str(problem), difference=difference)
     except Exception as problem:
         return Inspection(packet.request, error=f"{type(problem).__name__}: {problem}")
+
+
+Look = Callable[[Inspect, Execution, LoadedModule], Inspection]
+
+
+def _executed(packet: Inspect, module: LoadedModule, files: ValueFiles, watch: Watch, look: Look) -> Inspection:
+    started = packet.history[0].event
+    assert isinstance(started, e.RunStarted)
+    execution = Execution(
+        module.workflow(started.workflow),
+        save=files.save,
+        load=files.load,
+        places=module.places,
+        classes=module,
+        view=True,
+    )
+    answers: list[Inspection] = []
+    try:
+        watch(execution, lambda: answers.append(look(packet, execution, module)))
     finally:
-        if execution is not None:
-            with suppress(WorkflowBlocked):
-                watch(execution, execution.close)
+        with suppress(WorkflowBlocked):
+            watch(execution, execution.close)
     return answers[0]
 
 
-def _looked(packet: Inspect, execution: Execution, module: LoadedModule, files: ValueFiles) -> Inspection:
-    if packet.fit:
-        execution.renaming = {}
-        execution.begin(packet.history, packet.reuse)
-        return Inspection(packet.request, names=execution.renaming, timers=tuple(execution.other_timers))
+def _fitting(packet: Inspect, execution: Execution, module: LoadedModule) -> Inspection:
+    execution.begin(packet.history, packet.reuse)
+    return Inspection(packet.request, names=execution.renaming or {}, timers=tuple(execution.other_timers))
+
+
+def _fitting_edited(packet: Inspect, execution: Execution, module: LoadedModule) -> Inspection:
+    execution.allow_edits()
+    return _fitting(packet, execution, module)
+
+
+def _looked(packet: Inspect, execution: Execution, module: LoadedModule) -> Inspection:
     execution.begin(packet.history, packet.reuse, until=packet.history[-1].seq)
     if packet.query:
         return _answer(packet, execution)
-    stack = frames.stack(execution, module.places, lambda value: codec.decode(value, files.load))
-    return Inspection(packet.request, stack=stack, values=frames.values(execution, files.save))
+    stack = frames.stack(execution, module.places)
+    return Inspection(packet.request, stack=stack, values=frames.values(execution))
 
 
 def _answer(packet: Inspect, execution: Execution) -> Inspection:

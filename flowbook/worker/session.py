@@ -26,6 +26,7 @@ from flowbook.client import launch
 from flowbook.core.events import Chunk, Place, RunStarted
 from flowbook.core.ids import Digest, RunId, Seq, WorkerId
 from flowbook.errors import EngineUnavailable
+from flowbook.runtime import modules
 from flowbook.store.home import Home
 from flowbook.store.mark import Mark
 from flowbook.store.values import ValueFiles
@@ -50,7 +51,6 @@ from flowbook.wire.protocol import (
     WorkerHello,
     pack,
 )
-from flowbook.worker import modules
 from flowbook.worker.attempts import Attempt
 from flowbook.worker.crew import Crew
 from flowbook.worker.held import HeldRun, run_attempt

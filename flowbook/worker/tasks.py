@@ -15,11 +15,11 @@ from flowbook.core.messages import AttemptFailed, ReportItem
 from flowbook.errors import UserError
 from flowbook.runtime.commands import Argument, DurableFuture, StepCall, StepCommand
 from flowbook.runtime.definitions import Step
+from flowbook.runtime.modules import LoadedModule
 from flowbook.store.values import ValueFiles
 from flowbook.wire.protocol import Task, TaskRef, TaskReport
 from flowbook.worker.attempts import Attempt
 from flowbook.worker.finding import find_step
-from flowbook.worker.modules import LoadedModule
 
 
 class RemoteTask:

@@ -24,7 +24,7 @@ from flowbook.errors import EngineUnavailable, RunClosed, StoreError, UserError
 from flowbook.store.memory import MemoryStore
 from flowbook.testing.world import Process, World
 from flowbook.wire import calls, codec
-from flowbook.worker import modules
+from flowbook.runtime import modules
 from tests.simulation import sink, trees
 from tests.simulation.faults import Climate, Disk, Storm, Trouble, draw_climate
 from tests.simulation.invariants import (

@@ -26,7 +26,7 @@ from flowbook.store.values import ValueFiles
 from flowbook.wire import codec
 from flowbook.worker import capture
 from flowbook.worker.attempts import Attempt
-from flowbook.worker.modules import LoadedModule
+from flowbook.runtime.modules import LoadedModule
 from tests.worker import steps
 
 
