@@ -26,6 +26,10 @@ class UnknownRun(UserError):
     """No run has this id in this project's history."""
 
 
+class UnknownModule(FlowbookError):
+    """A module is not stored: it never was, or nothing referred to it and it was deleted."""
+
+
 class UnknownSchedule(UserError):
     """No schedule has this name in this project."""
 

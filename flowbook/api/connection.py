@@ -7,15 +7,18 @@ import re
 import secrets
 import sys
 import threading
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowbook.core.events import Place
 from flowbook.core.value import Value, shown, untagged
+from flowbook.wire.classes import IMPORTABLE, Classes
 
 if TYPE_CHECKING:
     from flowbook.client import Client
+    from flowbook.core.module import Module
 
 _lock = threading.Lock()
 _clients: dict[tuple[Path, int], Client] = {}
@@ -24,23 +27,30 @@ _clients: dict[tuple[Path, int], Client] = {}
 class Connection:
     """A project: its engine, reached through ``client``, and its saved values."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, classes: Classes = IMPORTABLE) -> None:
         from flowbook.store.values import ValueFiles
 
         self.client = client
+        self._classes = classes
         self._files = ValueFiles(client.home)
+
+    def of(self, module: Callable[[], Module]) -> Connection:
+        """The same, for values of a run that pins this module: their classes are those of this process."""
+        from flowbook.api.classes import OfRun
+
+        return Connection(self.client, OfRun(module))
 
     def encode(self, value: object, name: str) -> Value:
         """``value`` as it travels. Raises UnsavableValue naming it."""
         from flowbook.wire import codec
 
-        return codec.encode(value, self._files.save, name)
+        return codec.encode(value, self._files.save, name, self._classes)
 
     def decode(self, value: Value) -> Any:
         """The Python value; pickles are loaded, because this is their owner's process."""
         from flowbook.wire import codec
 
-        return codec.decode(value, self._files.load)
+        return codec.decode(value, self._files.load, classes=self._classes)
 
     def plain(self, value: Value) -> Any:
         """The value as JSON can show it: itself, or ``{"$type", "preview"}``. Loads no pickle."""

@@ -165,6 +165,7 @@ def schedule(
         raise UserError(f"schedule '{name}' was made inside a workflow; make it outside, or in a step")
     connection = connect()
     module, workflow, asked, given = _prepared(what, args, {**params, **(arguments or {})})
+    own = connection.of(lambda: module)
     crons = (cron,) if isinstance(cron, str) else tuple(cron)
     if not crons and not every and asked:
         crons = (asked,)
@@ -173,7 +174,7 @@ def schedule(
             workflow=workflow.name,
             module=module.digest,
             place=here(),
-            arguments=_encoded(connection, workflow, given, time_parameter),
+            arguments=_encoded(own, workflow, given, time_parameter),
             source=module.origin,
             time_parameter=time_parameter,
             timeout=length(timeout),
@@ -181,7 +182,7 @@ def schedule(
             priority=priority,
             concurrency_key=concurrency_key,
             attributes=dict(attributes or {}),
-            memo={key: connection.encode(value, key) for key, value in (memo or {}).items()},
+            memo={key: own.encode(value, key) for key, value in (memo or {}).items()},
         ),
         crons=crons,
         every=length(every),

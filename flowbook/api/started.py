@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,11 @@ class Run:
         self._connection = connection or connect()
         self._client = self._connection.client
 
+    @cached_property
+    def _own(self) -> Connection:
+        """For the run's values."""
+        return self._connection.of(lambda: self._client.module(self.summary["module"]))
+
     @property
     def summary(self) -> Summary:
         """The run in a few words, as the engine tells it now."""
@@ -67,7 +73,7 @@ class Run:
     @property
     def memo(self) -> dict[str, Any]:
         """What was noted with it when it was started."""
-        return {name: self._connection.decode(value) for name, value in self.summary["memo"].items()}
+        return {name: self._own.decode(value) for name, value in self.summary["memo"].items()}
 
     @property
     def obligations(self) -> list[Owed]:
@@ -119,7 +125,7 @@ class Run:
         reason = f": {summary['reason']}" if summary["reason"] else ""
         match status:
             case "succeeded":
-                return None if summary["result"] is None else self._connection.decode(summary["result"])
+                return None if summary["result"] is None else self._own.decode(summary["result"])
             case "failed":
                 raise RunFailed(failure_text(summary), summary["error"])
             case "cancelled":
@@ -173,7 +179,7 @@ class Run:
     def at(self, event: int) -> Moment:
         """The stack and the values as of an event. Runs no step and changes nothing."""
         found = self._client.at(self.id, event)
-        return Moment(self.id, found["event"], tuple(found["stack"]), Values(found["values"], self._connection))
+        return Moment(self.id, found["event"], tuple(found["stack"]), Values(found["values"], self._own))
 
     def locals(self) -> Values:
         """The variables and step results the run has now, by name; decoded when asked for."""
@@ -190,7 +196,7 @@ class Run:
 
     def signal(self, name: str, value: Any = None, id: str = "") -> Run:
         """Send a signal; it is recorded when this returns. ``id`` makes sending it twice harmless."""
-        self._client.signal(self.id, name, self._connection.encode(value, name), id)
+        self._client.signal(self.id, name, self._own.encode(value, name), id)
         return self
 
     def cancel(self, reason: str = "") -> str:
@@ -218,13 +224,13 @@ class Run:
     def _sent(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], id: str) -> SentUpdate:
         from flowbook.api.updates import SentUpdate
 
-        return SentUpdate(self._connection, self.id, id or new_mark(), name, args, kwargs)
+        return SentUpdate(self._own, self.id, id or new_mark(), name, args, kwargs)
 
     def query(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """What the run's query handler answers now; changes nothing, and works for a run that has ended."""
-        arguments = tuple(self._connection.encode(value, name) for value in args)
-        keywords = {key: self._connection.encode(value, key) for key, value in kwargs.items()}
-        return self._connection.decode(self._client.query(self.id, name, arguments, keywords))
+        arguments = tuple(self._own.encode(value, name) for value in args)
+        keywords = {key: self._own.encode(value, key) for key, value in kwargs.items()}
+        return self._own.decode(self._client.query(self.id, name, arguments, keywords))
 
     def check(self, code: Code) -> Fit:
         """Would the run go on with this notebook, Python file or workflow as it is now? Changes nothing."""

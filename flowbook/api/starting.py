@@ -13,6 +13,7 @@ from flowbook.client.queue_asks import started
 from flowbook.core.ids import RunId
 from flowbook.core.messages import StartRun
 from flowbook.core.module import Module, Workflow
+from flowbook.errors import UnknownModule
 
 if TYPE_CHECKING:
     from flowbook.wire.calls import Summary
@@ -30,9 +31,9 @@ def start(
     options: Options = NO_OPTIONS,
 ) -> Summary:
     """Store the module and start the run; when this returns, the run is on disk."""
-    chosen = options.checked(connection)
-    encoded = {key: connection.encode(value, key) for key, value in checked(workflow, arguments).items()}
-    connection.client.put_module(module)
+    chosen = options.checked(connection.of(lambda: module))
+    own = connection.of(lambda: module)
+    encoded = {key: own.encode(value, key) for key, value in checked(workflow, arguments).items()}
     message = StartRun(
         run=RunId(id or new_id(workflow.name)),
         workflow=workflow.name,
@@ -43,4 +44,12 @@ def start(
         source=module.origin,
         **chosen,
     )
-    return connection.client.ask(started(message))
+    client = connection.client
+    client.put_module(module)
+    try:
+        return client.ask(started(message))
+    except UnknownModule:
+        # It was stored once and pruned since.
+        client.forget_module(module.digest)
+        client.put_module(module)
+        return client.ask(started(message))

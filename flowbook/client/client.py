@@ -72,6 +72,7 @@ class Client:
         self._lock = threading.RLock()
         self._socket: socket.socket | None = None
         self._closed = False
+        self._stored: set[Digest] = set()
 
     def __enter__(self) -> Client:
         return self
@@ -93,8 +94,15 @@ class Client:
     # Calls
 
     def put_module(self, module: Module) -> Digest:
-        """Store a module; the same one again changes nothing."""
-        return self._ask(asks.put_module(module))
+        """Store a module; the same one again changes nothing, and is not sent by this client."""
+        if module.digest not in self._stored:
+            self._ask(asks.put_module(module))
+            self._stored.add(module.digest)
+        return module.digest
+
+    def forget_module(self, digest: Digest) -> None:
+        """The engine does not have it any more."""
+        self._stored.discard(digest)
 
     def module(self, digest: str) -> Module:
         """A stored module."""

@@ -10,7 +10,7 @@ import msgspec
 
 from flowbook.core.ids import Digest
 from flowbook.core.module import Module
-from flowbook.errors import FlowbookError
+from flowbook.errors import FlowbookError, UnknownModule
 from flowbook.store.base import Group, Store, stored_module
 
 KEPT = 128
@@ -45,7 +45,7 @@ class Modules:
         if body is None:
             body = await anyio.to_thread.run_sync(self._store.module, digest)
             if body is None:
-                raise FlowbookError(f"no module with digest {digest} is stored; store it with put_module first.")
+                raise UnknownModule(f"no module with digest {digest} is stored; store it with put_module first.")
             self._keep(digest, body)
         return body
 

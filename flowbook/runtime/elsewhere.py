@@ -115,6 +115,7 @@ def start_child(
         arguments = dict(signature.bind(*args, **kwargs).arguments)
     except TypeError as error:
         raise UserError(f"{workflow.name}.start(): {error}; it is {workflow.name}{signature}") from None
+    _require_found(execution, workflow)
     label, line = _line()
     key = execution.key(f"{workflow.name}{label}")
     run = RunId(id or f"{execution.id}.{keys.fingerprint(key, 6)}")
@@ -144,6 +145,15 @@ def start_child(
     task = execution.loop.create_task(body())
     execution.children.add(task)
     return ChildHandle(task, workflow.name, run, begun)
+
+
+def _require_found(execution: Execution, workflow: Workflow[..., Any]) -> None:
+    """A child is started by name: the name has to mean this very workflow."""
+    if execution.workflow_named is not None and execution.workflow_named(workflow.name) is not workflow:
+        raise UserError(
+            f"two workflows are called '{workflow.name}' here, and a child is started by name; "
+            'give one of them another: @workflow(name="...")'
+        )
 
 
 # Other runs

@@ -35,8 +35,8 @@ patching.install()
 class Execution(Asking):
     """A workflow function being run from its events.
 
-    ``places`` maps a module line to a cell, ``classes`` are those its values name; ``view`` means that nothing is to be
-    done about what the code asks.
+    ``places`` maps a module line to a cell, ``classes`` are those its values name, ``named`` gives the module's workflows;
+    ``view`` means that nothing is to be done about what the code asks.
     """
 
     def __init__(
@@ -47,11 +47,13 @@ class Execution(Asking):
         load: codec.Load,
         places: outcomes.Places = outcomes.NOWHERE,
         classes: Classes = IMPORTABLE,
+        named: Callable[[str], Workflow[..., Any]] | None = None,
         view: bool = False,
     ) -> None:
         super().__init__(Values(save, load, classes), view=view)
         self.workflow = workflow
         self.places = places
+        self.workflow_named = named
         self._started: e.RunStarted
         self.handlers = Handlers(self)
         self.patches = Patches()

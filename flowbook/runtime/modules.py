@@ -36,10 +36,13 @@ class LoadedModule:
         self._imports = {imported.name for imported in module.imports}
 
     def workflow(self, name: str) -> Workflow[..., object]:
-        """The workflow of this name. Raises UserError where the module has none."""
-        for value in vars(self.namespace).values():
-            if isinstance(value, Workflow) and value.name == name:
-                return value
+        """The workflow of this name: the module's own, or one of those beside it. Raises UserError where there is none."""
+        own = self.namespace.__name__
+        others = (module for name, module in list(sys.modules.items()) if name.startswith(f"{own}."))
+        for namespace in (self.namespace, *others):
+            for value in vars(namespace).values():
+                if isinstance(value, Workflow) and value.name == name:
+                    return value
         raise UserError(f"module '{self.module.name}' defines no workflow '{name}'; was it renamed?")
 
     def _cell(self, line: int) -> tuple[str, int, int] | None:

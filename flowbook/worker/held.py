@@ -71,6 +71,7 @@ class HeldRun:
                 load=self._files.load,
                 places=module.places,
                 classes=module,
+                named=module.workflow,
             )
             execution = self._execution
             self._watchdog.watched(self.run, execution, execution.begin, packet.history, packet.reuse)

@@ -50,6 +50,7 @@ def _executed(packet: Inspect, module: LoadedModule, files: ValueFiles, watch: W
         load=files.load,
         places=module.places,
         classes=module,
+        named=module.workflow,
         view=True,
     )
     answers: list[Inspection] = []
