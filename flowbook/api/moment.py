@@ -12,6 +12,17 @@ from flowbook.core.value import Value
 WIDTH = 100
 
 
+class Unsaved:
+    """A variable whose value cannot be saved (a lock, a connection): its type, and what it looks like."""
+
+    def __init__(self, type: str, preview: str) -> None:
+        self.type = type
+        self.preview = preview
+
+    def __repr__(self) -> str:
+        return self.preview or f"<{self.type}>"
+
+
 class Values(Mapping[str, Any]):
     """Values by name, decoded when asked for."""
 
@@ -20,7 +31,8 @@ class Values(Mapping[str, Any]):
         self._connection = connection
 
     def __getitem__(self, name: str) -> Any:
-        return self._connection.decode(self.encoded[name])
+        value = self.encoded[name]
+        return Unsaved(value.type, value.preview) if value.codec == "none" else self._connection.decode(value)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.encoded)
@@ -58,8 +70,12 @@ class Moment:
 
 def stack_lines(stack: Iterable[Frame], indent: str = "  ") -> list[str]:
     """The frames for people: where, the line itself, and the variables."""
-    lines = []
+    lines: list[str] = []
+    task = ""
     for frame in stack:
+        if frame.task != task:
+            task = frame.task
+            lines.append(f"{indent}task {task}" if task else f"{indent}the workflow itself")
         place = f"cell {frame.number}, line {frame.line}" if frame.cell else f"{frame.file or 'module'}:{frame.line}"
         lines.append(f"{indent}{place}, in {frame.function}")
         if frame.source.strip():

@@ -86,6 +86,7 @@ def stack_frame(frame: Frame) -> dict[str, Any]:
         "number": frame.number or None,
         "line": frame.line,
         "function": frame.function,
+        "task": frame.task,
         "file": frame.file,
         "source": frame.source,
         "locals": frame.locals,

@@ -12,7 +12,8 @@ class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
 
     otherwise ``cell`` is None and ``line`` counts in ``file``. ``number`` is the cell's place on the page.
     ``locals`` maps a name to its value where that is small plain JSON, else to
-    ``{"$type": ..., "preview": ...}``. ``module_line`` is the line in the stored module.
+    ``{"$type": ..., "preview": ...}``. ``module_line`` is the line in the stored module. ``task`` is what the task is
+    called whose stack it belongs to, "" for the workflow's own.
     """
 
     function: str
@@ -23,6 +24,7 @@ class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
     module_line: int = 0
     source: str = ""
     locals: dict[str, Any] = {}
+    task: str = ""
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):

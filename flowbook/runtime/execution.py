@@ -66,6 +66,7 @@ class Execution(Asking):
         self.cancelling: e.CancelRequested | None = None
         self.continuing: ContinueAsNew | None = None
         self.terminated = False
+        self.ending: e.AnyEvent | None = None
         self.seq = 0
         self._taking = False
         self.run = ""
@@ -176,6 +177,7 @@ class Execution(Asking):
 
     def _closed(self, event: e.AnyEvent) -> None:
         self.closed = True
+        self.ending = event
 
     def _completed(self, event: e.StepCompleted | e.StepReused) -> None:
         command = self._answered(event)

@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType, ModuleType
 from typing import Any
 
+from msgspec.structs import replace
+
 from flowbook.core import events as e
 from flowbook.core.failure import Frame
 from flowbook.core.value import Value, is_nothing
@@ -20,6 +22,7 @@ from flowbook.runtime.commands import Argument, StepCommand
 from flowbook.runtime.definitions import Step, Workflow
 from flowbook.runtime.execution import Execution
 from flowbook.runtime.handles import SKIPPED, Handle
+from flowbook.runtime.loop import Task
 from flowbook.runtime.outcomes import Places
 from flowbook.wire import codec
 
@@ -39,13 +42,21 @@ def stack(execution: Execution, places: Places) -> tuple[Frame, ...]:
     for command in execution.steps.values():
         frames += _step_frames(execution, command, places)
     for task in execution.loop.unfinished():
-        for frame in reversed(suspended(task.get_coro())):
-            if not sites.is_library(frame.f_code):
-                frames.append(_workflow_frame(frame, places))
+        of_task = [frame for frame in suspended(task.get_coro()) if not sites.is_library(frame.f_code)]
+        called = "" if task is execution.main or not of_task else _called(task, of_task[0])
+        frames += [replace(_workflow_frame(frame, places), task=called) for frame in reversed(of_task)]
     if frames:
         return tuple(frames)
+    if isinstance(execution.ending, e.RunFailed):
+        return tuple(reversed(execution.ending.failure.frames))
     last = list(execution.failures.values())[-1:]
     return tuple(frame for failed in last for frame in reversed(failed.failure.frames))
+
+
+def _called(task: Task, outermost: FrameType) -> str:
+    """The task's name, where somebody gave it one; else its function's."""
+    name = task.get_name()
+    return outermost.f_code.co_name if name == task.path else name
 
 
 def suspended(awaited: Any) -> list[FrameType]:
@@ -73,25 +84,41 @@ def _generator_of(awaited: Any) -> Any:
 
 
 def values(execution: Execution) -> dict[str, Value]:
-    """Every named value the workflow has, encoded: what its steps gave, and the variables of its main frame."""
-    encode = execution.values.encoded
+    """Every named value the run has, encoded: what its steps gave, and the variables of every frame of its code.
+
+    A name that several frames have is the outermost frame's; further in it is called ``function.name``.
+    """
     found: dict[str, Value] = {}
     for step, (outputs, value) in execution.latest.items():
         found |= _outputs(step, outputs, value, execution)
-    local = dict(execution.named)
-    if execution.main is not None and not execution.main.done():
-        frames = [f for f in suspended(execution.main.get_coro()) if not sites.is_library(f.f_code)]
-        local.update(frames[0].f_locals if frames else {})
-    for name, value in local.items():
+    for name, value in _variables(execution).items():
         done, known = value.peek() if isinstance(value, Handle) else (True, value)
         if isinstance(value, Handle):
             found.pop(value.label, None)
-        if done and _is_data(name, known):
-            try:
-                found[name] = encode(None if known is SKIPPED else known, name)
-            except FlowbookError:
-                found[name] = Value(codec="none", type=codec.type_name(known), preview=codec.preview(known))
+        if done and _is_data(name.rpartition(".")[2], known):
+            found[name] = _encoded(execution, None if known is SKIPPED else known, name)
     return found
+
+
+def _variables(execution: Execution) -> dict[str, Any]:
+    found = dict(execution.named)
+    tasks = execution.loop.unfinished()
+    for task in tasks:
+        for frame in suspended(task.get_coro()):
+            if sites.is_library(frame.f_code):
+                continue
+            for name, value in frame.f_locals.items():
+                free = name if name not in found or found[name] is value else f"{frame.f_code.co_name}.{name}"
+                found.setdefault(free, value)
+    return found
+
+
+def _encoded(execution: Execution, value: Any, name: str) -> Value:
+    """What cannot be saved is told by its looks."""
+    try:
+        return execution.values.encoded(value, name)
+    except FlowbookError:
+        return Value(codec="none", type=codec.type_name(value), preview=codec.preview(value))
 
 
 def _outputs(step: str, outputs: tuple[str, ...], value: Value, execution: Execution) -> dict[str, Value]:

@@ -109,8 +109,10 @@ def step_failed(event: e.StepFailed, namespace: dict[str, Any], what: str = "ste
     message = f"{what} '{event.step}' failed{tries}: {failure.type}: {failure.message}"
     original = namespace.get(failure.type) or getattr(builtins, failure.type, None)
     made = _class_for(original) if isinstance(original, type) and issubclass(original, Exception) else StepFailed
+    # What the original's __init__ wants is not known.
     error = made.__new__(made)
-    StepFailed.__init__(error, message, step=event.step, type=failure.type, error=failure)
+    error.args = (message,)
+    error.step, error.type, error.error = event.step, failure.type, failure
     return error
 
 
@@ -119,8 +121,8 @@ def _class_for(original: type[Exception]) -> type[StepFailed]:
     if made is None:
         try:
             made = type("StepFailed", (StepFailed, original), {"__str__": lambda self: str(self.args[0])})
-            made.__new__(made)
-        except TypeError:
+            made.__new__(made).args = ("",)
+        except Exception:
             made = StepFailed
         _classes[original] = made
     return made
@@ -140,7 +142,7 @@ def closing(
     if error is None:
         try:
             return e.RunCompleted(value=encode(task.result()))
-        except FlowbookError as unsavable:
+        except Exception as unsavable:
             error = unsavable
     cause = _only_cause(error)
     step = cause.step if isinstance(cause, StepFailed) else ""

@@ -1,20 +1,28 @@
 """Arguments as a function's annotations say: JSON becomes dataclasses, dates, enums; what does not fit is refused.
 
-Conversion is msgspec's. Annotations it does not know (tables, arrays, classes of your own) are left alone.
+Plain data is converted by msgspec, and by pydantic where a class is one of its models. Anything else has to be what the
+annotation names. Annotations that cannot be checked (tables of a library, protocols) are left alone.
 """
 
 from __future__ import annotations
 
+import collections.abc
 import functools
+import numbers
+import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import msgspec
 
 from flowbook.errors import UserError
+from flowbook.wire.codec import type_name
 
 _PLAIN = (dict, list, str, int, float, bool, type(None))
+_NUMBERS: dict[type, type] = {int: numbers.Integral, float: numbers.Real, complex: numbers.Complex}
+_MANY = (list, set, frozenset, tuple, collections.abc.Sequence, collections.abc.Set, collections.abc.Iterable)
+_MAPS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 
 @functools.lru_cache(maxsize=512)
@@ -36,16 +44,59 @@ def converted(what: str, function: Callable[..., Any], arguments: Mapping[str, A
 
 
 def _convert(what: str, name: str, value: Any, wanted: Any) -> Any:
-    if not isinstance(value, _PLAIN):
-        return value
-    try:
-        made = msgspec.convert(value, wanted)
-    except msgspec.ValidationError as error:
-        if isinstance(wanted, type) and isinstance(value, wanted):
+    reason = ""
+    if type(value) in _PLAIN:
+        try:
+            made = msgspec.convert(value, wanted, dec_hook=_made)
+        except (msgspec.ValidationError, ValueError) as error:
+            if type(wanted) is type and isinstance(value, wanted):
+                return value
+            reason = f" ({error})"
+        except TypeError:
+            # No type of JSON; the code itself will say what it thinks of it.
             return value
-        shown = getattr(wanted, "__name__", None) or str(wanted)
-        raise UserError(f"{what}: '{name}' must be {shown}, not {value!r:.80} ({error})") from None
-    except TypeError:
-        # No type of JSON; the code itself will say what it thinks of it.
+        else:
+            return value if made == value and type(made) is type(value) else made
+    if not reason and _fits(value, wanted):
         return value
-    return value if made == value and type(made) is type(value) else made
+    shown = getattr(wanted, "__name__", None) if isinstance(wanted, type) else None
+    raise UserError(f"{what}: '{name}' must be {shown or wanted}, not {type_name(value)} {value!r:.80}{reason}") from None
+
+
+def _made(kind: type, data: Any) -> Any:
+    """An instance of a class that msgspec does not know."""
+    if hasattr(kind, "model_validate"):
+        return kind.model_validate(data)
+    if isinstance(data, kind):
+        return data
+    raise TypeError(kind)
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    """False only where the value is certainly not what the annotation says."""
+    origin, inside = get_origin(wanted), get_args(wanted)
+    if wanted is None:
+        return value is None
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, each) for each in inside)
+    if origin is typing.Annotated:
+        return _fits(value, inside[0])
+    kind = origin or wanted
+    if not isinstance(kind, type) or not _is_instance(value, _NUMBERS.get(kind, kind)):
+        return not isinstance(kind, type)
+    if kind in _MANY and inside and isinstance(value, list | set | frozenset | tuple):
+        each = inside[:1] if kind is not tuple or inside[-1] is ... else inside
+        if kind is tuple and inside[-1] is not ...:
+            return len(value) == len(each) and all(map(_fits, value, each))
+        return all(_fits(item, each[0]) for item in value)
+    if kind in _MAPS and len(inside) == 2 and isinstance(value, dict):
+        return all(_fits(key, inside[0]) and _fits(item, inside[1]) for key, item in value.items())
+    return True
+
+
+def _is_instance(value: Any, kind: type) -> bool:
+    try:
+        return isinstance(value, kind)
+    except TypeError:
+        # Typed dicts, protocols: nothing to be said.
+        return True

@@ -1344,7 +1344,7 @@ class RunDrawing {
       return h(
         'li',
         null,
-        h('code', null, frame.function),
+        h('code', null, frame.task ? `${frame.function} (task ${frame.task})` : frame.function),
         ...this.place(page),
         frame.source?.trim() ? h('pre', { class: 'fb-source' }, frame.source.trim()) : '',
         Object.keys(locals).length ? valuesTable('Variables', locals) : ''
