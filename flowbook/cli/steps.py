@@ -52,11 +52,24 @@ def lines(
     return [_head(view, now, colour), *body, *tail]
 
 
+PRINTED = 5
+"""Lines of what the workflow's own code has printed that are shown; the last ones."""
+
+
 def _tail(view: dict[str, Any]) -> list[str]:
-    """How the run is being stopped, what it owes, what comes after it, and how a step outside is finished."""
+    """What its code printed, how the run is being stopped, what it owes, what comes after it, and how a step outside
+
+    is finished.
+    """
     waits = [wait for wait in view.get("waits", ()) if wait["kind"] == "outside"]
     tokens = [f"  {wait['name']}: flowbook complete {wait['token']} VALUE" for wait in waits]
-    return [*(f"  {words}" for words in remarks(view)), *tokens]
+    told = [f"  │ {line}" for line in printed(view)[-PRINTED:]]
+    return [*told, *(f"  {words}" for words in remarks(view)), *tokens]
+
+
+def printed(view: dict[str, Any]) -> list[str]:
+    """Lines that the workflow's own code has printed."""
+    return "".join(str(chunk.get("text", "")) for chunk in view.get("output", ())).splitlines()
 
 
 def shown_names(view: dict[str, Any]) -> list[str]:
@@ -153,6 +166,7 @@ class Log:
 
     def __init__(self) -> None:
         self._told: dict[str, tuple[str, int]] = {}
+        self._printed = 0
         self._ending: set[str] = set()
 
     def lines(self, view: dict[str, Any], now: float) -> list[str]:
@@ -168,6 +182,9 @@ class Log:
                 continue
             self._told[name] = mark
             said.append(_log_line(name, step, view, now))
+        lines = printed(view)
+        said += [f"  │ {line}" for line in lines[self._printed :]]
+        self._printed = len(lines)
         return said
 
     def _is_round(self, name: str, status: str, run: str) -> bool:

@@ -27,6 +27,7 @@ from flowbook.core.events import (
     RunContinued,
     RunFailed,
     RunMoved,
+    RunOutput,
     RunPaused,
     RunResumed,
     RunTerminated,
@@ -72,7 +73,7 @@ from flowbook.core.messages import (
     TimerDue,
     WorkerLost,
 )
-from flowbook.core.state import RunState
+from flowbook.core.state import RunState, output_mark
 from flowbook.errors import RunClosed, RunConflict, UnknownRun
 
 Decision = Sequence[AnyEvent]
@@ -236,6 +237,10 @@ def _attributes(state: RunState, message: AttributesSet, now: float) -> Decision
     return NO_EVENTS if state.closed or message.key in state.noted else (message,)
 
 
+def _printed(state: RunState, message: RunOutput, now: float) -> Decision:
+    return NO_EVENTS if state.closed or output_mark(message.after) in state.noted else (message,)
+
+
 def _patched(state: RunState, message: PatchMarked, now: float) -> Decision:
     return NO_EVENTS if state.closed or message.id in state.patches else (message,)
 
@@ -300,6 +305,7 @@ _POLICIES: dict[type, Callable[..., Decision]] = {
     UpdateFailed: _update_ended,
     AttributesSet: _attributes,
     PatchMarked: _patched,
+    RunOutput: _printed,
     ObligationOpened: _owes,
     ObligationSettled: _owed,
     ObligationFailed: _owed,

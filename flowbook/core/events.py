@@ -24,6 +24,7 @@ from flowbook.core.run_events import (
     RunContinued,
     RunFailed,
     RunMoved,
+    RunOutput,
     RunPaused,
     RunResumed,
     RunStarted,
@@ -74,6 +75,7 @@ AnyEvent = (
     | TerminateRequested
     | AttributesSet
     | PatchMarked
+    | RunOutput
     | UpdateReceived
     | UpdateCompleted
     | UpdateFailed
@@ -164,6 +166,7 @@ __all__ = [
     "RunContinued",
     "RunFailed",
     "RunMoved",
+    "RunOutput",
     "RunPaused",
     "RunResumed",
     "RunStarted",

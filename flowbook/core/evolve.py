@@ -22,6 +22,7 @@ from flowbook.core.events import (
     RunContinued,
     RunFailed,
     RunMoved,
+    RunOutput,
     RunPaused,
     RunResumed,
     RunStarted,
@@ -56,6 +57,7 @@ from flowbook.core.state import (
     LiveWaiter,
     RunState,
     Sending,
+    output_mark,
     request_mark,
 )
 
@@ -140,6 +142,10 @@ def _attributes_set(state: RunState, event: AttributesSet, time: float) -> None:
             state.attributes.pop(name, None)
         else:
             state.attributes[name] = value
+
+
+def _printed(state: RunState, event: RunOutput, time: float) -> None:
+    state.noted.add(output_mark(event.after))
 
 
 def _patched(state: RunState, event: PatchMarked, time: float) -> None:
@@ -284,6 +290,7 @@ _CHANGES: dict[type, Callable[..., None]] = {
     TerminateRequested: _terminating,
     AttributesSet: _attributes_set,
     PatchMarked: _patched,
+    RunOutput: _printed,
     UpdateReceived: _update_received,
     UpdateCompleted: _update_ended,
     UpdateFailed: _update_ended,

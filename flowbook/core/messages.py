@@ -28,6 +28,7 @@ from flowbook.core.events import (
     RunCompleted,
     RunContinued,
     RunFailed,
+    RunOutput,
     RunPaused,
     RunTerminated,
     SignalAwaited,
@@ -234,6 +235,7 @@ ReportItem = (
     | UpdateFailed
     | AttributesSet
     | PatchMarked
+    | RunOutput
     | ObligationOpened
     | ObligationSettled
     | ObligationFailed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowbook.core.event import Event, Origin, Parent, Place
+from flowbook.core.event import Chunk, Event, Origin, Parent, Place
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, Seq
 from flowbook.core.value import Value
@@ -117,6 +117,16 @@ class PatchMarked(Event, frozen=True, tag=True):
     """``patched(id)`` was true: this run takes the new branch, whenever it is re-executed."""
 
     id: str
+
+
+class RunOutput(Event, frozen=True, tag=True):
+    """What the workflow's own code printed or displayed on event ``after``, and what of it went wrong unnoticed.
+
+    It is noted once, however often that is re-executed.
+    """
+
+    output: tuple[Chunk, ...]
+    after: Seq
 
 
 class UpdateReceived(Event, frozen=True, tag=True):

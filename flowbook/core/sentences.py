@@ -87,6 +87,8 @@ def _of_the_run(event: e.AnyEvent) -> str:
             return "the run is to be terminated" + _because(event.reason)
         case e.AttributesSet():
             return "attributes were set: " + ", ".join(f"{name}={value!r}" for name, value in event.attributes.items())
+        case e.RunOutput():
+            return f"the workflow's code printed {sum(len(chunk.text) for chunk in event.output)} characters"
         case e.PatchMarked():
             return f"the run takes the new branch of '{event.id}'"
         case _:

@@ -170,6 +170,11 @@ class RunState:
         return self.started + self.timeout if self.timeout and not self.timed_out else 0.0
 
 
+def output_mark(after: Seq) -> Key:
+    """Under which it is noted that what the code printed on an event is known. No key of a command looks so."""
+    return Key(f"output {after}")
+
+
 def request_mark(start: StartRun | RunStarted) -> str:
     """Digest of what a run is asked to do: its code and its arguments. One that goes on has its chain's."""
     if start.request:

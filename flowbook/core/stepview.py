@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -12,6 +11,7 @@ from flowbook.core import value as values
 from flowbook.core.failure import Failure
 from flowbook.core.graph import Node
 from flowbook.core.ids import Key
+from flowbook.core.outputview import OutputView
 from flowbook.core.value import Value
 
 ATTEMPTS = 200
@@ -19,15 +19,6 @@ ATTEMPTS = 200
 
 SLACK = 50
 """So many more may be listed for a while."""
-
-OUTPUT = 64 * 1024
-"""Characters of text kept of a step's output; the last ones."""
-
-DISPLAYS = 512 * 1024
-"""Characters of displays kept; the last one always is."""
-
-CHUNK = 2048
-"""Printed text is gathered in chunks of about this size, so that a busy step has few of them."""
 
 OPEN = ("running", "retrying", "waiting", "queued")
 LETTERS = {"running": "r", "retrying": "t", "waiting": "w", "done": "d", "reused": "u", "failed": "f", "cancelled": "c"}
@@ -68,8 +59,7 @@ class StepView:
         self._going: dict[tuple[Key, int], dict[str, Any]] = {}
         self._open: dict[Key, str] = {}
         self._parts: dict[int, float] = {}
-        self._text = 0
-        self._displays = 0
+        self._output = OutputView()
 
     @property
     def status(self) -> str:
@@ -97,7 +87,7 @@ class StepView:
             "attempts": [dict(row) for row in now["attempts"]],
             "pauses": [list(pause) for pause in now["pauses"]],
             "items": now["items"] and dict(now["items"]),
-            "output": [dict(chunk) for chunk in now["output"]],
+            "output": self._output.shown(),
         }
 
     def set(self, status: str, time: float, **more: Any) -> None:
@@ -114,7 +104,7 @@ class StepView:
                 self._attempt(event, "running", time, None)
                 self._settle(event, "running", time)
             case e.StepOutput():
-                self._output(event.output)
+                self._output.add(event.output)
             case e.StepCompleted():
                 self._attempt(event, "done", event.started or time, time)
                 self.now["values"] = self._values(event)
@@ -241,7 +231,7 @@ class StepView:
             self.now["progress"] = None
         self.now["attempt"] = event.attempt
         self.now["started"] = self.now["started"] or started
-        self._output(getattr(event, "output", ()))
+        self._output.add(getattr(event, "output", ()))
 
     def _add(self, row: dict[str, Any]) -> None:
         self.now["attempts"].append(row)
@@ -298,28 +288,6 @@ class StepView:
         if members is None:
             return {", ".join(names): value_view(event.value)}
         return {name: value_view(member) for name, member in zip(names, members, strict=True)}
-
-    def _output(self, chunks: Iterable[e.Chunk]) -> None:
-        output: list[dict[str, Any]] = self.now["output"]
-        for chunk in chunks:
-            last = output[-1] if output else {}
-            if chunk.text and not chunk.data and last.get("stream") == chunk.stream and len(last["text"]) < CHUNK:
-                last["text"] += chunk.text
-            else:
-                output.append(msgspec.to_builtins(chunk))
-            self._text += len(chunk.text)
-            self._displays += _weight(chunk.data)
-        while len(output) > 1 and (self._text > OUTPUT or self._displays > DISPLAYS):
-            gone = output.pop(0)
-            self._text -= len(gone.get("text", ""))
-            self._displays -= _weight(gone.get("data", {}))
-        if output and len(output[0].get("text", "")) > OUTPUT:
-            self._text -= len(output[0]["text"]) - OUTPUT
-            output[0]["text"] = output[0]["text"][-OUTPUT:]
-
-
-def _weight(data: dict[str, Any]) -> int:
-    return sum(len(body) if isinstance(body, str) else 1000 for body in data.values())
 
 
 def value_view(value: Value) -> dict[str, Any]:

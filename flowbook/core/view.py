@@ -17,6 +17,7 @@ from flowbook.core.extranodes import ExtraNodes
 from flowbook.core.graph import Graph, Node
 from flowbook.core.ids import Key
 from flowbook.core.module import Module
+from flowbook.core.outputview import OutputView
 from flowbook.core.patch import difference, patched
 from flowbook.core.stepview import StepView, error_view, value_view
 from flowbook.core.token import token
@@ -61,6 +62,7 @@ class RunView:
         self._timed_out = ""
         self._paused = False
         self._affairs = Affairs()
+        self._output = OutputView()
         self._extra = ExtraNodes({})
         self._queued = False
         self._view: dict[str, Any] = {
@@ -89,6 +91,7 @@ class RunView:
             "memo": {},
             "patches": [],
             "moves": [],
+            "output": [],
             "steps": {},
             "waits": [],
             **self._affairs.shown(),
@@ -123,6 +126,8 @@ class RunView:
                 view["attributes"] = {name: value for name, value in merged.items() if value is not None}
             case e.PatchMarked():
                 view["patches"] = [*view["patches"], event.id]
+            case e.RunOutput():
+                self._output.add(event.output)
             case e.RunMoved():
                 move = {"module": event.module, "source": event.source, "since": recorded.time}
                 view["moves"] = [*view["moves"], move][-MOVES:]
@@ -154,6 +159,7 @@ class RunView:
         """The view as it is now; later events do not change what was given. Not to be changed by who gets it."""
         shown = dict(self._view)
         shown["steps"] = {name: step.shown() for name, step in self._steps.items()}
+        shown["output"] = self._output.shown()
         shown["waits"] = [dict(wait) for wait in self._waits.values()]
         return shown | self._affairs.shown()
 

@@ -16,6 +16,9 @@ from flowbook.store.home import Home
 
 _TAIL = 1500
 
+WORKER_ENVIRONMENT = {"PYTHONHASHSEED": "0"}
+"""The order of a set of texts must be the same in every worker: workflow code may go through one."""
+
 
 class Child(Protocol):
     """A started process."""
@@ -50,6 +53,7 @@ def spawner(home: Home) -> Spawn:
                 stdout=log,
                 stderr=log,
                 cwd=place.folder,
+                env={**os.environ, **WORKER_ENVIRONMENT},
                 start_new_session=True,
             )
 

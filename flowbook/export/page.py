@@ -16,6 +16,9 @@ from flowbook.export import card, dealings, svg, timeline
 from flowbook.export.style import GLYPHS, PALETTE, face
 from flowbook.export.text import duration, escaped
 
+PRINTED = 8000
+"""Characters of what the workflow printed that are shown; the last ones."""
+
 _TABLE = "border-collapse:collapse;font-size:12px;margin:4px 0 8px"
 _CELL = "text-align:left;padding:2px 10px 2px 0;vertical-align:top"
 
@@ -32,6 +35,9 @@ def fragment(view: Mapping[str, Any]) -> str:
         waits = ((w["name"] or w["step"], w["kind"], w.get("token", "")) for w in view["waits"])
         parts.append(_table(("Waits for", "kind", "token"), waits))
     parts += [_table(head, rows) for head, rows in dealings.tables(view)]
+    printed = "".join(str(chunk.get("text", "")) for chunk in view.get("output") or ())
+    if printed:
+        parts.append(_folded("Printed by the workflow", f"<pre>{escaped(printed[-PRINTED:])}</pre>"))
     return f'<div class="flowbook-run">{"".join(parts)}</div>'
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import sys
+import traceback
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from math import inf
 from typing import Any
 
@@ -73,6 +75,8 @@ class Asking:
         self._label = ""
         self._looking = ""
         self._farewells = 0
+        self.context = Context()
+        self.printed: list[e.Chunk] = []
 
     def call(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
         """A step is called in the code: its identity is settled now, it begins when it is awaited."""
@@ -335,7 +339,7 @@ class Asking:
     def spawn(self, work: Coroutine[Any, Any, Any], label: str) -> Task:
         """A task of the run that no line of its code began."""
         self._label = label
-        task: Task = self.loop.create_task(work)
+        task: Task = self.loop.create_task(work, context=self.context.copy())
         return task
 
     def task_created(self, task: Task) -> str:
@@ -363,7 +367,12 @@ class Asking:
         self.closing.add(self.spawn(_closed(generator), f"aclose.{getattr(generator, '__qualname__', '')}"))
 
     def failed_silently(self, context: dict[str, Any]) -> None:
-        """Exceptions of tasks nobody awaited are part of the code's behaviour; asyncio only logs them."""
+        """A task failed and nobody awaited it: the run goes on, as with asyncio, and its output says so."""
+        error = context.get("exception")
+        if self.is_view or not self.loop.attended or isinstance(error, GeneratorExit | asyncio.CancelledError):
+            return
+        text = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else ""
+        self.printed.append(e.Chunk(stream="stderr", text=f"{context.get('message', 'a task failed')}\n{text}"))
 
     def match_timer(self, command: TimerCommand) -> None:
         if self.reuse is not None:

@@ -10,13 +10,15 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any
 
 from flowbook.core import events as e
-from flowbook.core.ids import Key, RunId
+from flowbook.core.ids import Key, RunId, Seq
+from flowbook.core.state import output_mark
 from flowbook.core.value import Value
 from flowbook.errors import HistoryMismatch
-from flowbook.runtime import outcomes, patching, sites, typed
+from flowbook.runtime import outcomes, output, patching, sites, typed
 from flowbook.runtime.asking import Asking
 from flowbook.runtime.commands import StepCall, StepCommand
 from flowbook.runtime.definitions import Workflow
@@ -153,12 +155,21 @@ class Execution(Asking):
                 self.loop.drain()
             finally:
                 self.loop.attended = False
+            if self.printed:
+                self._note_output()
             if self.difference is not None:
                 raise self.difference
             return
         note = _NOTES.get(type(event))
         if note is not None:
             note(self, event)
+
+    def _note_output(self) -> None:
+        mark = output_mark(Seq(self.seq))
+        if not self.is_view and not self.expected.is_noted("output", mark):
+            # After the run's end nothing is noted any more.
+            self.items.insert(self.reported, e.RunOutput(output=output.joined(self.printed), after=Seq(self.seq)))
+        self.printed.clear()
 
     def _attempt_failed(self, event: e.StepAttemptFailed) -> None:
         self.failures[event.key] = event
@@ -234,7 +245,10 @@ class Execution(Asking):
             function = self.workflow.function
             return await function(**typed.converted(self.workflow.name, function, arguments))
 
-        self.main = self.loop.create_task(main())
+        # Tasks begin with a copy of this one's context, so that what they print goes where the run's output goes.
+        self.context = copy_context()
+        self.context.run(output.sink.set, self.printed.append)
+        self.main = self.loop.create_task(main(), context=self.context)
         self.main.add_done_callback(self._finished)
 
     def _failure(self, event: e.StepFailed, command: StepCommand) -> BaseException:

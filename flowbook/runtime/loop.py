@@ -31,6 +31,9 @@ SPIN_LIMIT = 200_000
 """Callbacks in one drain after which the code is taken to spin without ever waiting."""
 
 
+FEW = 64
+"""Tasks up to which those that are done are let go of after each drain; of more, now and then."""
+
 REDELIVERIES = 1000
 """How often one drain delivers anyio's cancellations anew to tasks that go on all the same."""
 
@@ -176,6 +179,9 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             self._draining = True
             try:
                 self._run_ready()
+                if 1 < len(self.tasks) <= FEW:
+                    # A task that failed and that nobody holds is heard of now, and not when there are many.
+                    self.unfinished()
             finally:
                 self._draining = False
 
@@ -343,7 +349,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         task.__init__(coro, loop=self, name=named or task.path or "main", **options)  # type: ignore[misc]
         task.number = number
         self.tasks.append(task)
-        if len(self.tasks) > 64 and not number % 64:
+        if len(self.tasks) > FEW and not number % FEW:
             self.unfinished()
         return task
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -25,6 +25,27 @@ _METHODS = {
     "_repr_latex_": "text/latex",
     "_repr_json_": "application/json",
 }
+
+
+MOST = 64 * 1024
+"""Characters that are kept of what workflow code prints between two waits."""
+
+
+def joined(chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
+    """Chunks with the texts of a stream put together, cut where it is too much."""
+    found: list[Chunk] = []
+    room = MOST
+    for chunk in chunks:
+        if len(chunk.text) > room:
+            found.append(Chunk(stream=chunk.stream, text=f"{chunk.text[:room]}\n… more was printed\n"))
+            break
+        room -= len(chunk.text)
+        last = found[-1] if found else None
+        if last is not None and last.stream == chunk.stream and not (last.data or chunk.data):
+            found[-1] = Chunk(stream=chunk.stream, text=last.text + chunk.text)
+        else:
+            found.append(chunk)
+    return tuple(found)
 
 
 def display(*objects: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from flowbook.core import events as e
 from flowbook.core.ids import Digest, Key
+from flowbook.core.state import output_mark
 from flowbook.core.value import Value
 from flowbook.errors import HistoryMismatch
 
@@ -87,6 +88,8 @@ class Expectations:
                 self.noted.add(("attributes", event.key))
             case e.PatchMarked():
                 self.patches.add(event.id)
+            case e.RunOutput():
+                self.noted.add(("output", output_mark(event.after)))
             case e.RunMoved():
                 self.names = dict(event.names)
             case e.ObligationOpened():

@@ -1014,6 +1014,7 @@ class RunDrawing {
     this.ask = h('div', { class: 'fb-ask', ...OWN_KEYS });
     this.trouble = h('div', { class: 'fb-trouble', hidden: true });
     this.news = h('div', { class: 'fb-news', hidden: true });
+    this.said = h('section', { class: 'fb-said fb-outputs', hidden: true, 'aria-label': 'Printed by the workflow' });
     this.affairs = h('section', { class: 'fb-affairs', hidden: true, 'aria-label': 'Dealings with others' });
     this.band = h('div', { class: 'fb-band', hidden: true });
     this.range = h('input', { type: 'range', min: 1, max: 1, value: 1, 'aria-label': 'Event', input: () => this.look(Number(this.range.value)) });
@@ -1036,7 +1037,7 @@ class RunDrawing {
     this.printed = h('div', { class: 'fb-outputs' });
     this.details = h('section', { class: 'fb-details', hidden: true, 'aria-label': 'Step' }, this.facts, this.printed);
     this.region = h('div', { class: 'fb-spoken', role: 'status', 'aria-live': 'polite' });
-    this.root = h('div', { class: 'fb-picture fb-run' }, this.head, this.ask, this.trouble, this.news, this.scrub, this.band, this.tabs, Object.values(this.panes), this.details, this.affairs, this.moment, this.region);
+    this.root = h('div', { class: 'fb-picture fb-run' }, this.head, this.ask, this.trouble, this.news, this.scrub, this.band, this.tabs, Object.values(this.panes), this.details, this.said, this.affairs, this.moment, this.region);
     element.append(this.root);
     this.graph = createGraph(this.panes.Graph, null, { onSelect: name => this.choose(name), onOpen: name => this.reveal(name) });
     this.timeline = createTimeline(this.panes.Timeline, null, { onSelect: name => this.choose(name) });
@@ -1165,6 +1166,7 @@ class RunDrawing {
     if (this.tab === 'Events') this.drawEvents();
     if (this.tab === 'Table') this.drawTable(view);
     this.drawDetails();
+    this.drawSaid(view.output ?? []);
     this.drawAffairs(view);
     this.speak(view);
   }
@@ -1328,6 +1330,14 @@ class RunDrawing {
       ...(attempts.length > 1 || attempts[0]?.run ? [h('ol', { class: 'fb-attempts' }, attempts.map(a => h('li', null, attemptWords({ ...a, run: '' }, this.shown.time), ...(a.run ? [' ', this.runLink(a.run)] : []))))] : []),
       ...(Object.keys(step.values).length ? [valuesTable('Values', step.values)] : [])
     );
+  }
+
+  /** What the workflow's own code printed and displayed. */
+  drawSaid(output) {
+    if (this.saidOf === output) return;
+    this.saidOf = output;
+    this.said.hidden = !output.length;
+    this.said.replaceChildren(h('h4', null, 'Printed by the workflow'), ...output.slice(-OUTPUTS).map(chunk => outputElement(chunk, 'the workflow')));
   }
 
   /** What a step printed and displayed, in its order. Touched only when it changed: a frame moved is loaded again. */

@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--concurrency", type=int, default=100, help="tasks of queues it runs at once")
     parser.add_argument("--grace", type=float, default=DRAIN_GRACE, help="seconds for running steps when it leaves")
     options = parser.parse_args()
+    _have_same_hashes()
     os.environ.setdefault("MPLBACKEND", "Agg")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -44,6 +45,13 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _have_same_hashes() -> None:
+    """Begin anew where hashes of texts are random: the order of a set must be the same when a run is re-executed."""
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 async def _serve(session: Session) -> None:

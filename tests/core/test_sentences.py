@@ -8,7 +8,7 @@ import pytest
 
 from flowbook.core import events as e
 from flowbook.core.failure import Failure
-from flowbook.core.ids import Digest, Key, RunId, WorkerId
+from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
 from flowbook.core.sentences import describe
 from flowbook.core.value import Value
 
@@ -33,6 +33,7 @@ SENTENCES: list[tuple[e.AnyEvent, str]] = [
     (e.CancelRequested(cause="timeout"), "the run's time is up"),
     (e.TerminateRequested("now"), "the run is to be terminated: now"),
     (e.AttributesSet(K, {"a": 1}), "attributes were set: a=1"),
+    (e.RunOutput((e.Chunk("stdout", "abcd"),), Seq(1)), "the workflow's code printed 4 characters"),
     (e.PatchMarked("p"), "the run takes the new branch of 'p'"),
     (e.UpdateReceived("u", "add"), "update 'add' came"),
     (e.UpdateCompleted("u", "add", V), "update 'add' was answered"),

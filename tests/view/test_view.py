@@ -5,7 +5,8 @@ from typing import Any
 from flowbook.core import events as e
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Key, RunId
-from flowbook.core.stepview import ATTEMPTS, OUTPUT
+from flowbook.core.outputview import TEXT
+from flowbook.core.stepview import ATTEMPTS
 from flowbook.core.view import RunView, view
 
 from .histories import FAILURE, MODULE, recorded, value
@@ -159,10 +160,10 @@ def test_output_keeps_its_end_and_big_displays_do_not_pile_up() -> None:
     lines = tuple(e.Chunk("stdout", "x" * 99 + "\n") for _ in range(2000))
     output = shown(e.StepOutput(k("load"), "load", 1, lines))["steps"]["load"]["output"]
     text = "".join(chunk["text"] for chunk in output)
-    assert OUTPUT - 4096 < len(text) <= OUTPUT
+    assert TEXT - 4096 < len(text) <= TEXT
     assert len(output) < 40
-    one = shown(e.StepOutput(k("load"), "load", 1, (e.Chunk("stdout", "y" * 3 * OUTPUT),)))["steps"]["load"]["output"]
-    assert len(one[0]["text"]) == OUTPUT
+    one = shown(e.StepOutput(k("load"), "load", 1, (e.Chunk("stdout", "y" * 3 * TEXT),)))["steps"]["load"]["output"]
+    assert len(one[0]["text"]) == TEXT
     pictures = tuple(e.Chunk("display", data={"image/png": "A" * 200_000}) for _ in range(9))
     assert len(shown(e.StepOutput(k("load"), "load", 1, pictures))["steps"]["load"]["output"]) == 2
 
