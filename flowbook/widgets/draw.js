@@ -229,8 +229,8 @@ function bar(progress, width, height) {
   if (!progress.total) return '';
   const room = width - LEFT - 12;
   const place = `x="${LEFT}" y="${number(height - 5)}" height="3" rx="1.5"`;
-  const fill = `<rect class="fb-fill" ${place} width="${number(room * share(progress))}"/>`;
-  return `<rect class="fb-track" ${place} width="${number(room)}"/>${fill}`;
+  const filling = `<rect class="fb-fill" ${place} width="${number(room * share(progress))}"/>`;
+  return `<rect class="fb-track" ${place} width="${number(room)}"/>${filling}`;
 }
 
 function wires(node) {
@@ -643,6 +643,8 @@ function changed(view, path, value) {
 
 // --- elements
 
+const fill = (element, ...parts) => element.replaceChildren(...parts);
+
 function h(tag, given, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(given ?? {})) {
@@ -690,7 +692,7 @@ export function createGraph(element, given, options = {}) {
   const show = next => {
     graph = next.layout ? next : { ...next, layout: plainLayout(next) };
     svg = svgOf(graphSVG(graph, null));
-    frame.replaceChildren(svg);
+    fill(frame, svg);
     const nodes = (graph.nodes ?? []).filter(node => graph.layout.boxes[node.id]);
     groups = new Map([...svg.querySelectorAll(':scope > g.fb-node')].map((group, index) => [nodes[index].id, group]));
     wires = (graph.edges ?? []).filter(edge => graph.layout.paths?.[`${edge.source}->${edge.target}`]);
@@ -814,7 +816,7 @@ export function createTimeline(element, given, options = {}) {
     const next = timelineSVG(view, width, present(view, frozen));
     if (next !== last) {
       last = next;
-      frame.replaceChildren(svgOf(next));
+      fill(frame, svgOf(next));
     }
   };
   frame.addEventListener('click', event => {
@@ -861,6 +863,7 @@ const KINDS = {
   CancelRequested: ['cancel asked for', 'cancelled'],
   TerminateRequested: ['termination asked for', 'terminated'],
   AttributesSet: ['attributes set', 'done'],
+  RunOutput: ['printed by the workflow', 'idle'],
   PatchMarked: ['takes the new branch of', 'done'],
   UpdateReceived: ['update came', 'received'],
   UpdateCompleted: ['update answered', 'completed'],
@@ -1014,7 +1017,7 @@ class RunDrawing {
     this.ask = h('div', { class: 'fb-ask', ...OWN_KEYS });
     this.trouble = h('div', { class: 'fb-trouble', hidden: true });
     this.news = h('div', { class: 'fb-news', hidden: true });
-    this.said = h('section', { class: 'fb-said fb-outputs', hidden: true, 'aria-label': 'Printed by the workflow' });
+    this.said = h('section', { class: 'fb-outputs', hidden: true });
     this.affairs = h('section', { class: 'fb-affairs', hidden: true, 'aria-label': 'Dealings with others' });
     this.band = h('div', { class: 'fb-band', hidden: true });
     this.range = h('input', { type: 'range', min: 1, max: 1, value: 1, 'aria-label': 'Event', input: () => this.look(Number(this.range.value)) });
@@ -1155,7 +1158,7 @@ class RunDrawing {
   draw() {
     const view = this.shown;
     if (!view) {
-      this.head.replaceChildren(span('muted', 'Asking the engine…'));
+      fill(this.head, span('muted', 'Asking the engine…'));
       return;
     }
     const frozen = this.at !== null || !this.isOnline;
@@ -1166,7 +1169,7 @@ class RunDrawing {
     if (this.tab === 'Events') this.drawEvents();
     if (this.tab === 'Table') this.drawTable(view);
     this.drawDetails();
-    this.drawSaid(view.output ?? []);
+    this.drawOutput(this.said, view.output ?? [], 'the workflow', h('h4', null, 'Printed by the workflow'));
     this.drawAffairs(view);
     this.speak(view);
   }
@@ -1179,7 +1182,8 @@ class RunDrawing {
     const signals = open && actions.signal ? this.live.waits.filter(wait => wait.kind === 'signal') : [];
     const fork = () => actions.fork(this.at !== null ? { at: this.at } : view.error?.step ? { step: view.error.step } : { at: view.seq });
     const owed = owing(view);
-    this.head.replaceChildren(
+    fill(
+      this.head,
       statusBadge(view.status),
       ...(view.stopping && isOpen(view) ? [span('chip fb-hot', STOPPING[view.stopping.how])] : []),
       h('strong', { class: 'fb-workflow' }, view.workflow),
@@ -1203,7 +1207,7 @@ class RunDrawing {
     this.trouble.hidden = !error;
     if (error) {
       const place = error.step ? `${error.step}: ` : '';
-      this.trouble.replaceChildren(h('strong', null, `${place}${error.type}`), ` ${error.message}`, ...this.place(error));
+      fill(this.trouble, h('strong', null, `${place}${error.type}`), ` ${error.message}`, ...this.place(error));
     }
   }
 
@@ -1231,7 +1235,8 @@ class RunDrawing {
     this.root.classList.toggle('fb-past', this.at !== null);
     if (this.at !== null) {
       const back = isOpen(this.live) ? 'Back to live' : 'Back to the end';
-      this.band.replaceChildren(
+      fill(
+        this.band,
         h('span', null, `Viewing event ${this.at} of ${this.live.seq} — nothing runs.`),
         button(back, () => this.look(null), 'small')
       );
@@ -1272,7 +1277,7 @@ class RunDrawing {
     const more = this.events.length > ROWS ? h('p', { class: 'fb-muted' }, `${ROWS} of ${this.events.length} events, around event ${here}`) : '';
     const pane = this.panes.Events;
     const before = pane.querySelector('tr.fb-here')?.textContent;
-    pane.replaceChildren(h('div', { class: 'fb-list' }, h('table', { class: 'fb-table' }, h('thead', null, head), h('tbody', null, rows))), more);
+    fill(pane, h('div', { class: 'fb-list' }, h('table', { class: 'fb-table' }, h('thead', null, head), h('tbody', null, rows))), more);
     const current = pane.querySelector('tr.fb-here');
     if (current && current.textContent !== before) {
       const list = pane.firstElementChild;
@@ -1298,7 +1303,7 @@ class RunDrawing {
       );
     });
     const head = h('tr', null, ['step', 'status', 'details', 'time', 'reads', 'writes'].map(word => h('th', { scope: 'col' }, word)));
-    this.panes.Table.replaceChildren(h('table', { class: 'fb-table' }, h('thead', null, head), h('tbody', null, rows)));
+    fill(this.panes.Table, h('table', { class: 'fb-table' }, h('thead', null, head), h('tbody', null, rows)));
   }
 
   drawDetails() {
@@ -1309,8 +1314,9 @@ class RunDrawing {
     const fork = this.source.actions?.fork && !isOpen(this.live);
     const attempts = step.attempts.filter(a => !some(a.item)).slice(-12);
     const close = button('✕', () => this.choose(this.chosen), 'small', { title: 'Close', 'aria-label': 'Close' });
-    this.drawOutput(step, node.id);
-    this.facts.replaceChildren(
+    this.drawOutput(this.printed, step.output, node.id);
+    fill(
+      this.facts,
       h(
         'div',
         { class: 'fb-head' },
@@ -1332,19 +1338,12 @@ class RunDrawing {
     );
   }
 
-  /** What the workflow's own code printed and displayed. */
-  drawSaid(output) {
-    if (this.saidOf === output) return;
-    this.saidOf = output;
-    this.said.hidden = !output.length;
-    this.said.replaceChildren(h('h4', null, 'Printed by the workflow'), ...output.slice(-OUTPUTS).map(chunk => outputElement(chunk, 'the workflow')));
-  }
-
-  /** What a step printed and displayed, in its order. Touched only when it changed: a frame moved is loaded again. */
-  drawOutput(step, name) {
-    if (this.outputOf === step.output) return;
-    this.outputOf = step.output;
-    this.printed.replaceChildren(...step.output.slice(-OUTPUTS).map(chunk => outputElement(chunk, name)));
+  /** What was printed and displayed, in its order. Touched only when it changed: a frame moved is loaded again. */
+  drawOutput(place, output, name, ...head) {
+    if (place.output === output) return;
+    place.output = output;
+    place.hidden = !output.length;
+    fill(place, ...head, ...output.slice(-OUTPUTS).map(chunk => outputElement(chunk, name)));
   }
 
   drawMoment(moment) {
@@ -1362,7 +1361,7 @@ class RunDrawing {
     });
     const values = Object.keys(moment.values ?? {}).length ? valuesTable(`Values as of event ${moment.event}`, moment.values) : '';
     const stack = frames.length ? h('ol', { class: 'fb-stack' }, frames) : h('p', { class: 'fb-muted' }, 'No code is on the stack.');
-    this.moment.replaceChildren(h('div', null, h('h4', null, 'Stack'), stack), h('div', null, values));
+    fill(this.moment, h('div', null, h('h4', null, 'Stack'), stack), h('div', null, values));
     this.moment.hidden = this.at === null;
   }
 
@@ -1380,7 +1379,7 @@ class RunDrawing {
     if (view.deadline && isOpen(view)) tell(`Its time is up ${new Date(view.deadline * 1000).toLocaleString()}`);
     for (const move of (view.moves ?? []).slice(-1)) tell(`Moved to other code ${new Date(move.since * 1000).toLocaleString()}${move.source ? `: ${move.source}` : ''}`);
     this.news.hidden = !said.length;
-    this.news.replaceChildren(...said);
+    fill(this.news, ...said);
   }
 
   runLink(run) {
@@ -1411,7 +1410,7 @@ class RunDrawing {
       ...(Object.keys(memo).length ? [valuesTable('Memo', memo)] : [])
     ];
     this.affairs.hidden = !parts.length;
-    this.affairs.replaceChildren(...parts);
+    fill(this.affairs, ...parts);
   }
 
   outside(wait, past) {
@@ -1452,7 +1451,7 @@ class RunDrawing {
   }
 
   inquire(words, yes, act) {
-    const close = () => this.ask.replaceChildren();
+    const close = () => fill(this.ask);
     const go = () => {
       close();
       this.attempt(act);
@@ -1462,7 +1461,8 @@ class RunDrawing {
       if (event.key === 'Enter' && event.target.tagName === 'INPUT') go();
       if (event.key === 'Escape') close();
     };
-    this.ask.replaceChildren(
+    fill(
+      this.ask,
       ...words,
       button(yes, go, 'main'),
       button('Not now', close)
@@ -1481,7 +1481,7 @@ class RunDrawing {
 
   complain(error) {
     this.trouble.hidden = false;
-    this.trouble.replaceChildren(String(error?.message ?? error));
+    fill(this.trouble, String(error?.message ?? error));
   }
 
   /** At most one sentence in three seconds; a failure at once. */

@@ -1,6 +1,6 @@
 """JavaScript of our own made shorter: spaces that mean nothing are left out. Strings, templates and patterns stay.
 
-For code without comments at the end of a line and without texts that span lines.
+For code without comments at the end of a line, without texts that span lines, and without empty statements.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ _PATTERN = r"(?:(?<=[(,=:\[!&|?{};] )|(?<=[(\[!]))/(?![/*])(?:\\.|\[(?:\\.|[^\]\
 _SPACE = r" *[=<>?:;,{}()&|*%!+-] *| {2,}"
 _TOKEN = re.compile(rf"(?P<kept>{_STRING}|{_PATTERN})|(?P<template>`)|(?P<space>{_SPACE})")
 _BREAK = re.compile(r"(?<=[;{,(\[=?:&|])\n|\n(?=[}\]).?:&|])")
+_LAST = re.compile(r";\n(?= *\})")
 _INSIDE = re.compile(r"\\.|`|\$\{|[^`\\$]+|\$")
 
 
@@ -31,7 +32,7 @@ def squeezed(code: str) -> str:
             out.append(_punctuation(found["space"], beside))
         else:
             out.append(found["kept"])
-    return _BREAK.sub("", "".join([*out, code[place:]]))
+    return _BREAK.sub("", _LAST.sub("\n", "".join([*out, code[place:]])))
 
 
 def _punctuation(text: str, beside: str) -> str:

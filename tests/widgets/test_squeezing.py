@@ -15,7 +15,7 @@ from flowbook.widgets.squeezing import squeezed
         ("x.replace(/[&, =]/g, ' ');", "x.replace(/[&, =]/g,' ');"),
         ("a = b + +c - -d;", "a=b + +c - -d;"),
         ("return a in b ? typeof c : void d;", "return a in b?typeof c:void d;"),
-        ("if (a) {\nb();\n}\nelse c();\nd()", "if(a){b();}\nelse c();d()"),
+        ("if (a) {\nb();\n}\nelse c();\nd()", "if(a){b()}\nelse c();d()"),
         ("i++;\n--j", "i++;--j"),
         ("f(a,\nb)\n.then(c)", "f(a,b).then(c)"),
         ("const wide = a / b, tall = c / d;", "const wide=a / b,tall=c / d;"),
