@@ -1,7 +1,8 @@
 """The least that this way of working can cost: two processes, deterministic loops, a socket, one journal. Nothing else.
 
 What W1 and W2 take when a step is a coroutine, an event four numbers, and the engine only commits groups and answers:
-no state, no decisions, no identity of commands, no output, no views, no database. Flowbook's own figures are read beside these.
+no state, no decisions, no identity of commands, no output, no views, no database. Flowbook's own figures are read
+beside these.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """``python -m benchmarks.growth`` (``make bench-growth``): how the figures change as a project grows.
 
-Curves over runs in the file, open runs, the length of a history, fan-out, items of a map, and the size of a value; end-to-end
-latency while the engine is half busy. ``--only runs,payload`` measures some, ``--most 100000`` cuts every curve there,
-``--json`` prints one document, ``--plot FILE.svg`` draws the curves. Real engine, real workers, durable commits.
+Curves over runs in the file, open runs, the length of a history, fan-out, items of a map, and the size of a value;
+end-to-end latency while the engine is half busy. ``--only runs,payload`` measures some, ``--most 100000`` cuts every
+curve there, ``--json`` prints one document, ``--plot FILE.svg`` draws the curves. Real engine, real workers, durable
+commits.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import anyio
 
@@ -23,40 +24,34 @@ from benchmarks.project import Project, memory, project
 from benchmarks.work import percentile, timed
 from flowbook.client import AsyncClient
 
-
 Point = dict[str, float]
 
 MIB = 1024 * 1024
 
 
-def runs(sizes: Sequence[int]) -> list[Point]:
+def runs(size: int) -> Point:
     """Ended runs in the file: does a project that has seen a million still start and answer?"""
-    points = []
-    for size in sizes:
-        with project() as made:
-            made.warm()
-            made.start("one", "single", x=1)
-            made.finish("one")
-            fill(made, "one", size, "old")
-            cold = timed(made.client.status)
-            made.warm("again")
-            times = sorted(timed(lambda n=n: _round_trip(made, f"new-{n}")) * 1000 for n in range(100))  # type: ignore[misc]
-            points.append(
-                {
-                    "runs in the file": size,
-                    "cold start s": cold,
-                    "W4 p50 ms": percentile(times, 50),
-                    "engine MiB": memory(made.pids()[0]) / MIB,
-                    "an old run's history ms": _median(lambda: made.client.history(f"old-{size // 3}")) * 1000,
-                    "list of runs ms": _median(lambda: made.client.runs(100)) * 1000,
-                    "sql: runs by status ms": _median(
-                        lambda: made.client.sql("select status, count(*) from runs group by 1"), 1
-                    )
-                    * 1000,
-                    "bytes a run on disk": (made.home / "flowbook.duckdb").stat().st_size / size,
-                }
+    with project() as made:
+        made.warm()
+        made.start("one", "single", x=1)
+        made.finish("one")
+        fill(made, "one", size, "old")
+        cold = timed(made.client.status)
+        made.warm("again")
+        times = sorted(timed(lambda n=n: _round_trip(made, f"new-{n}")) * 1000 for n in range(100))  # type: ignore[misc]
+        return {
+            "runs in the file": size,
+            "cold start s": cold,
+            "W4 p50 ms": percentile(times, 50),
+            "engine MiB": memory(made.pids()[0]) / MIB,
+            "an old run's history ms": _median(lambda: made.client.history(f"old-{size // 3}")) * 1000,
+            "list of runs ms": _median(lambda: made.client.runs(100)) * 1000,
+            "sql: runs by status ms": _median(
+                lambda: made.client.sql("select status, count(*) from runs group by 1"), 1
             )
-    return points
+            * 1000,
+            "bytes a run on disk": (made.home / "flowbook.duckdb").stat().st_size / size,
+        }
 
 
 def _round_trip(made: Project, run: str) -> None:
@@ -68,31 +63,28 @@ def _median(work: Callable[[], object], rounds: int = 3) -> float:
     return statistics.median(timed(work) for _ in range(rounds))
 
 
-def sleepers(sizes: Sequence[int]) -> list[Point]:
+def sleepers(size: int) -> Point:
     """Open runs, all asleep: a cold start with them, what they keep in memory, and whether others are slower."""
-    points = []
-    for size in sizes:
-        with project() as made:
-            made.warm()
-            empty = memory(made.pids()[0])
-            made.start("sleeper", "sleeper")
-            _until_waiting(made, "sleeper")
-            fill(made, "sleeper", size, "asleep")
-            cold = timed(made.client.status)
-            made.warm("again")
-            times = sorted(timed(lambda n=n: _round_trip(made, f"new-{n}")) * 1000 for n in range(100))  # type: ignore[misc]
-            engine, workers = made.pids()
-            point = {
-                "open runs": float(size),
-                "cold start s": cold,
-                "W4 p50 ms": percentile(times, 50),
-                "engine KiB a run": max(0, memory(engine) - empty) / size / 1024,
-                "worker MiB": sum(map(memory, workers)) / MIB,
-            }
-            os.kill(engine, signal.SIGKILL)
-            point["back after SIGKILL s"] = timed(lambda: _until_open(made, size))
-            points.append(point)
-    return points
+    with project() as made:
+        made.warm()
+        empty = memory(made.pids()[0])
+        made.start("sleeper", "sleeper")
+        _until_waiting(made, "sleeper")
+        fill(made, "sleeper", size, "asleep")
+        cold = timed(made.client.status)
+        made.warm("again")
+        times = sorted(timed(lambda n=n: _round_trip(made, f"new-{n}")) * 1000 for n in range(100))  # type: ignore[misc]
+        engine, workers = made.pids()
+        point = {
+            "open runs": float(size),
+            "cold start s": cold,
+            "W4 p50 ms": percentile(times, 50),
+            "engine KiB a run": max(0, memory(engine) - empty) / size / 1024,
+            "worker MiB": sum(map(memory, workers)) / MIB,
+        }
+        os.kill(engine, signal.SIGKILL)
+        point["back after SIGKILL s"] = timed(lambda: _until_open(made, size))
+        return point
 
 
 def _until_waiting(made: Project, run: str) -> None:
@@ -105,30 +97,25 @@ def _until_open(made: Project, runs: int) -> None:
         time.sleep(0.005)
 
 
-def history(sizes: Sequence[int]) -> list[Point]:
+def history(size: int) -> Point:
     """Events of one run: is the last step as quick as the first, and how long does it take to bring the run back?"""
-    points = []
-    for size in sizes:
-        with project() as made:
-            made.warm()
-            made.start("long", "paced", steps=size)
-            _until_waiting(made, "long")
-            seconds = timed(lambda: _go_on(made, "long", 100))
-            for pid in made.pids()[1]:
-                os.kill(pid, signal.SIGKILL)
-            back = timed(lambda: _go_on(made, "long", 1))
-            view = _median(lambda: made.client.view("long", size // 2 + 1), 1)
-            moment = _median(lambda: made.client.at("long", size // 2 + 1), 1)
-            points.append(
-                {
-                    "events": float(size),
-                    "a step more ms": seconds / 100 * 1000,
-                    "back after its worker's SIGKILL s": back,
-                    "view at half ms": view * 1000,
-                    "frames at half ms": moment * 1000,
-                }
-            )
-    return points
+    with project() as made:
+        made.warm()
+        made.start("long", "paced", steps=size)
+        _until_waiting(made, "long")
+        seconds = timed(lambda: _go_on(made, "long", 100))
+        for pid in made.pids()[1]:
+            os.kill(pid, signal.SIGKILL)
+        back = timed(lambda: _go_on(made, "long", 1))
+        view = _median(lambda: made.client.view("long", size // 2 + 1), 1)
+        moment = _median(lambda: made.client.at("long", size // 2 + 1), 1)
+        return {
+            "events": float(size),
+            "a step more ms": seconds / 100 * 1000,
+            "back after its worker's SIGKILL s": back,
+            "view at half ms": view * 1000,
+            "frames at half ms": moment * 1000,
+        }
 
 
 def _go_on(made: Project, run: str, steps: int) -> None:
@@ -144,14 +131,14 @@ def _go_on(made: Project, run: str, steps: int) -> None:
         time.sleep(0.001)
 
 
-def fan_out(sizes: Sequence[int]) -> list[Point]:
+def fan_out(size: int) -> Point:
     """Steps side by side in one run, with ``asyncio.gather``."""
-    return [{"steps side by side": float(size), "steps/s": _rate("parallel", size)} for size in sizes]
+    return {"steps side by side": float(size), "steps/s": _rate("parallel", size)}
 
 
-def map_items(sizes: Sequence[int]) -> list[Point]:
+def map_items(size: int) -> Point:
     """Items of one ``map``, 100 at a time."""
-    return [{"items": float(size), "items/s": _rate("mapped", size)} for size in sizes]
+    return {"items": float(size), "items/s": _rate("mapped", size)}
 
 
 def _rate(workflow: str, steps: int) -> float:
@@ -165,42 +152,34 @@ def _rate(workflow: str, steps: int) -> float:
         return steps / timed(work)
 
 
-def payload(sizes: Sequence[int]) -> list[Point]:
+def payload(kibibytes: int) -> Point:
     """A value that a step returns and the next one takes, durable in between."""
-    points = []
-    for kibibytes in sizes:
-        size = kibibytes * 1024
-        with project() as made:
-            made.warm()
-            rounds = max(1, min(50, 20 * MIB // size))
+    size = kibibytes * 1024
+    rounds = max(1, min(50, 20 * MIB // size))
+    with project() as made:
+        made.warm()
 
-            def work(size: int = size, rounds: int = rounds, made: Project = made) -> None:
-                made.start("heavy", "carried", size=size, rounds=rounds)
-                made.finish("heavy")
+        def work() -> None:
+            made.start("heavy", "carried", size=size, rounds=rounds)
+            made.finish("heavy")
 
-            seconds = timed(work)
-            points.append(
-                {
-                    "KiB": float(kibibytes),
-                    "ms a value": seconds / rounds * 1000,
-                    "MiB/s": size * rounds / MIB / seconds,
-                    "engine MiB": memory(made.pids()[0]) / MIB,
-                }
-            )
-    return points
+        seconds = timed(work)
+        return {
+            "KiB": float(kibibytes),
+            "ms a value": seconds / rounds * 1000,
+            "MiB/s": size * rounds / MIB / seconds,
+            "engine MiB": memory(made.pids()[0]) / MIB,
+        }
 
 
-def latency(shares: Sequence[int]) -> list[Point]:
+def latency(share: int) -> Point:
     """Start to result of one-step runs that come at random, while the engine is busy to so many percent."""
     with project() as made:
         made.warm()
-        most = anyio.run(_capacity, made)
-        points = []
-        for share in shares:
-            times = sorted(anyio.run(_arrivals, made, most * share / 100, share))
-            named = {f"p{percent:g} ms": percentile(times, percent) * 1000 for percent in (50, 90, 99, 99.9)}
-            points.append({"percent of capacity": float(share), "runs/s": most * share / 100, **named})
-    return points
+        rate = anyio.run(_capacity, made) * share / 100
+        times = sorted(anyio.run(_arrivals, made, rate, share))
+        named = {f"p{percent:g} ms": percentile(times, percent) * 1000 for percent in (50, 90, 99, 99.9)}
+        return {"percent of capacity": float(share), "runs/s": rate, **named}
 
 
 async def _capacity(made: Project, count: int = 4000) -> float:
@@ -245,7 +224,7 @@ def _tens(first: int, last: int) -> list[int]:
     return [10**power for power in range(first, last + 1)]
 
 
-CURVES: dict[str, tuple[Callable[[Sequence[int]], list[Point]], list[int]]] = {
+CURVES: dict[str, tuple[Callable[[int], Point], list[int]]] = {
     "runs": (runs, _tens(2, 6)),
     "sleepers": (sleepers, _tens(1, 5)),
     "history": (history, _tens(1, 5)),
@@ -274,7 +253,7 @@ def main() -> int:
     for name in names:
         measure, sizes = CURVES[name]
         print(f"{name} ...", file=sys.stderr, flush=True)
-        found[name] = measure([size for size in sizes if size <= options.most])
+        found[name] = [measure(size) for size in sizes if size <= options.most]
         if not options.json:
             print(table(name, found[name]), flush=True)
     if options.json:

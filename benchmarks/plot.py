@@ -39,7 +39,7 @@ def plot(found: dict[str, list[dict[str, float]]], path: str) -> None:
 
 def _draw(axis: Any, name: str, points: list[dict[str, float]]) -> None:
     along, figures = SHOWN[name]
-    x = list(points[0])[0]
+    x = next(iter(points[0]))
     for figure, colour in zip(figures, COLOURS, strict=False):
         axis.plot([p[x] for p in points], [p[figure] for p in points], "o-", color=colour, label=figure, markersize=4)
     axis.set_title(along, fontsize=10)

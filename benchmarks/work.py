@@ -15,9 +15,9 @@ from benchmarks.project import Project, memory, project
 from flowbook.client import AsyncClient
 from flowbook.core.events import SignalAwaited, StepCompleted
 from flowbook.core.value import NOTHING
+from flowbook.runtime import modules
 from flowbook.runtime.execution import Execution
 from flowbook.wire.codec import encode
-from flowbook.runtime import modules
 
 Figures = dict[str, float]
 

@@ -81,9 +81,7 @@ def export(options: Namespace) -> int:
     module = accepted(compile_file(path), path)
     _write(options.output, module.source, options.force)
     if options.json and options.output != "-":
-        shapes.emit(
-            {"output": options.output, "module": module.digest, "workflows": [w.name for w in module.own]}
-        )
+        shapes.emit({"output": options.output, "module": module.digest, "workflows": [w.name for w in module.own]})
     elif options.output != "-":
         print(f"{options.output}: flowbook run {options.output}", file=sys.stderr)
     return 0

@@ -1,4 +1,5 @@
-"""What a module imports from beside it, directly or not: the code that has to be kept with a run for it to stay the same.
+"""What a module imports from beside it, directly or not: the code that has to be kept with a run for it to stay the
+same.
 
 Reading files is the caller's: ``find`` gives a module by its dotted name, or None where there is none beside.
 """

@@ -46,7 +46,9 @@ def statement(tree: ast.Module, span: Span) -> str:
             found = node
     if found is None:
         return ""
-    bodies: dict[str, Any] = {name: [] for name in ("body", "orelse", "finalbody", "handlers", "cases") if hasattr(found, name)}
+    bodies: dict[str, Any] = {
+        name: [] for name in ("body", "orelse", "finalbody", "handlers", "cases") if hasattr(found, name)
+    }
     head = type(found)(**{**dict(ast.iter_fields(found)), **bodies}) if bodies else found
     return ast.dump(head)
 

@@ -476,7 +476,9 @@ class Engine:
         return runs
 
     def lost(self, runs: Sequence[LiveRun], link: WorkerLink, reason: str, ran: str = "") -> None:
-        """A worker is gone for good; what it held is due again. ``ran`` is the run, or the module, whose code it ran."""
+        """A worker is gone for good; what it held is due again. ``ran`` is the run, or the module, whose code it
+        ran.
+        """
         for run in runs:
             if not run.reserved or run.holder is not None:
                 continue

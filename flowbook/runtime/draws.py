@@ -15,7 +15,9 @@ _seed = random.Random.seed
 
 
 def stream(execution: Execution, name: str, depth: int = 2) -> random.Random:
-    """The numbers for this draw, as the statement that is ``depth`` frames up makes it: one more draw shifts no other."""
+    """The numbers for this draw, as the statement that is ``depth`` frames up makes it: one more draw shifts no
+    other.
+    """
     key = execution.key(f"{name}@{sites.statement(depth + 1)}")
     made = random.Random.__new__(random.Random)
     _seed(made, f"{execution.run}{key}")

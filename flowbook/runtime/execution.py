@@ -37,8 +37,8 @@ patching.install()
 class Execution(Asking):
     """A workflow function being run from its events.
 
-    ``places`` maps a module line to a cell, ``classes`` are those its values name, ``named`` gives the module's workflows;
-    ``view`` means that nothing is to be done about what the code asks.
+    ``places`` maps a module line to a cell, ``classes`` are those its values name, ``named`` gives the module's
+    workflows; ``view`` means that nothing is to be done about what the code asks.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Execution(Asking):
         for recorded in shown:
             self._advance(recorded)
         if not self.closed and not self.expected.closed and not until and self.expected.asked:
-            raise self.expected.unmet(self.doing(), self.advice)
+            raise self.expected.unmet(self.doing(next(iter(self.expected.asked.values())).name), self.advice)
         self.is_live = True
         if self.is_view or self.closed:
             return
@@ -258,17 +258,15 @@ class Execution(Asking):
         command = self.steps.pop(event.key, None)
         if command is None:
             if event.key in self.expected.asked and event.key not in self.abandoned:
-                other = any(command.step.name == event.step for command in self.steps.values())
-                what = f"a result of step '{event.step}'{' with other arguments' if other else ''}"
-                raise self._unasked(what, event.key)
+                raise self._unasked(f"a result of step '{event.step}'", event.key, event.step)
             return None
         if command.step.name != event.step or (event.digest and event.digest != command.digest):
             known, asked = Asked("step", event.step, event.digest), Asked("step", command.step.name, command.digest)
             self._compare(event.key, known, asked)
         return None if command.future.done() else command
 
-    def _unasked(self, what: str, key: Key) -> HistoryMismatch:
-        doing = self.doing()
+    def _unasked(self, what: str, key: Key, name: str = "") -> HistoryMismatch:
+        doing = self.doing(name)
         return mismatch(
             f"the history has {what} that the code did not ask for: {doing}",
             key,
@@ -282,8 +280,8 @@ class Execution(Asking):
         """Lines of timers that wait for the time they were set for, although the code says another one now."""
         return [command.timer.site for key, command in self.timers.items() if key in self._other_times]
 
-    def doing(self) -> str:
-        """What the code does now, in words: for those who look for what it should be doing."""
+    def doing(self, instead_of: str = "") -> str:
+        """What the code does now, in words, for those who look for what it should be doing."""
         task = self.main
         if task is not None and task.done():
             error = None if task.cancelled() else task.exception()
@@ -291,7 +289,7 @@ class Execution(Asking):
                 return f"it raised {type(error).__name__}: {error}{self._raised_at(error)}"
             return "it was cancelled" if task.cancelled() else "it returned"
         waits = [
-            *(f"{command.what} '{command.step.name}'" for command in self.steps.values()),
+            *(_words(command, instead_of) for command in self.steps.values()),
             *(f"signal '{command.name}'" for command in self.signals.values()),
             *("a timer" for _ in self.timers),
         ]
@@ -374,6 +372,11 @@ class Execution(Asking):
 
     def _encode_result(self, value: Any) -> Value:
         return self.values.encoded(value, f"result of {self.workflow.name}")
+
+
+def _words(command: StepCommand, instead_of: str) -> str:
+    same = command.step.name == instead_of
+    return f"{command.what} '{command.step.name}'{' with other arguments' if same else ''}"
 
 
 _WAKES: dict[type[e.AnyEvent], Callable[[Execution, Any], None]] = {

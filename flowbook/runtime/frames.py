@@ -76,7 +76,9 @@ def _first(awaited: Any, names: tuple[str, ...]) -> Any:
 
 
 def _generator_of(awaited: Any) -> Any:
-    """The asynchronous generator that a step of it (``anext``, ``asend``, ``aclose``) runs: it does not say by itself."""
+    """The asynchronous generator that a step of it (``anext``, ``asend``, ``aclose``) runs: it does not say by
+    itself.
+    """
     if isinstance(awaited, CoroutineType | GeneratorType | AsyncGeneratorType):
         return None
     inside = (CoroutineType, AsyncGeneratorType, *_STEPS)

@@ -1,7 +1,8 @@
 """Functions that become steps without a decorator: ``record``, ``asyncio.to_thread``, ``anyio.to_thread.run_sync``.
 
-They may be given what cannot be saved (a connection, a session): that is passed on as it is. What can be saved is copied, as
-for every step, so that what they change in it is seen by nobody, the first time and when the run is re-executed.
+They may be given what cannot be saved (a connection, a session): that is passed on as it is. What can be saved is
+copied, as for every step, so that what they change in it is seen by nobody, the first time and when the run is
+re-executed.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def _changes(what: str) -> NotDeterministic:
 def unwrapped(
     function: Callable[..., Any], args: tuple[Any, ...]
 ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """The function inside partials, with all its arguments; the context that ``to_thread`` runs it in is a step's own."""
+    """The function inside partials, with all its arguments; the context that ``to_thread`` runs it in is a step's
+    own.
+    """
     kwargs: dict[str, Any] = {}
     while isinstance(function, functools.partial):
         args, kwargs, function = (*function.args, *args), {**function.keywords, **kwargs}, function.func

@@ -34,12 +34,16 @@ SPIN_LIMIT = 200_000
 FEW = 64
 """Tasks up to which those that are done are let go of after each drain; of more, now and then."""
 
-REDELIVERIES = 1000
-"""How often one drain delivers anyio's cancellations anew to tasks that go on all the same."""
+REDELIVERIES, IN_VAIN = 1000, 20
+"""How often one drain delivers anyio's cancellations anew to tasks that go on all the same, and how often in a row
+where
+
+nothing else happens.
+"""
 
 _REDELIVER = CancelScope._deliver_cancellation
-"""anyio cancels anew in each turn of the loop. Here a turn ends when nothing is ready, and time passes with events:
-what is deaf to cancellation because it cleans up is told again at the next one."""
+"""anyio cancels anew in each turn of the loop, for as long as somebody does not listen. Here time passes with events:
+who is deaf to cancellation because of cleaning up is told again, after so many times, at the next one."""
 
 
 class Host(Protocol):
@@ -85,6 +89,12 @@ class Handle(asyncio.Handle):
         self._cancelled = True
         self._callback = None
         self._args = ()
+
+
+class Redelivery(Handle):
+    """anyio's cancelling anew."""
+
+    __slots__ = ()
 
 
 class Timer(asyncio.TimerHandle):
@@ -155,7 +165,9 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._handler: Any = None
 
     def __enter__(self) -> None:
-        """Be the running loop. What nobody refers to any more is not collected meanwhile: when that happens is chance."""
+        """Be the running loop. What nobody refers to any more is not collected meanwhile: when that happens is
+        chance.
+        """
         self._outer.append((asyncio._get_running_loop(), sys.get_asyncgen_hooks(), gc.isenabled()))
         gc.disable()
         asyncio._set_running_loop(self)
@@ -186,16 +198,20 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                 self._draining = False
 
     def _run_ready(self) -> None:
-        ready, budget = self._ready, SPIN_LIMIT
-        again, rounds = self._again, REDELIVERIES
-        while ready or (again and rounds):
-            if not ready:
-                rounds -= 1
-                ready.extend(again)
-                again.clear()
+        ready, budget, redeliveries, in_vain = self._ready, SPIN_LIMIT, REDELIVERIES, IN_VAIN
+        ready.extend(self._again)
+        self._again.clear()
+        while ready:
             handle = ready.popleft()
             if handle._cancelled:
                 continue
+            if type(handle) is Redelivery:
+                redeliveries, in_vain = redeliveries - 1, in_vain - 1
+                if redeliveries < 0 or in_vain < 0:
+                    self._again.append(handle)
+                    continue
+            else:
+                in_vain = IN_VAIN
             try:
                 handle._context.run(handle._callback, *handle._args)  # type: ignore[union-attr]
             except (SystemExit, KeyboardInterrupt) as error:
@@ -279,11 +295,9 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Handle:
         if not self.attended:
             self._refuse_waking()
-        handle = Handle(callback, args, self, context)
-        if type(callback) is MethodType and callback.__func__ is _REDELIVER:
-            self._again.append(handle)
-        else:
-            self._ready.append(handle)
+        is_again = type(callback) is MethodType and callback.__func__ is _REDELIVER
+        handle = (Redelivery if is_again else Handle)(callback, args, self, context)
+        self._ready.append(handle)
         return handle
 
     def _refuse_waking(self) -> NoReturn:

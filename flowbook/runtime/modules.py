@@ -1,7 +1,7 @@
 """Stored modules as Python modules: loaded by digest, once, with what they import from beside them, as it was.
 
-Each digest has modules of its own, so that the code of one run knows nothing of an edit made for another. Their names begin
-with that of the pinned module; in source, values and errors they go by the names people gave them.
+Each digest has modules of its own, so that the code of one run knows nothing of an edit made for another. Their names
+begin with that of the pinned module; in source, values and errors they go by the names people gave them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from flowbook.wire.classes import IMPORTABLE, OWN, PINNED, inner, is_at
 
 
 class LoadedModule:
-    """A module's facts, its namespace, and where its lines come from. Its classes are found by name (see ``Classes``)."""
+    """A module's facts, its namespace, and where its lines come from. Its classes are found by name (see
+    ``Classes``).
+    """
 
     def __init__(self, module: Module, namespace: ModuleType, file: str) -> None:
         self.module = module
@@ -36,7 +38,9 @@ class LoadedModule:
         self._imports = {imported.name for imported in module.imports}
 
     def workflow(self, name: str) -> Workflow[..., object]:
-        """The workflow of this name: the module's own, or one of those beside it. Raises UserError where there is none."""
+        """The workflow of this name: the module's own, or one of those beside it. Raises UserError where there is
+        none.
+        """
         own = self.namespace.__name__
         others = (module for name, module in list(sys.modules.items()) if name.startswith(f"{own}."))
         for namespace in (self.namespace, *others):

@@ -13,7 +13,7 @@ from typing import Any
 from flowbook.core import events as e
 from flowbook.core.failure import Failure, Frame
 from flowbook.core.value import Value
-from flowbook.errors import FlowbookError, StepFailed, UnsavableValue
+from flowbook.errors import StepFailed, UnsavableValue
 from flowbook.runtime import sites
 from flowbook.wire import codec
 

@@ -1,7 +1,7 @@
 """What asyncio and anyio have to do otherwise on a run's loop. On every other loop they do what they always did.
 
-Functions that keep coroutines in a set, that may swallow a cancellation, that start a thread; sets whose order is that of
-addresses in memory; and a table of tasks that takes them for equal where their runs number them alike.
+Functions that keep coroutines in a set, that may swallow a cancellation, that start a thread; sets whose order is that
+of addresses in memory; and a table of tasks that takes them for equal where their runs number them alike.
 """
 
 from __future__ import annotations

@@ -131,7 +131,9 @@ class Expectations:
         return (what, key) in self.noted
 
     def unmet(self, doing: str, advice: str) -> HistoryMismatch:
-        """The error that says what the history holds and the code never asked for; ``doing`` is what it does instead."""
+        """The error that says what the history holds and the code never asked for; ``doing`` is what it does
+        instead.
+        """
         key, asked = next(iter(self.asked.items()))
         return mismatch(
             f"the history has {asked} here, and the code did not ask for it: {doing}",

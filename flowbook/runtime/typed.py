@@ -60,7 +60,9 @@ def _convert(what: str, name: str, value: Any, wanted: Any) -> Any:
     if not reason and _fits(value, wanted):
         return value
     shown = getattr(wanted, "__name__", None) if isinstance(wanted, type) else None
-    raise UserError(f"{what}: '{name}' must be {shown or wanted}, not {type_name(value)} {value!r:.80}{reason}") from None
+    raise UserError(
+        f"{what}: '{name}' must be {shown or wanted}, not {type_name(value)} {value!r:.80}{reason}"
+    ) from None
 
 
 def _made(kind: type, data: Any) -> Any:

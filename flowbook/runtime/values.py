@@ -18,7 +18,9 @@ def are_plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 
 class Values:
-    """Moves values between events and code. ``save`` and ``load`` move the bytes of long ones; ``classes`` are the run's."""
+    """Moves values between events and code. ``save`` and ``load`` move the bytes of long ones; ``classes`` are the
+    run's.
+    """
 
     def __init__(self, save: codec.Save, load: codec.Load, classes: Classes = IMPORTABLE) -> None:
         self.save = save

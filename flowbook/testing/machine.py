@@ -1,8 +1,8 @@
 """The computer of a virtual world: its clock, its random numbers, its process ids and its threads.
 
 While a world runs, and in its thread alone, the standard library's clocks tell the world's time, ids come from the
-world's random numbers, sockets are the world's, and what would run in a thread runs at once. Workflow code sees none of it:
-it has the clocks of its run, as in a worker.
+world's random numbers, sockets are the world's, and what would run in a thread runs at once. Workflow code sees none of
+it: it has the clocks of its run, as in a worker.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Python values to ``Value`` and back. JSON first, then Arrow, NumPy, bytes, and cloudpickle as the last resort.
 
-Plain JSON data is written as it is; tuples, sets, dates, data classes and the like are tagged (``{"$tuple": [...]}``) so
-that they come back as what they were. Files are the caller's: ``save`` and ``load`` move bytes by content digest; so are
-classes, which values name and do not carry.
+Plain JSON data is written as it is; tuples, sets, dates, data classes and the like are tagged (``{"$tuple": [...]}``)
+so that they come back as what they were. Files are the caller's: ``save`` and ``load`` move bytes by content digest; so
+are classes, which values name and do not carry.
 """
 
 from __future__ import annotations

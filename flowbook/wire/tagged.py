@@ -1,8 +1,8 @@
 """JSON with tags for Python's other plain types, so that a tuple comes back a tuple.
 
-``{"$tuple": [1, 2]}``, ``{"$set": [...]}``, ``{"$datetime": "..."}`` and so on; a dict whose keys are not all
-plain strings becomes ``{"$dict": [[key, value], ...]}``. Exact types only: a subclass is somebody's own type, which has a
-tag only where it is a record (see ``records``).
+``{"$tuple": [1, 2]}``, ``{"$set": [...]}``, ``{"$datetime": "..."}`` and so on; a dict whose keys are not all plain
+strings becomes ``{"$dict": [[key, value], ...]}``. Exact types only: a subclass is somebody's own type, which has a tag
+only where it is a record (see ``records``).
 """
 
 from __future__ import annotations

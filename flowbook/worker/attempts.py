@@ -188,7 +188,11 @@ class Attempt:
         )
 
     def _saved(self, value: Any) -> Value:
-        return value.value if isinstance(value, Argument) else codec.encode(value, self.files.save, "argument", self.module)
+        return (
+            value.value
+            if isinstance(value, Argument)
+            else codec.encode(value, self.files.save, "argument", self.module)
+        )
 
     def _hear(self, said: Said) -> None:
         """What the step's own process says."""

@@ -1,7 +1,8 @@
-"""Plain clocks and plain chance inside workflow code: ``time``, ``random`` and ``uuid`` give what re-execution gives again.
+"""Plain clocks and plain chance inside workflow code: ``time``, ``random`` and ``uuid`` give what re-execution gives
+again.
 
-Outside workflow code they are what they always were. What cannot be given again (``os.urandom``, a seed of the process) says
-what to use instead. What reaches the outside world is refused in ``guard``.
+Outside workflow code they are what they always were. What cannot be given again (``os.urandom``, a seed of the process)
+says what to use instead. What reaches the outside world is refused in ``guard``.
 """
 
 from __future__ import annotations
@@ -63,6 +64,9 @@ def install() -> None:
     for name in _CALENDARS:
         _replace(time, name, lambda execution, theirs, secs=None: theirs(execution.time() if secs is None else secs))
     _replace(time, "strftime", _formatted)
+    _replace(
+        time, "sleep", _refused("time.sleep", "write 'await asyncio.sleep(...)', which is durable and blocks nobody")
+    )
     for name in _DRAWS:
         if hasattr(random, name):
             _replace(random, name, _drawn(name))

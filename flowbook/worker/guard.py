@@ -1,7 +1,9 @@
-"""What workflow code must not do by itself: files, network, processes, threads, blocking. Each is refused with what to do instead.
+"""What workflow code must not do by itself: files, network, processes, threads, blocking. Each is refused with what to
+do instead.
 
-Python tells of such things by audit events, whoever causes them: a line of the workflow, or a library that it calls. What
-Flowbook does for a workflow (saving a value, importing a module, reading a line of source for a traceback) is no such thing.
+Python tells of such things by audit events, whoever causes them: a line of the workflow, or a library that it calls.
+What Flowbook does for a workflow (saving a value, importing a module, reading a line of source for a traceback) is no
+such thing.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ _NETWORK = "do network IO in a step"
 _PROCESS = "start processes in a step"
 
 _REFUSED = {
-    "time.sleep": "write 'await asyncio.sleep(...)', which is durable and blocks nobody",
     "builtins.input": "wait for a person with signal()",
     **dict.fromkeys(
         (

@@ -14,7 +14,9 @@ from flowbook.store.values import ValueFiles
 from flowbook.wire.protocol import Inspect, Inspection
 
 Watch = Callable[..., None]
-"""Has somebody look to it that workflow code does not run for ever: called with the execution, a function, its arguments."""
+"""Has somebody look to it that workflow code does not run for ever: called with the execution, a function, its
+arguments.
+"""
 
 
 def inspect(

@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
 SOURCE = """
 import asyncio
+import threading
 import time
 
 from flowbook import step
@@ -31,7 +32,7 @@ async def spinning():
 
 async def sleeping():
     await asyncio.sleep(0.1)
-    time.sleep(600)
+    threading.Event().wait(600)
 
 
 @step
@@ -75,7 +76,9 @@ def start(project: Project, module: Module, run: str, workflow: str, **arguments
     project.client.start(run, workflow, module.digest, Place(str(project.folder), sys.executable), values)
 
 
-@pytest.mark.parametrize(("workflow", "line"), [("spinning", "while True"), ("sleeping", "time.sleep(600)")])
+@pytest.mark.parametrize(
+    ("workflow", "line"), [("spinning", "while True"), ("sleeping", "threading.Event().wait(600)")]
+)
 def test_code_that_blocks_is_paused_with_its_line_and_others_go_on(
     project: Project, module: Module, workflow: str, line: str
 ) -> None:

@@ -431,3 +431,19 @@ async def test_nothing_is_decided_while_the_database_is_too_far_behind(
         assert store.commits == commits + 1
         store.behind = 0
         assert (await client.status())["notices"] == []
+
+
+async def test_a_report_that_means_nothing_pauses_its_run_and_harms_no_other(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await project.start(client, "innocent")
+        for _ in range(2):
+            await worker.next(Activate)
+        item = {"kind": "TimerStarted", "key": "/t", "due": None}
+        report = {"type": "RunReport", "run": "r1", "lease": worker.leases["r1"], "number": 1, "items": [item]}
+        body = msgspec.json.encode(report)
+        await worker.stream.send(len(body).to_bytes(4, "big") + body)
+        summary = await client.wait("r1", timeout=5)
+        assert summary["status"] == "paused" and "cannot be recorded" in summary["reason"]
+        assert (await worker.next(Commit)).run == "r1"
+        assert await worker.report("innocent", e.TimerStarted(Key("/t"), due=1e12)) == ["TimerStarted"]

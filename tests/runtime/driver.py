@@ -7,6 +7,7 @@ run from its history before every event, which is the strictest test of re-execu
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +25,7 @@ FILES: dict[Digest, bytes] = {}
 
 
 def save(data: bytes) -> Digest:
-    digest = Digest(f"{hash(data):x}")
+    digest = Digest(hashlib.blake2b(data, digest_size=16).hexdigest())
     FILES[digest] = data
     return digest
 
@@ -42,6 +43,7 @@ class Driver:
         reuse: list[e.Recorded] | None = None,
         origin: e.Origin | None = None,
         queue: str = "",
+        module: Any = None,
         order: Callable[[list[StepCall]], StepCall] = lambda calls: calls[0],
         **kwargs: Any,
     ) -> None:
@@ -50,6 +52,7 @@ class Driver:
         arguments = {name: codec.encode(value, save) for name, value in bound.arguments.items()}
         self.clock = 1000.0
         self.evict = evict
+        self.module = module
         self.order = order
         self.reuse = reuse or []
         self.history: list[e.Recorded] = []
@@ -71,7 +74,8 @@ class Driver:
         self.execution = self._activate()
 
     def _activate(self) -> Execution:
-        execution = Execution(self.workflow, save=save, load=load)
+        of_module = {} if self.module is None else {"classes": self.module, "named": self.module.workflow}
+        execution = Execution(self.workflow, save=save, load=load, **of_module)
         execution.begin(self.history, self.reuse)
         return execution
 
@@ -131,10 +135,9 @@ class Driver:
 
     def _execute(self, call: StepCall) -> e.AnyEvent:
         command = call.command
-        values = [codec.decode(a.value, load) if isinstance(a, Argument) else a for a in command.arguments]
-        named = {
-            name: codec.decode(a.value, load) if isinstance(a, Argument) else a for name, a in command.keywords.items()
-        }
+        own = self.execution.values
+        values = [own.decoded(a.value) if isinstance(a, Argument) else a for a in command.arguments]
+        named = {name: own.decoded(a.value) if isinstance(a, Argument) else a for name, a in command.keywords.items()}
         common = {
             "key": call.key,
             "step": command.step.name,
@@ -147,7 +150,7 @@ class Driver:
             result = command.step.function(*values, **named)
             if inspect.isawaitable(result):
                 result = asyncio.run(result)
-            return e.StepCompleted(value=codec.encode(result, save), **common)
+            return e.StepCompleted(value=own.encoded(result), **common)
         except Exception as error:
             failure = failure_of(error)
             if command.step.retry.allows(call.attempt, failure):

@@ -21,10 +21,10 @@ from flowbook.core.chains import number, root
 from flowbook.core.ids import Digest, RunId
 from flowbook.core.module import Module
 from flowbook.errors import EngineUnavailable, RunClosed, StoreError, UserError
+from flowbook.runtime import modules
 from flowbook.store.memory import MemoryStore
 from flowbook.testing.world import Process, World
 from flowbook.wire import calls, codec
-from flowbook.runtime import modules
 from tests.simulation import sink, trees
 from tests.simulation.faults import Climate, Disk, Storm, Trouble, draw_climate
 from tests.simulation.invariants import (

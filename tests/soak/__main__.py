@@ -1,4 +1,6 @@
-"""``python -m tests.soak --minutes 60`` (``make soak``): mixed load for long, then a verdict and a table; ``--plot FILE.svg``."""
+"""``python -m tests.soak --minutes 60`` (``make soak``): mixed load for long, then a verdict and a table; ``--plot
+FILE.svg``.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +45,7 @@ def main() -> int:
     for fault in found:
         print(f"not well: {fault}")
     if not found:
-        print(
-            f"{log.started.total():,} runs, {log.updates:,} updates: all ended as they should; memory and files stayed flat."
-        )
+        print(f"{log.started.total():,} runs, {log.updates:,} updates: all ended as they should; nothing grew.")
     return 1 if found else 0
 
 
@@ -59,7 +59,8 @@ def table(log: Log) -> str:
 
 def _row(sample: Sample) -> str:
     return (
-        f"{sample.at / 60:9.1f}{sample.ended:10,}{sample.open:8,}{sample.engine / MIB:12.1f}{sample.workers / MIB:13.1f}"
+        f"{sample.at / 60:9.1f}{sample.ended:10,}{sample.open:8,}"
+        f"{sample.engine / MIB:12.1f}{sample.workers / MIB:13.1f}"
         f"{sample.database / MIB:14.1f}{sample.journal / MIB:13.1f}{sample.files:13,}{sample.handles:12,}"
     )
 

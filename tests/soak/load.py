@@ -1,6 +1,8 @@
-"""Mixed load on a real project for as long as one likes, and what was seen of it: figures a second, and what went wrong.
+"""Mixed load on a real project for as long as one likes, and what was seen of it: figures a second, and what went
+wrong.
 
-Every run that is started must end, in time and as it should. Whoever looks on (subscribers, SQL, time travel) does so all along.
+Every run that is started must end, in time and as it should. Whoever looks on (subscribers, SQL, time travel) does so
+all along.
 """
 
 from __future__ import annotations

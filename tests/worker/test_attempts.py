@@ -20,13 +20,13 @@ from flowbook.core.messages import AttemptFailed
 from flowbook.core.module import Module
 from flowbook.runtime.commands import Argument, DurableFuture, StepCall, StepCommand
 from flowbook.runtime.definitions import Step, step
+from flowbook.runtime.modules import LoadedModule
 from flowbook.runtime.outcomes import NOWHERE, Places
 from flowbook.runtime.output import display
 from flowbook.store.values import ValueFiles
 from flowbook.wire import codec
 from flowbook.worker import capture
 from flowbook.worker.attempts import Attempt
-from flowbook.runtime.modules import LoadedModule
 from tests.worker import steps
 
 
