@@ -14,6 +14,7 @@ from flowbook.compiler.diagnostics import Diagnostic
 from flowbook.compiler.ordering import Dependency
 from flowbook.compiler.parameters import parameters
 from flowbook.compiler.scopes import BUILTINS, Place, expression_names
+from flowbook.compiler.unsteady import imports
 
 
 class Plan(msgspec.Struct):
@@ -83,6 +84,8 @@ class _Resolver:
         self.steps = [cell for cell in page.cells if cell.part == "step" and cell.names is not None]
         self.by_name = {cell.step: cell for cell in self.steps}
         self.shared = {name for cell in page.cells if cell.part == "shared" for name in cell.binds()}
+        trees = [cell.names.tree for cell in page.cells if cell.part == "shared" and cell.names is not None]
+        self.imports = {name: full for tree in trees for name, full in imports(tree).items()}
         self.items: dict[str, PageCell] = {}
         self.latest: dict[str, _Version] = {}
         self.plans: list[Plan] = []
@@ -134,6 +137,7 @@ class _Resolver:
         plan.signal, plan.pause = options.wait(cell, self.findings)
         plan.items, plan.item = options.mapped(cell, self.findings)
         options.check(cell, self.findings)
+        options.steady(cell, self.imports, self.findings)
         plan.binds_signal = bool(plan.signal) and plan.signal in cell.writes()
         first = [plan.item] if plan.item else []
         if plan.signal and not plan.binds_signal and not plan.empty:

@@ -9,7 +9,7 @@ import ast
 import hashlib
 import re
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from itertools import zip_longest
@@ -17,11 +17,12 @@ from itertools import zip_longest
 import msgspec
 
 from flowbook.compiler.beside import Find, beside, marks
-from flowbook.compiler.diagnostics import Diagnostic
+from flowbook.compiler.diagnostics import Diagnostic, Severity, has_errors
 from flowbook.compiler.digests import Digests
 from flowbook.compiler.graphs import Drawn, StepFacts, Surroundings, WaitFacts, drawn
 from flowbook.compiler.names import parsed
 from flowbook.compiler.signatures import keywords, parameters, step_options
+from flowbook.compiler.unsteady import imports, unsteady
 from flowbook.core.ids import CellId, Digest
 from flowbook.core.module import Cell, Imported, LineSpan, Module, Workflow
 
@@ -58,17 +59,17 @@ def compile_module(text: str, name: str, origin: str = "", folder: str = "", fin
         return Compiled(
             None, (Diagnostic("FB006", message, line=line, column=column, end_column=column + 1, fix=_MEND),)
         )
-    imports = beside(text, find)
-    known = marks(imports)
+    pinned = beside(text, find)
+    known = marks(pinned)
     reader = _Reader(tree, text, known)
     workflows, findings = reader.workflows(), reader.findings()
     if not workflows and not findings:
         fix = "decorate an async function with @workflow (from flowbook import workflow)"
         findings = [Diagnostic("FB014", "this module defines no workflow", fix=fix)]
-    if findings:
+    if has_errors(findings):
         return Compiled(None, tuple(findings))
-    others = [(imported, _reader(imported, known)) for imported in _readable(imports)]
-    kept = "".join(f"\0{imported.name}\0{imported.source}" for imported in imports)
+    others = [(imported, _reader(imported, known)) for imported in _readable(pinned)]
+    kept = "".join(f"\0{imported.name}\0{imported.source}" for imported in pinned)
     digest = Digest(hashlib.blake2b(f"{name}\n{text}{kept}".encode(), digest_size=16).hexdigest())
     module = Module(
         digest=digest,
@@ -80,9 +81,9 @@ def compile_module(text: str, name: str, origin: str = "", folder: str = "", fin
         cells=tuple(reader.cells()),
         origin=origin,
         folder=folder,
-        imports=imports,
+        imports=pinned,
     )
-    return Compiled(module)
+    return Compiled(module, tuple(findings))
 
 
 def _reader(imported: Imported, known: Mapping[str, str]) -> _Reader:
@@ -171,7 +172,46 @@ class _Reader:
                 if first != node.lineno:
                     message = f"two {what} are called '{name}': in line {first} and in line {node.lineno}"
                     found.append(_at(node, "FB007", message, "give one of them another name"))
+        return [*found, *self._unsteady()]
+
+    def _unsteady(self) -> list[Diagnostic]:
+        """Calls in workflow code that would give something else each time it is re-executed.
+
+        Of helpers that steps use as well it is not known for whom they call it: that is a warning.
+        """
+        names = imports(self.tree)
+        of_steps = self._reached(self.steps.values())
+        found = []
+        for function in self._reached(self._workflows):
+            severity: Severity = "warning" if function in of_steps else "error"
+            for each in unsteady(_without_steps(function, self.steps), names):
+                message = f"{each.name} gives something else each time the run is re-executed"
+                call = each.call
+                found.append(
+                    Diagnostic(
+                        "FB041",
+                        message,
+                        severity=severity,
+                        line=call.lineno,
+                        column=call.col_offset + 1,
+                        end_column=(call.end_col_offset or call.col_offset) + 1,
+                        fix=f"{each.instead}, or call it in a step",
+                    )
+                )
         return found
+
+    def _reached(self, starts: Iterable[_Function]) -> list[_Function]:
+        """These functions and those of the module that they use, directly or not; steps are reached by no one else."""
+        helpers = {node.name: node for node in self.functions if node not in self.steps.values()}
+        found: dict[str, _Function] = {}
+        pending = list(starts)
+        while pending:
+            node = pending.pop()
+            if node.name not in found:
+                found[node.name] = node
+                used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+                pending += [helpers[name] for name in sorted(used & helpers.keys())]
+        return list(found.values())
 
     # Facts about steps
 
@@ -321,6 +361,12 @@ class _Reader:
         while end < len(self.lines) and self.lines[end].startswith((" ", "\t")):
             end += 1
         return end
+
+
+def _without_steps(function: _Function, steps: Mapping[str, _Function]) -> list[ast.stmt]:
+    """The body of a function, without steps that are defined in it."""
+    names = {node.name for node in steps.values()}
+    return [statement for statement in function.body if getattr(statement, "name", "") not in names]
 
 
 def _at(node: _Function, code: str, message: str, fix: str) -> Diagnostic:

@@ -6,11 +6,13 @@ Each is read for one cell, with a finding where it cannot be. Which step a name 
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 
 from flowbook.compiler.annotations import Option
 from flowbook.compiler.cells import PageCell
 from flowbook.compiler.diagnostics import Diagnostic
 from flowbook.compiler.scopes import expression_names
+from flowbook.compiler.unsteady import unsteady
 from flowbook.core.duration import seconds, size
 from flowbook.core.queues import checked_name
 from flowbook.errors import UserError
@@ -68,6 +70,17 @@ def expression(cell: PageCell, key: str, findings: list[Diagnostic]) -> list[str
         findings.append(cell.at(option, "FB011", f"'{option.text}' is not an expression", fix=fix))
         return []
     return expression_names(option.text)
+
+
+def steady(cell: PageCell, names: Mapping[str, str], findings: list[Diagnostic]) -> None:
+    """Conditions are workflow code: what differs each time it is re-executed has no place in them."""
+    for key in ("when", "loop.until"):
+        option = cell.annotations.options.get(key)
+        tree = parsed(option.text) if option is not None else None
+        if option is not None and tree is not None:
+            for found in unsteady([tree], names):
+                message = f"{found.name} in '{key}' gives something else each time the run is re-executed"
+                findings.append(cell.at(option, "FB041", message, fix=f"{found.instead}, or look in a step of its own"))
 
 
 def items(cell: PageCell) -> str:

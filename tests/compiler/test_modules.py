@@ -184,3 +184,62 @@ async def crawl(pages: int = 3):
     edges = {(edge.source, edge.target, edge.kind) for edge in workflow.graph.edges}
     assert ("fetch", "merge", "data") in edges
     assert ("sleep", "fetch", "order") not in edges
+
+
+UNSTEADY = """
+import datetime as dt
+import numpy as np
+from datetime import date, datetime
+from flowbook import step, workflow
+
+
+def of_workflows():
+    return date.today()
+
+
+def of_both():
+    return datetime.utcnow()
+
+
+@step
+def fine():
+    of_both()
+    return datetime.now(), np.random.rand()
+
+
+@workflow
+async def flow():
+    await fine()
+    of_workflows()
+    of_both()
+    again = dt.datetime.now()
+    np.random.default_rng(4).random()
+    np.random.default_rng()
+    np.random.rand()
+    now = datetime.combine(date(2025, 1, 1), dt.time())
+    return again, now
+"""
+
+
+def test_what_differs_each_time_is_found_in_workflow_code_alone() -> None:
+    result = compile_module(UNSTEADY, "unsteady")
+    rows = UNSTEADY.splitlines()
+    assert result.module is None
+    assert sorted((d.severity, rows[d.line - 1][d.column - 1 : d.end_column - 1]) for d in result.diagnostics) == [
+        ("error", "date.today()"),
+        ("error", "dt.datetime.now()"),
+        ("error", "np.random.default_rng()"),
+        ("error", "np.random.rand()"),
+        ("warning", "datetime.utcnow()"),
+    ]
+    assert all((d.code == "FB041" and "now()" in d.fix) or "seed" in d.fix for d in result.diagnostics)
+
+
+def test_a_warning_does_not_keep_a_module_from_running() -> None:
+    text = (
+        UNSTEADY.replace("    of_workflows()\n", "")
+        .replace("dt.datetime.now()", "1")
+        .replace("np.random.rand()\n    now", "now")
+    )
+    result = compile_module(text.replace("    np.random.default_rng()\n", ""), "unsteady")
+    assert result.module is not None and [d.severity for d in result.diagnostics] == ["warning"]
