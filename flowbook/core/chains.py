@@ -56,7 +56,7 @@ def start_plan(current: RunState | None, message: StartRun) -> list[Instruction]
             return [(again.run, again)]
         if message.on_closed == "reject":
             raise RunConflict(
-                f'run "{current.run}" exists already and has {current.closed}. Give the new run another id, '
+                f'run "{current.run}" exists already and {current.ending}. Give the new run another id, '
                 'or start it with on_closed="allow".'
             )
         return [(current.run, here)]

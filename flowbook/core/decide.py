@@ -256,7 +256,7 @@ def _require_known(state: RunState) -> None:
 
 def _require_open(state: RunState, consequence: str) -> None:
     if state.closed:
-        raise RunClosed(f'run "{state.run}" has {state.closed}, so {consequence}.')
+        raise RunClosed(f'run "{state.run}" {state.ending}, so {consequence}.')
 
 
 _POLICIES: dict[type, Callable[..., Decision]] = {

@@ -165,6 +165,11 @@ class RunState:
         return "running"
 
     @property
+    def ending(self) -> str:
+        """How a closed run ended, to be said after its name."""
+        return f"was {self.closed}" if self.closed in ("cancelled", "terminated") else f"has {self.closed}"
+
+    @property
     def deadline(self) -> float:
         """When the run's own time is up, in unix seconds; 0 for never."""
         return self.started + self.timeout if self.timeout and not self.timed_out else 0.0

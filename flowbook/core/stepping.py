@@ -206,7 +206,7 @@ def completed_outside(state: RunState, message: CompleteStep, now: float) -> Dec
     live = state.steps.get(message.key)
     if live is None or not live.waiting or live.attempt != message.attempt or state.closed:
         if message.key in state.settled or state.closed:
-            why = "it has ended" if message.key in state.settled else f"its run has {state.closed}"
+            why = "it has ended" if message.key in state.settled else f"its run {state.ending}"
         else:
             why = "it is not waiting for it (any more)"
         raise UserError(f"the step cannot be completed with this token: {why}.")

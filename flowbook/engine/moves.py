@@ -50,7 +50,7 @@ class Moves:
     async def move(self, run: LiveRun, asked: calls.Move) -> calls.Fit:
         """Have the run go on with other code. Raises HistoryMismatch with the difference where it does not fit."""
         if run.state.closed:
-            raise RunClosed(f'run "{run.id}" has {run.state.closed}, so it cannot be moved; fork it instead.')
+            raise RunClosed(f'run "{run.id}" {run.state.ending}, so it cannot be moved; fork it instead.')
         module = _decode(await self._modules.body(asked.module))
         while True:
             checked = run.committed
