@@ -59,7 +59,8 @@ def start_plan(current: RunState | None, message: StartRun) -> list[Instruction]
                 f'run "{current.run}" exists already and {current.ending}. Give the new run another id, '
                 'or start it with on_closed="allow".'
             )
-        return [(current.run, here)]
+        # What an open run of this id would mean is not asked here.
+        return [(current.run, replace(here, on_conflict="same"))]
     match message.on_conflict:
         case "fail":
             raise RunConflict(

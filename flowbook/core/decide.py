@@ -88,13 +88,18 @@ def _start(state: RunState, message: StartRun, now: float) -> Decision:
     signals = [event for signal in message.signals for event in _first_signal(state, signal)]
     if not state.seq:
         return (started(message), *signals)
-    is_welcome = message.on_conflict == "use_existing" or is_same_start(message, state)
-    if is_welcome and message.on_conflict != "fail":
-        return NO_EVENTS if state.closed else signals
-    raise RunConflict(
-        f'run "{message.run}" exists already and was started with other code or other arguments. '
-        "Give the new run another id, or leave the id out."
-    )
+    if message.on_conflict == "fail":
+        how = state.ending if state.closed else f"is {state.status}"
+        raise RunConflict(f'run "{message.run}" exists already: it {how}. Give the new run another id.')
+    if message.on_conflict != "use_existing" and not is_same_start(message, state):
+        raise RunConflict(
+            f'run "{message.run}" exists already and was started with other code or other arguments. '
+            "Give the new run another id, or leave the id out."
+        )
+    if state.closed and signals:
+        consequence = f'it can take no signal "{message.signals[0].name}" with its start'
+        raise RunClosed(f'run "{state.run}" {state.ending}, so {consequence}. on_closed="allow" starts a new one.')
+    return signals
 
 
 def _first_signal(state: RunState, message: SendSignal) -> Decision:

@@ -11,6 +11,7 @@ from flowbook.core import events as e
 from flowbook.core import messages as m
 from flowbook.core.chains import following, number, root, start_plan
 from flowbook.core.consequences import consequences
+from flowbook.core.decide import decide
 from flowbook.core.evolve import evolve
 from flowbook.core.ids import Digest, Key, RunId, Seq
 from flowbook.core.state import RunState
@@ -47,6 +48,11 @@ PLANS: dict[str, tuple[RunState | None, dict[str, str], list[tuple[str, type]] |
     "a policy nobody knows": (None, {"on_closed": "maybe"}, UserError),
     "an id that is given out": (None, {"run": "r~2"}, UserError),
 }
+
+
+def test_what_an_open_run_would_mean_is_no_question_to_one_that_has_ended() -> None:
+    ((_, told),) = start_plan(after(CLOSED), replace(START, on_conflict="fail"))
+    assert decide(after(CLOSED), told, 1.0) == []
 
 
 @pytest.mark.parametrize("case", PLANS)

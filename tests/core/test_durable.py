@@ -13,7 +13,7 @@ from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
 from flowbook.core.retry import RetryPolicy
 from flowbook.core.state import RunState
 from flowbook.core.value import NOTHING
-from flowbook.errors import RunClosed, UserError
+from flowbook.errors import RunClosed, RunConflict, UserError
 from tests.core.test_decide import BAD, CLOSED, START, after, begun
 
 OWES = e.ObligationOpened(key=Key("o"), name="create_vm")
@@ -189,3 +189,23 @@ def test_a_start_may_bring_signals() -> None:
     assert [type(event) for event in decide(RunState(), start, 0.0)] == [e.RunStarted, e.SignalReceived]
     running = after()
     assert [type(event) for event in decide(running, start, 1.0)] == [e.SignalReceived]
+
+
+def test_a_start_whose_signal_nobody_will_read_is_refused() -> None:
+    go = m.SendSignal("go", NOTHING, "x")
+    start = m.StartRun(**{**_fields(START), "signals": (go,)})
+    with pytest.raises(RunClosed, match='has succeeded, so it can take no signal "go"'):
+        decide(after(CLOSED), start, 1.0)
+    heard = e.SignalReceived(name="go", value=NOTHING, id="x")
+    assert decide(after(heard, CLOSED), start, 1.0) == []
+
+
+@pytest.mark.parametrize(
+    ("history", "how"),
+    [((), "is running"), ((CLOSED,), "has succeeded"), ((e.RunCancelled(),), "was cancelled")],
+    ids=["open", "ended", "cancelled"],
+)
+def test_an_id_that_is_taken_is_refused_for_what_it_is(history: tuple[e.AnyEvent, ...], how: str) -> None:
+    start = m.StartRun(**{**_fields(START), "on_conflict": "fail"})
+    with pytest.raises(RunConflict, match=f"exists already: it {how}"):
+        decide(after(*history), start, 1.0)
