@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowbook.core import events as e
-from flowbook.errors import RunConflict
+from flowbook.errors import RunConflict, UserError
 from flowbook.testing import TestEngine
 from tests.conformance import workflows as w
 from tests.conformance.outside import outside
@@ -53,6 +53,17 @@ async def test_a_run_has_its_time(env: TestEngine) -> None:
         last = (run.history)[-1].event
         assert isinstance(last, e.RunFailed) and last.failure.type == "TimeoutError"
         assert outside.said == ["cleaned up"]
+
+
+@pytest.mark.parametrize("limit", [0, "0s"])
+async def test_no_time_is_no_time_limit(env: TestEngine, limit: float | str) -> None:
+    async with env:
+        with pytest.raises(UserError, match="leave it out"):
+            await env.start(w.cleans_up, timeout=limit)
+        run = await env.start(w.parent_with_limit, limit)
+        assert await run.wait() == "failed"
+        last = run.history[-1].event
+        assert isinstance(last, e.RunFailed) and last.failure.type == "UserError"
 
 
 # Cancellation

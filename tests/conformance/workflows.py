@@ -263,6 +263,11 @@ async def parent_that_ends(close: str) -> str:
     return "done"
 
 
+@workflow
+async def parent_with_limit(limit: float | str) -> Any:
+    return await child.start("c", 1.0, timeout=limit)
+
+
 # Going on, patches, attributes
 
 
