@@ -29,6 +29,18 @@ async def test_signals_wait_for_their_receiver(env: TestEngine) -> None:
         assert await run.result() == [1, 2]
 
 
+async def test_a_signal_that_was_there_before_its_receiver_is_no_wait(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.late_collect, 2)
+        await run.signal("item", 1)
+        await env.sleep("1m")
+        assert run.status == "waiting" and [wait["name"] for wait in run._summary()["waits"]] == ["item"]
+        awaited = [recorded for recorded in run.history if isinstance(recorded.event, e.SignalAwaited)]
+        assert len(awaited) == 2
+        await run.signal("item", 2)
+        assert await run.result() == [1, 2]
+
+
 async def test_a_signal_handler_is_called_for_each(env: TestEngine) -> None:
     async with env:
         run = await env.start(w.handled)

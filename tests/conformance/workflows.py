@@ -103,6 +103,12 @@ async def collect(count: int) -> list[Any]:
 
 
 @workflow
+async def late_collect(count: int) -> list[Any]:
+    await sleep("30s")
+    return [await signal("item") for _ in range(count)]
+
+
+@workflow
 async def handled() -> list[Any]:
     got: list[Any] = []
 
