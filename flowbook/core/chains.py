@@ -1,12 +1,13 @@
 """Runs that share an id: a run that went on as a new one, or whose id was used again after it had ended.
 
 The first has the id people gave; those that follow it are ``id~2``, ``id~3``. What is said to the id is said to the
-last of them.
+last of them; what is said to a run that has gone on is said to the one it has gone on as.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -21,6 +22,10 @@ _MEMBER = re.compile(r"^(?P<root>.+)~(?P<number>[1-9]\d*)$", re.DOTALL)
 ON_CONFLICT = ("same", "use_existing", "fail", "terminate_existing")
 ON_CLOSED = ("same", "reject", "allow", "allow_failed")
 _FAILED = ("failed", "cancelled", "terminated")
+
+
+Address = Literal["run", "heir", "id"]
+"""Whom a message is for: that very run, what that run has gone on as, or the last run of that id."""
 
 
 def root(run: RunId) -> RunId:
@@ -44,7 +49,10 @@ Instruction = tuple[RunId, AnyMessage]
 
 
 def start_plan(current: RunState | None, message: StartRun) -> list[Instruction]:
-    """Whom to tell what so that a start is done, given the chain's last run. Raises RunConflict where refused."""
+    """Whom to tell what so that a start is done, given the chain's last run. Raises RunConflict where refused.
+
+    Where a run is ended first, the start is to be asked anew once it has: what it owes is taken back before.
+    """
     _check(message)
     if current is None or not current.seq:
         return [(message.run, message)]
@@ -68,8 +76,8 @@ def start_plan(current: RunState | None, message: StartRun) -> list[Instruction]
                 'or start it with on_conflict="use_existing" or "terminate_existing".'
             )
         case "terminate_existing":
-            ending = TerminateRun(reason="another run of this id was started", now=True)
-            return [(current.run, ending), (again.run, again)]
+            ending = TerminateRun(reason="another run of this id was started")
+            return [(current.run, ending), (message.run, replace(message, on_closed="allow"))]
         case _:
             return [(current.run, here)]
 

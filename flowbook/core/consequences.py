@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from flowbook.core.chains import following
+from flowbook.core.chains import Address, following
 from flowbook.core.events import (
     CLOSING,
     AnyEvent,
@@ -33,15 +33,20 @@ from flowbook.core.messages import (
     StartRun,
     TerminateRun,
 )
-from flowbook.core.state import RunState
+from flowbook.core.state import LiveChild, RunState
+from flowbook.core.value import Value
 
 
 class Consequence(NamedTuple):
-    """``message`` for ``run``. ``answers``: the key in the sender that is to be told when it is refused, or done."""
+    """``messages`` for ``run``, or for whom ``to`` says (see ``chains``).
+
+    ``answers``: the key in the sender that is to be told when it is refused, or done.
+    """
 
     run: RunId
     messages: tuple[AnyMessage, ...]
     answers: Key | None = None
+    to: Address = "run"
 
 
 _FAR_REACHING = frozenset((ChildStarted, SignalSent, StepCancelled, *CLOSING))
@@ -57,20 +62,20 @@ def consequences(state: RunState, event: AnyEvent) -> list[Consequence]:
             return [Consequence(event.run, (_child(state, event),), event.key)]
         case SignalSent():
             signal = SendSignal(event.name, event.value, id=f"{state.run}:{event.key}")
-            return [Consequence(event.run, (signal,), event.key)]
+            return [Consequence(event.run, (signal,), event.key, "id")]
         case StepCancelled() if event.key in state.children:
-            return [Consequence(state.children[event.key].run, (CancelRun("its parent no longer wants it", "parent"),))]
+            return [_to_child(state.children[event.key], CancelRun("its parent no longer wants it", "parent"))]
         case RunContinued():
             return [Consequence(event.run, (_next(state, event), *_carried(event)))]
         case RunCompleted():
-            return [*_orphans(state), *_to_parent(state, ChildEnded(_key(state), value=event.value))]
+            return [*_orphans(state), *_to_parent(state, value=event.value)]
         case RunFailed():
-            return [*_orphans(state), *_to_parent(state, ChildEnded(_key(state), failure=event.failure))]
+            return [*_orphans(state), *_to_parent(state, failure=event.failure)]
         case RunCancelled() | RunTerminated():
             how = "cancelled" if isinstance(event, RunCancelled) else "terminated"
             text = f"child run {state.run} was {how}" + (f": {event.reason}" if event.reason else "")
             failure = Failure(type=type(event).__name__, message=text, retryable=False)
-            return [*_orphans(state), *_to_parent(state, ChildEnded(_key(state), failure=failure))]
+            return [*_orphans(state), *_to_parent(state, failure=failure)]
         case _:
             return []
 
@@ -124,12 +129,15 @@ def _carried(event: RunContinued) -> list[AnyMessage]:
     ]
 
 
-def _key(state: RunState) -> Key:
-    return state.parent.key if state.parent is not None else Key("")
+def _to_parent(state: RunState, value: Value | None = None, failure: Failure | None = None) -> list[Consequence]:
+    """To that very run: one that came after it did not ask for this child, whatever it asks for at the same place."""
+    if state.parent is None:
+        return []
+    return [Consequence(state.parent.run, (ChildEnded(state.parent.key, state.run, value, failure),))]
 
 
-def _to_parent(state: RunState, message: ChildEnded) -> list[Consequence]:
-    return [Consequence(state.parent.run, (message,))] if state.parent is not None else []
+def _to_child(child: LiveChild, message: AnyMessage) -> Consequence:
+    return Consequence(child.run, (message,), to="heir")
 
 
 def _orphans(state: RunState) -> list[Consequence]:
@@ -138,7 +146,7 @@ def _orphans(state: RunState) -> list[Consequence]:
     for child in state.children.values():
         reason = f"its parent {state.run} has ended"
         if child.close == "terminate":
-            found.append(Consequence(child.run, (TerminateRun(reason),)))
+            found.append(_to_child(child, TerminateRun(reason)))
         elif child.close == "cancel":
-            found.append(Consequence(child.run, (CancelRun(reason, "parent"),)))
+            found.append(_to_child(child, CancelRun(reason, "parent")))
     return found

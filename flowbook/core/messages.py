@@ -72,7 +72,7 @@ class StartRun(Message, frozen=True, tag=True):
     """Somebody starts a run. ``signals`` are delivered with it, whether it was started now or before.
 
     ``on_conflict`` says what an open run of this id means: ``same`` (the same start is answered, another one is
-    refused), ``use_existing``, ``fail`` or ``terminate_existing``; ``on_closed`` what a closed one means: ``same``,
+    refused), ``use_existing``, ``fail`` or ``terminate_existing`` (it begins once that one has ended); ``on_closed`` what a closed one means: ``same``,
     ``reject``, ``allow`` (a new run of the same id) or ``allow_failed``. See ``chains``.
     """
 
@@ -168,9 +168,10 @@ class CompleteStep(Message, frozen=True, tag=True):
 
 
 class ChildEnded(Message, frozen=True, tag=True):
-    """A child run has ended: with ``value``, or with ``failure``."""
+    """The child ``run``, or what it went on as, has ended: with ``value``, or with ``failure``."""
 
     key: Key
+    run: RunId
     value: Value | None = None
     failure: Failure | None = None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from flowbook.core.chains import root
 from flowbook.core.events import (
     AnyEvent,
     ChildStarted,
@@ -183,7 +184,7 @@ def ended(state: RunState, message: StepCancelled | StepReused | StepSkipped, no
 def child_ended(state: RunState, message: ChildEnded, now: float) -> Decision:
     """The child's end is the call's result."""
     child = state.children.get(message.key)
-    if child is None or state.closed:
+    if child is None or state.closed or root(child.run) != root(message.run):
         return NO_EVENTS
     if message.failure is not None:
         failed = StepFailed(message.key, child.step, message.failure, child.digest, started=child.since)

@@ -34,7 +34,7 @@ class Moves:
         """How each open run fits; without names, those that came from the module's file or have its name."""
         module = _decode(await self._modules.body(asked.module))
         runs = self._engine.runs.open
-        named = [self._engine.runs.current(run) for run in asked.runs]
+        named = [self._engine.runs.meant(run, "id") for run in asked.runs]
         chosen = [runs[run] for run in named if run in runs] if named else self._concerned(module)
         return [await self._fit(run, module) for run in chosen]
 

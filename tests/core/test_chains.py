@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from flowbook.core import events as e
 from flowbook.core import messages as m
-from flowbook.core.chains import following, number, root, start_plan
+from flowbook.core.chains import Address, following, number, root, start_plan
 from flowbook.core.consequences import consequences
 from flowbook.core.decide import decide
 from flowbook.core.evolve import evolve
@@ -37,7 +37,7 @@ PLANS: dict[str, tuple[RunState | None, dict[str, str], list[tuple[str, type]] |
     "one that is open, in its place": (
         after(),
         {"on_conflict": "terminate_existing"},
-        [("r", m.TerminateRun), ("r~2", m.StartRun)],
+        [("r", m.TerminateRun), ("r", m.StartRun)],
     ),
     "one that is open, whatever it does": (after(), {"on_conflict": "use_existing"}, [("r", m.StartRun)]),
     "one that has ended": (after(CLOSED), {}, [("r", m.StartRun)]),
@@ -78,31 +78,31 @@ def as_child(*events: e.AnyEvent) -> RunState:
     return after(*events, start=replace(START, parent=PARENT))
 
 
-MEANINGS: dict[str, tuple[RunState, e.AnyEvent, list[tuple[str, type]]]] = {
+MEANINGS: dict[str, tuple[RunState, e.AnyEvent, list[tuple[str, Address, type]]]] = {
     "nothing": (after(), CLOSED, []),
-    "a child begins": (after(), CHILD, [("r.c", m.StartRun)]),
-    "a child is given up": (after(CHILD), e.StepCancelled(key=Key("c"), step="child"), [("r.c", m.CancelRun)]),
+    "a child begins": (after(), CHILD, [("r.c", "run", m.StartRun)]),
+    "a child is given up": (after(CHILD), e.StepCancelled(key=Key("c"), step="child"), [("r.c", "heir", m.CancelRun)]),
     "a step is given up": (after(), e.StepCancelled(key=Key("c"), step="s"), []),
     "a signal is sent": (
         after(),
         e.SignalSent(key=Key("g"), step="signal", run=RunId("x"), name="go", value=NOTHING),
-        [("x", m.SendSignal)],
+        [("x", "id", m.SendSignal)],
     ),
-    "the parent ends": (after(child_of("cancel")), CLOSED, [("r.c", m.CancelRun)]),
-    "the parent ends, and its child with it": (after(child_of("terminate")), FAILED, [("r.c", m.TerminateRun)]),
+    "the parent ends": (after(child_of("cancel")), CLOSED, [("r.c", "heir", m.CancelRun)]),
+    "the parent ends, and its child with it": (after(child_of("terminate")), FAILED, [("r.c", "heir", m.TerminateRun)]),
     "the parent ends, its child goes on": (after(child_of("abandon")), CLOSED, []),
-    "the child ends": (as_child(), CLOSED, [("boss", m.ChildEnded)]),
-    "the child fails": (as_child(), FAILED, [("boss", m.ChildEnded)]),
-    "the child is cancelled": (as_child(), e.RunCancelled(), [("boss", m.ChildEnded)]),
-    "the child is terminated": (as_child(), e.RunTerminated(), [("boss", m.ChildEnded)]),
-    "the child goes on as a new run": (as_child(), e.RunContinued(run=RunId("r~2")), [("r~2", m.StartRun)]),
+    "the child ends": (as_child(), CLOSED, [("boss", "run", m.ChildEnded)]),
+    "the child fails": (as_child(), FAILED, [("boss", "run", m.ChildEnded)]),
+    "the child is cancelled": (as_child(), e.RunCancelled(), [("boss", "run", m.ChildEnded)]),
+    "the child is terminated": (as_child(), e.RunTerminated(), [("boss", "run", m.ChildEnded)]),
+    "the child goes on as a new run": (as_child(), e.RunContinued(run=RunId("r~2")), [("r~2", "run", m.StartRun)]),
 }
 
 
 @pytest.mark.parametrize("case", MEANINGS)
 def test_elsewhere_it_means(case: str) -> None:
     state, event, expected = MEANINGS[case]
-    assert [(c.run, type(c.messages[0])) for c in consequences(state, event)] == expected
+    assert [(c.run, c.to, type(c.messages[0])) for c in consequences(state, event)] == expected
 
 
 def test_a_run_that_goes_on_hands_over_all_it_has() -> None:
@@ -110,17 +110,29 @@ def test_a_run_that_goes_on_hands_over_all_it_has() -> None:
     unread = e.SignalReceived(name="go", value=NOTHING, id="1")
     update = e.UpdateReceived(id="u", name="add")
     event = e.RunContinued(run=RunId("r~2"), signals=(unread,), updates=(update,))
-    ((run, (start, signal, sent), _),) = consequences(state, event)
+    ((run, (start, signal, sent), _, _),) = consequences(state, event)
     assert isinstance(start, m.StartRun) and run == "r~2"
     assert (start.parent, start.continued, start.module) == (PARENT, "r", "new")
     assert start.attributes == {"customer": "x"}
     assert signal == m.SendSignal("go", NOTHING, "1") and sent == m.SendUpdate("u", "add")
 
 
+def test_the_end_of_a_run_says_whose_it_was() -> None:
+    ((_, (told,), _, _),) = consequences(as_child(), FAILED)
+    assert told == m.ChildEnded(PARENT.key, RunId("r"), failure=BAD)
+
+
+def test_a_run_is_ended_before_the_one_in_its_place_begins() -> None:
+    _, (_, later) = start_plan(after(), replace(START, on_conflict="terminate_existing"))
+    assert isinstance(later, m.StartRun)
+    ((run, now),) = start_plan(after(e.RunTerminated()), later)
+    assert isinstance(now, m.StartRun) and run == now.run == "r~2"
+
+
 def test_what_is_sent_twice_is_one_signal() -> None:
     event = e.SignalSent(key=Key("g"), step="signal", run=RunId("x"), name="go", value=NOTHING)
-    ((_, (first,), _),) = consequences(after(), event)
-    ((_, (second,), _),) = consequences(after(), event)
+    ((_, (first,), _, _),) = consequences(after(), event)
+    ((_, (second,), _, _),) = consequences(after(), event)
     assert isinstance(first, m.SendSignal) and first == second and first.id
 
 
