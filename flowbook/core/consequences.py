@@ -123,10 +123,12 @@ def _next(state: RunState, event: RunContinued) -> StartRun:
 
 
 def _carried(event: RunContinued) -> list[AnyMessage]:
-    return [
-        *(SendSignal(signal.name, signal.value, signal.id) for signal in event.signals),
-        *(SendUpdate(update.id, update.name, update.arguments, update.keywords) for update in event.updates),
-    ]
+    """The cancel comes last, when the code waits for the first time: it may have to clean up what it was given."""
+    carried: list[AnyMessage] = [SendSignal(signal.name, signal.value, signal.id) for signal in event.signals]
+    carried += [SendUpdate(update.id, update.name, update.arguments, update.keywords) for update in event.updates]
+    if event.cancel is not None:
+        carried.append(CancelRun(event.cancel.reason, event.cancel.cause, carried=True))
+    return carried
 
 
 def _to_parent(state: RunState, value: Value | None = None, failure: Failure | None = None) -> list[Consequence]:

@@ -138,7 +138,7 @@ def _cancel(state: RunState, message: CancelRun, now: float) -> Decision:
         return NO_EVENTS
     if state.queued:
         # Its code has not begun: there is nothing to clean up.
-        return (RunCancelled(reason=message.reason),)
+        return (_stopped(message),)
     if state.paused:
         # The first request lets the code run its clean-up; where it cannot run at all, the second one closes.
         if state.cancelling:
@@ -146,7 +146,13 @@ def _cancel(state: RunState, message: CancelRun, now: float) -> Decision:
         return (RunResumed(), CancelRequested(reason=message.reason))
     if state.cancelling or state.terminating:
         return NO_EVENTS
-    return (CancelRequested(reason=message.reason, cause=message.cause),)
+    return (CancelRequested(reason=message.reason, cause=message.cause, carried=message.carried),)
+
+
+def _stopped(message: CancelRun) -> AnyEvent:
+    if message.cause == "timeout":
+        return RunFailed(failure=Failure(type="TimeoutError", message=message.reason))
+    return RunCancelled(reason=message.reason)
 
 
 def _timed_out(state: RunState, message: RunTimedOut, now: float) -> Decision:
@@ -233,8 +239,8 @@ def _closing(state: RunState, message: RunCompleted | RunFailed | RunCancelled |
 
 
 def _continued(state: RunState, message: RunContinued, now: float) -> Decision:
-    """Not while there is a signal or update the code has not seen: it asks again, with that carried over."""
-    return NO_EVENTS if state.closed or message.seen < state.told else (message,)
+    """Not while something was said that the code has not seen: it asks again, with that carried over."""
+    return NO_EVENTS if state.closed or state.terminating or message.seen < state.told else (message,)
 
 
 def _attributes(state: RunState, message: AttributesSet, now: float) -> Decision:

@@ -124,11 +124,13 @@ def _resumed(state: RunState, event: RunResumed, time: float) -> None:
 
 def _cancelling(state: RunState, event: CancelRequested, time: float) -> None:
     state.cancelling = True
+    state.told = state.seq
     state.timed_out = state.timed_out or event.cause == "timeout"
 
 
 def _terminating(state: RunState, event: TerminateRequested, time: float) -> None:
     state.terminating = True
+    state.told = state.seq
     for gone in (state.timers, state.waiters, state.sending):
         gone.clear()
 

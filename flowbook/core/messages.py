@@ -110,10 +110,11 @@ class SendUpdate(Message, frozen=True, tag=True):
 
 
 class CancelRun(Message, frozen=True, tag=True):
-    """The run is asked to stop; ``cause`` as in ``CancelRequested``."""
+    """The run is asked to stop; ``cause`` and ``carried`` as in ``CancelRequested``."""
 
     reason: str = ""
     cause: str = ""
+    carried: bool = False
 
 
 class TerminateRun(Message, frozen=True, tag=True):

@@ -90,10 +90,14 @@ class RunMoved(Event, frozen=True, tag=True):
 
 
 class CancelRequested(Event, frozen=True, tag=True):
-    """The run is to stop (wake-up: cancels the main task). ``cause`` is "" (somebody asked), timeout or parent."""
+    """The run is to stop (wake-up: cancels the main task). ``cause`` is "" (somebody asked), timeout or parent.
+
+    ``carried``: it came too late for the code of the run that this one goes on from.
+    """
 
     reason: str = ""
     cause: str = ""
+    carried: bool = False
 
 
 class TerminateRequested(Event, frozen=True, tag=True):
@@ -130,8 +134,9 @@ class UpdateReceived(Event, frozen=True, tag=True):
 class RunContinued(Event, frozen=True, tag=True):
     """The workflow asked to go on as a new run, ``run``, with ``arguments``. Closes the run.
 
-    ``signals`` and ``updates`` are those nobody has read: the new run has them. ``seen`` is the last event the
-    code knew of; where a signal has come since, the request is made again with it.
+    ``signals`` and ``updates`` are those nobody has read, and ``cancel`` is one that the code could not hear any more:
+    the new run has them. ``seen`` is the last event the code knew of; where something was said to it since, the request
+    is made again with it.
     """
 
     run: RunId
@@ -139,6 +144,7 @@ class RunContinued(Event, frozen=True, tag=True):
     signals: tuple[SignalReceived, ...] = ()
     updates: tuple[UpdateReceived, ...] = ()
     seen: Seq = Seq(0)
+    cancel: CancelRequested | None = None
 
 
 class UpdateCompleted(Event, frozen=True, tag=True):

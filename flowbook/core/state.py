@@ -98,7 +98,7 @@ class LiveObligation:
 @dataclass(slots=True)
 class RunState:
     """One run. ``queued`` until it has its turn in its queue; ``woken`` is the last event that workflow code reacts
-    to, ``told`` the last signal or update; ``closed`` is "" while the run is open.
+    to, ``told`` the last thing said to it; ``closed`` is "" while the run is open.
 
     ``request`` identifies what the run was started with, so that the same start again can be told from another.
     """

@@ -58,6 +58,7 @@ class Execution(Asking):
         self.handles: list[asyncio.Task[Any]] = []
         self.duties = Duties(self)
         self.cancelling: e.CancelRequested | None = None
+        self.unheard: e.CancelRequested | None = None
         self.continuing: ContinueAsNew | None = None
         self.terminated = False
         self.seq = 0
@@ -188,9 +189,16 @@ class Execution(Asking):
         self.duties.recorded(event)
 
     def _cancelled(self, event: e.CancelRequested) -> None:
-        self.cancelling = event
-        if self.main is not None:
-            self.main.cancel()
+        if self.main is None or not self.main.done():
+            self.cancelling = event
+            if self.main is not None:
+                self.main.cancel()
+            return
+        # Only what is finished before the run goes on can still hear it.
+        self.unheard = event
+        for task in self.handlers.running:
+            task.cancel()
+        self._continue_again()
 
     def _terminate_requested(self, event: e.TerminateRequested) -> None:
         self._terminate()
@@ -305,11 +313,17 @@ class Execution(Asking):
             self.items.append(outcomes.closing(task, self.cancelling, self._encode_result, self.places))
 
     def _continue_again(self) -> None:
-        """Ask to go on as a new run, with all that nobody has read; again where something came meanwhile."""
-        if self.continuing is None or self.expected.closed or self.is_view:
+        """Ask to go on as a new run, with all that nobody has read; again where something came meanwhile.
+
+        A cancel is carried over once: code that waits for nothing would never hear it.
+        """
+        if self.continuing is None or self.expected.closed or self.is_view or self.terminated:
             return
         self.items = [item for item in self.items if not isinstance(item, e.RunContinued)]
-        self.items.append(continued(self, self.continuing))
+        if self.unheard is not None and self.unheard.carried:
+            self.items.append(outcomes.stopped(self.unheard))
+        else:
+            self.items.append(continued(self, self.continuing, self.unheard))
 
     def _encode_result(self, value: Any) -> Value:
         return codec.encode(value, self.values.save, f"result of {self.workflow.name}")

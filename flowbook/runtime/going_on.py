@@ -39,8 +39,8 @@ def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
     raise ContinueAsNew(arguments)
 
 
-def continued(execution: Execution, request: ContinueAsNew) -> e.RunContinued:
-    """The fact that ends the run, with all that it has not read."""
+def continued(execution: Execution, request: ContinueAsNew, cancel: e.CancelRequested | None) -> e.RunContinued:
+    """The fact that ends the run, with all that it has not read, and a ``cancel`` that it has not heard."""
     save = execution.values.save
     return e.RunContinued(
         run=following(execution.id),
@@ -48,6 +48,7 @@ def continued(execution: Execution, request: ContinueAsNew) -> e.RunContinued:
         signals=tuple(signal for waiting in execution.inbox.values() for signal in waiting),
         updates=tuple(execution.handlers.unread),
         seen=Seq(execution.seq),
+        cancel=cancel,
     )
 
 

@@ -131,10 +131,8 @@ def closing(
 ) -> e.RunCompleted | e.RunFailed | e.RunCancelled:
     """The fact that ends the run, from its finished main task."""
     if task.cancelled():
-        if cancelling is not None and cancelling.cause == "timeout":
-            return e.RunFailed(failure=Failure(type="TimeoutError", message=cancelling.reason))
         if cancelling is not None:
-            return e.RunCancelled(reason=cancelling.reason)
+            return stopped(cancelling)
         return e.RunFailed(failure=Failure(type="CancelledError", message="the workflow cancelled itself"))
     error = task.exception()
     if error is None:
@@ -145,6 +143,13 @@ def closing(
     cause = _only_cause(error)
     step = cause.step if isinstance(cause, StepFailed) else ""
     return e.RunFailed(failure=failure_of(cause, places), step=step)
+
+
+def stopped(request: e.CancelRequested) -> e.RunFailed | e.RunCancelled:
+    """The fact that ends a run which was asked to stop."""
+    if request.cause == "timeout":
+        return e.RunFailed(failure=Failure(type="TimeoutError", message=request.reason))
+    return e.RunCancelled(reason=request.reason)
 
 
 def _only_cause(error: BaseException) -> BaseException:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from flowbook.core import events as e
+from flowbook.core.ids import RunId
 from flowbook.errors import FlowbookError, RunClosed, UnknownRun, UpdateFailed, UpdateRejected
-from flowbook.testing import TestEngine
+from flowbook.testing import TestEngine, TestRun
+from flowbook.wire import calls
 from tests.conformance import workflows as w
 from tests.conformance.outside import outside
 
@@ -216,3 +220,42 @@ async def test_an_update_in_flight_is_finished_before_the_run_goes_on(env: TestE
         assert await run.update("slowly", "there") == "there"
         await run.signal("next")
         assert await run.result() == 0
+
+
+async def going_on(env: TestEngine, workflow: Any, *args: Any, seconds: float = 3600.0) -> TestRun:
+    """A run that would go on as a new one if it had not to finish an update first."""
+    run = await env.start(workflow, *args)
+    encode = env._encode
+    sent = calls.Update(RunId(run.id), "u", "slowly", (encode("x", "x"), encode(seconds, "x")), {}, False)
+    run._ask("update", sent)
+    await run.signal("next")
+    assert run.status == "waiting"
+    return run
+
+
+async def test_a_cancel_that_comes_too_late_for_the_code_is_heard_by_the_run_it_goes_on_as(env: TestEngine) -> None:
+    async with env:
+        run = await going_on(env, w.goes_on_with, "the vm")
+        assert await run.cancel("enough") == "queued"
+        assert await run.wait() == "cancelled" and outside.said == ["cleaned up the vm"]
+        assert run.status == "continued"
+        last = env.run(f"{run.id}~2").history
+        assert [type(recorded.event).__name__ for recorded in last[:2]] == ["RunStarted", "CancelRequested"]
+        assert isinstance(last[-1].event, e.RunCancelled) and last[-1].event.reason == "enough"
+        assert await run.cancel() == "already done"
+
+
+async def test_a_cancel_ends_a_chain_whose_code_waits_for_nothing(env: TestEngine) -> None:
+    async with env:
+        run = await going_on(env, w.never_waits)
+        assert await run.cancel("enough") == "queued"
+        assert await run.wait() == "cancelled"
+
+
+async def test_a_terminated_run_does_not_go_on(env: TestEngine) -> None:
+    async with env:
+        run = await going_on(env, w.owes_and_goes_on)
+        assert await run.terminate() == "queued"
+        assert await run.wait() == "terminated" and outside.said == ["x", "unx"]
+        with pytest.raises(UnknownRun):
+            _ = env.run(f"{run.id}~2").status

@@ -299,6 +299,51 @@ async def with_update_in_flight(rounds: int) -> int:
 
 
 @workflow
+async def goes_on_with(thing: str, rounds: int = 1) -> str:
+    @update
+    async def slowly(what: str, seconds: float) -> str:
+        await sleep(seconds)
+        return what
+
+    try:
+        await signal("next")
+    except asyncio.CancelledError:
+        await shielded(say(f"cleaned up {thing}"))
+        raise
+    if rounds:
+        continue_as_new(thing, rounds - 1)
+    return "done"
+
+
+@workflow
+async def never_waits(rounds: int = 0) -> None:
+    if not rounds:
+
+        @update
+        async def slowly(what: str, seconds: float) -> str:
+            await sleep(seconds)
+            return what
+
+        await signal("next")
+    continue_as_new(rounds + 1)
+
+
+@workflow
+async def owes_and_goes_on(rounds: int = 1) -> int:
+    @update
+    async def slowly(what: str, seconds: float) -> str:
+        async with saga() as s:
+            await s.do(say, what, undo=unsay)
+            await sleep(seconds)
+        return what
+
+    await signal("next")
+    if rounds:
+        continue_as_new(rounds - 1)
+    return rounds
+
+
+@workflow
 async def labelled() -> None:
     set_attributes(stage="begun", count=1)
     await sleep("1h")

@@ -109,12 +109,14 @@ def test_a_run_that_goes_on_hands_over_all_it_has() -> None:
     state = as_child(e.AttributesSet(key=Key("a"), attributes={"customer": "x"}), e.RunMoved(module=Digest("new")))
     unread = e.SignalReceived(name="go", value=NOTHING, id="1")
     update = e.UpdateReceived(id="u", name="add")
-    event = e.RunContinued(run=RunId("r~2"), signals=(unread,), updates=(update,))
-    ((run, (start, signal, sent), _, _),) = consequences(state, event)
+    cancel = e.CancelRequested("enough", "parent")
+    event = e.RunContinued(run=RunId("r~2"), signals=(unread,), updates=(update,), cancel=cancel)
+    ((run, (start, signal, sent, stop), _, _),) = consequences(state, event)
     assert isinstance(start, m.StartRun) and run == "r~2"
     assert (start.parent, start.continued, start.module) == (PARENT, "r", "new")
     assert start.attributes == {"customer": "x"}
     assert signal == m.SendSignal("go", NOTHING, "1") and sent == m.SendUpdate("u", "add")
+    assert stop == m.CancelRun("enough", "parent", carried=True)
 
 
 def test_the_end_of_a_run_says_whose_it_was() -> None:

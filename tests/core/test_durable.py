@@ -30,6 +30,7 @@ QUEUED = e.StepScheduled(key=Key("k"), step="s", queue="gpu")
 AGAIN = RetryPolicy(maximum_attempts=3)
 MOVE = m.MoveRun(Digest("n"))
 NEXT = e.RunContinued(run=RunId("r~2"))
+SEEN = e.RunContinued(run=RunId("r~2"), seen=Seq(9))
 
 CASES: dict[str, tuple[tuple[e.AnyEvent, ...], m.AnyMessage, list[type]]] = {
     "terminate": ((), m.TerminateRun(), [e.RunTerminated]),
@@ -94,6 +95,9 @@ CASES: dict[str, tuple[tuple[e.AnyEvent, ...], m.AnyMessage, list[type]]] = {
     ),
     "go on as a new run": ((), NEXT, [e.RunContinued]),
     "go on with a signal the code has not seen": ((e.SignalReceived(name="go", value=NOTHING),), NEXT, []),
+    "go on with a cancel the code has not seen": ((e.CancelRequested(),), NEXT, []),
+    "go on with a cancel the code has seen": ((e.CancelRequested(),), SEEN, [e.RunContinued]),
+    "go on while being terminated": ((OWES, e.TerminateRequested()), SEEN, []),
 }
 
 
@@ -187,6 +191,15 @@ def test_a_run_that_goes_on_takes_what_it_had_not_read() -> None:
     signal = e.SignalReceived(name="go", value=NOTHING)
     again = e.RunContinued(run=RunId("r~2"), signals=(signal,), seen=Seq(2))
     assert decide(after(signal), again, 5.0) == (again,)
+
+
+def test_a_cancel_that_was_carried_over_is_one_of_the_new_run() -> None:
+    (event,) = decide(after(), m.CancelRun("enough", "parent", carried=True), 2.0)
+    assert event == e.CancelRequested("enough", "parent", carried=True)
+    queued = after(start=m.StartRun(**{**_fields(START), "queue": "gpu"}))
+    assert [type(event) for event in decide(queued, m.CancelRun(), 2.0)] == [e.RunCancelled]
+    (failed,) = decide(queued, m.CancelRun("too long", "timeout", carried=True), 2.0)
+    assert isinstance(failed, e.RunFailed) and failed.failure.type == "TimeoutError"
 
 
 def test_a_start_may_bring_signals() -> None:
