@@ -33,7 +33,7 @@ from flowbook.core.messages import (
     StartRun,
     TerminateRun,
 )
-from flowbook.core.state import LiveChild, RunState
+from flowbook.core.state import RunState
 from flowbook.core.value import Value
 
 
@@ -64,7 +64,7 @@ def consequences(state: RunState, event: AnyEvent) -> list[Consequence]:
             signal = SendSignal(event.name, event.value, id=f"{state.run}:{event.key}")
             return [Consequence(event.run, (signal,), event.key, "id")]
         case StepCancelled() if event.key in state.children:
-            return [_to_child(state.children[event.key], CancelRun("its parent no longer wants it", "parent"))]
+            return [_to_child(state.children[event.key].run, CancelRun("its parent no longer wants it", "parent"))]
         case RunContinued():
             return [Consequence(event.run, (_next(state, event), *_carried(event)))]
         case RunCompleted():
@@ -119,6 +119,7 @@ def _next(state: RunState, event: RunContinued) -> StartRun:
         concurrency_key=state.concurrency_key,
         attributes=state.attributes,
         memo=state.memo,
+        children=_children(state),
     )
 
 
@@ -132,23 +133,26 @@ def _carried(event: RunContinued) -> list[AnyMessage]:
 
 
 def _to_parent(state: RunState, value: Value | None = None, failure: Failure | None = None) -> list[Consequence]:
-    """To that very run: one that came after it did not ask for this child, whatever it asks for at the same place."""
+    """Whose child it was: a run that came after the one that called has it among what it inherited, and no result."""
     if state.parent is None:
         return []
-    return [Consequence(state.parent.run, (ChildEnded(state.parent.key, state.run, value, failure),))]
+    return [Consequence(state.parent.run, (ChildEnded(state.parent.key, state.run, value, failure),), to="heir")]
 
 
-def _to_child(child: LiveChild, message: AnyMessage) -> Consequence:
-    return Consequence(child.run, (message,), to="heir")
+def _to_child(child: RunId, message: AnyMessage) -> Consequence:
+    return Consequence(child, (message,), to="heir")
+
+
+def _children(state: RunState) -> dict[RunId, str]:
+    """Those that the end of the chain means something to, and what."""
+    own = {child.run: child.close for child in state.children.values() if child.close != "abandon"}
+    return {**state.inherited, **own}
 
 
 def _orphans(state: RunState) -> list[Consequence]:
     """What becomes of the children of a run that ends."""
-    found: list[Consequence] = []
-    for child in state.children.values():
-        reason = f"its parent {state.run} has ended"
-        if child.close == "terminate":
-            found.append(_to_child(child, TerminateRun(reason)))
-        elif child.close == "cancel":
-            found.append(_to_child(child, CancelRun(reason, "parent")))
-    return found
+    reason = f"its parent {state.run} has ended"
+    return [
+        _to_child(run, TerminateRun(reason) if close == "terminate" else CancelRun(reason, "parent"))
+        for run, close in _children(state).items()
+    ]

@@ -34,6 +34,7 @@ from flowbook.core.run_events import (
     UpdateReceived,
 )
 from flowbook.core.step_events import (
+    ChildLeft,
     ChildStarted,
     MapStarted,
     StepAttemptFailed,
@@ -94,6 +95,7 @@ AnyEvent = (
     | StepSkipped
     | MapStarted
     | ChildStarted
+    | ChildLeft
     | TimerStarted
     | TimerFired
     | TimerCancelled
@@ -146,6 +148,7 @@ __all__ = [
     "AnyEvent",
     "AttributesSet",
     "CancelRequested",
+    "ChildLeft",
     "ChildStarted",
     "Chunk",
     "Event",

@@ -9,6 +9,7 @@ from flowbook.core.events import (
     WAKE_UPS,
     AttributesSet,
     CancelRequested,
+    ChildLeft,
     ChildStarted,
     MapStarted,
     ObligationFailed,
@@ -90,6 +91,7 @@ def _started(state: RunState, event: RunStarted, time: float) -> None:
     state.queued = bool(event.queue)
     state.attributes, state.memo, state.timeout = dict(event.attributes), event.memo, event.timeout
     state.request = request_mark(event)
+    state.inherited = dict(event.children)
     state.started = time
 
 
@@ -102,8 +104,10 @@ def _close(state: RunState, event: object, time: float) -> None:
     state.closed = STATUS[type(event).__name__]
     state.ended = time
     state.paused = ""
-    for live in (state.steps, state.timers, state.waiters, state.unread, state.children, state.sending, state.updates):
+    for live in (state.steps, state.timers, state.waiters, state.unread, state.sending, state.updates):
         live.clear()
+    for children in (state.children, state.inherited):
+        children.clear()
     for ended in (state.settled, state.maps, state.timers_ended, state.waiters_ended, state.updates_ended, state.noted):
         ended.clear()
 
@@ -220,6 +224,10 @@ def _child_started(state: RunState, event: ChildStarted, time: float) -> None:
     state.children[event.key] = LiveChild(event.run, event.step, event.close, time, event.digest)
 
 
+def _child_left(state: RunState, event: ChildLeft, time: float) -> None:
+    state.inherited.pop(event.run, None)
+
+
 def _signal_sent(state: RunState, event: SignalSent, time: float) -> None:
     state.sending[event.key] = Sending(event.step, event.digest)
 
@@ -303,6 +311,7 @@ _CHANGES: dict[type, Callable[..., None]] = {
     StepSkipped: _step_settled,
     MapStarted: _map_started,
     ChildStarted: _child_started,
+    ChildLeft: _child_left,
     SignalSent: _signal_sent,
     TimerStarted: _timer_started,
     TimerFired: _timer_ended,

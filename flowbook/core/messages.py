@@ -95,6 +95,7 @@ class StartRun(Message, frozen=True, tag=True):
     attributes: dict[str, Any] = {}
     memo: dict[str, Value] = {}
     request: str = ""
+    children: dict[RunId, str] = {}
     signals: tuple[SendSignal, ...] = ()
     on_conflict: str = "same"
     on_closed: str = "same"

@@ -18,6 +18,7 @@ class RunStarted(Event, frozen=True, tag=True):
     ``timeout`` is in seconds for the whole run, 0 for none. ``continued`` is the run this one goes on from,
     ``schedule`` the schedule that started it. ``attributes`` are plain JSON to search by, ``memo`` is for eyes.
     ``request`` marks what the first run of the chain was asked, so that the same start again is known for one.
+    ``children`` are the open ones of the runs before it in its chain, and what becomes of them when it ends.
     """
 
     run: RunId
@@ -39,6 +40,7 @@ class RunStarted(Event, frozen=True, tag=True):
     attributes: dict[str, Any] = {}
     memo: dict[str, Value] = {}
     request: str = ""
+    children: dict[RunId, str] = {}
 
 
 class RunBegan(Event, frozen=True, tag=True):

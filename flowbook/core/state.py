@@ -100,6 +100,7 @@ class RunState:
     """One run. ``queued`` until it has its turn in its queue; ``woken`` is the last event that workflow code reacts
     to, ``told`` the last thing said to it; ``closed`` is "" while the run is open.
 
+    ``inherited`` are the open children of the runs before it in its chain, with what its end means for them.
     ``request`` identifies what the run was started with, so that the same start again can be told from another.
     """
 
@@ -142,6 +143,7 @@ class RunState:
     unread: dict[str, int] = field(default_factory=dict)
     signals: set[str] = field(default_factory=set)
     children: dict[Key, LiveChild] = field(default_factory=dict)
+    inherited: dict[RunId, str] = field(default_factory=dict)
     sending: dict[Key, Sending] = field(default_factory=dict)
     updates: dict[str, str] = field(default_factory=dict)
     updates_ended: set[str] = field(default_factory=set)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from flowbook.core.chains import root
 from flowbook.core.events import (
     AnyEvent,
+    ChildLeft,
     ChildStarted,
     SignalSent,
     StepAttemptFailed,
@@ -182,10 +183,13 @@ def ended(state: RunState, message: StepCancelled | StepReused | StepSkipped, no
 
 
 def child_ended(state: RunState, message: ChildEnded, now: float) -> Decision:
-    """The child's end is the call's result."""
-    child = state.children.get(message.key)
-    if child is None or state.closed or root(child.run) != root(message.run):
+    """The child's end is the call's result, where it was this run that called."""
+    if state.closed:
         return NO_EVENTS
+    ended = root(message.run)
+    child = state.children.get(message.key)
+    if child is None or root(child.run) != ended:
+        return [ChildLeft(run) for run in state.inherited if root(run) == ended]
     if message.failure is not None:
         failed = StepFailed(message.key, child.step, message.failure, child.digest, started=child.since)
         return (failed,)

@@ -250,7 +250,7 @@ class RunView:
     def _end(self, status: str, time: float) -> None:
         self._view["status"], self._view["ended"] = status, time
         self._waits.clear()
-        self._affairs.close(time)
+        self._affairs.close(time, goes_on=status == "continued")
         for step in self._steps.values():
             step.close(time)
 

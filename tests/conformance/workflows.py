@@ -329,6 +329,16 @@ async def never_waits(rounds: int = 0) -> None:
 
 
 @workflow
+async def supervisor(rounds: int) -> str:
+    if rounds == 2:
+        child.start("kept", 3600.0, id="kept")
+    await sleep("1s")
+    if rounds:
+        continue_as_new(rounds - 1)
+    return "done"
+
+
+@workflow
 async def owes_and_goes_on(rounds: int = 1) -> int:
     @update
     async def slowly(what: str, seconds: float) -> str:

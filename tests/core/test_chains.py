@@ -74,6 +74,10 @@ def child_of(close: str) -> e.ChildStarted:
     return replace(CHILD, close=close)
 
 
+def heir(close: str, *events: e.AnyEvent) -> RunState:
+    return after(*events, start=replace(START, children={RunId("kid"): close}))
+
+
 def as_child(*events: e.AnyEvent) -> RunState:
     return after(*events, start=replace(START, parent=PARENT))
 
@@ -91,10 +95,14 @@ MEANINGS: dict[str, tuple[RunState, e.AnyEvent, list[tuple[str, Address, type]]]
     "the parent ends": (after(child_of("cancel")), CLOSED, [("r.c", "heir", m.CancelRun)]),
     "the parent ends, and its child with it": (after(child_of("terminate")), FAILED, [("r.c", "heir", m.TerminateRun)]),
     "the parent ends, its child goes on": (after(child_of("abandon")), CLOSED, []),
-    "the child ends": (as_child(), CLOSED, [("boss", "run", m.ChildEnded)]),
-    "the child fails": (as_child(), FAILED, [("boss", "run", m.ChildEnded)]),
-    "the child is cancelled": (as_child(), e.RunCancelled(), [("boss", "run", m.ChildEnded)]),
-    "the child is terminated": (as_child(), e.RunTerminated(), [("boss", "run", m.ChildEnded)]),
+    "the parent goes on": (after(CHILD), e.RunContinued(run=RunId("r~2")), [("r~2", "run", m.StartRun)]),
+    "the parent that inherited a child ends": (heir("cancel"), CLOSED, [("kid", "heir", m.CancelRun)]),
+    "the parent that inherited a child fails": (heir("terminate"), FAILED, [("kid", "heir", m.TerminateRun)]),
+    "the parent whose inherited child has ended": (heir("cancel", e.ChildLeft(RunId("kid"))), CLOSED, []),
+    "the child ends": (as_child(), CLOSED, [("boss", "heir", m.ChildEnded)]),
+    "the child fails": (as_child(), FAILED, [("boss", "heir", m.ChildEnded)]),
+    "the child is cancelled": (as_child(), e.RunCancelled(), [("boss", "heir", m.ChildEnded)]),
+    "the child is terminated": (as_child(), e.RunTerminated(), [("boss", "heir", m.ChildEnded)]),
     "the child goes on as a new run": (as_child(), e.RunContinued(run=RunId("r~2")), [("r~2", "run", m.StartRun)]),
 }
 
@@ -117,6 +125,23 @@ def test_a_run_that_goes_on_hands_over_all_it_has() -> None:
     assert start.attributes == {"customer": "x"}
     assert signal == m.SendSignal("go", NOTHING, "1") and sent == m.SendUpdate("u", "add")
     assert stop == m.CancelRun("enough", "parent", carried=True)
+
+
+def test_open_children_go_along_unless_they_are_abandoned() -> None:
+    kids = [replace(child_of(close), key=Key(close), run=RunId(close)) for close in ("cancel", "terminate", "abandon")]
+    ended = e.ChildStarted(key=Key("ended"), step="child", run=RunId("ended"))
+    done = e.StepCompleted(key=Key("ended"), step="child", value=NOTHING)
+    state = after(*kids, ended, done, start=replace(START, children={RunId("kid"): "cancel"}))
+    ((_, (start,), _, _),) = consequences(state, e.RunContinued(run=RunId("r~2")))
+    assert isinstance(start, m.StartRun)
+    assert start.children == {"kid": "cancel", "cancel": "cancel", "terminate": "terminate"}
+    assert after(start=start).inherited == start.children
+
+
+def test_an_inherited_child_that_ends_is_struck_off() -> None:
+    state = after(CHILD, start=replace(START, children={RunId("kid"): "cancel"}))
+    assert decide(state, m.ChildEnded(CHILD.key, RunId("kid~4"), value=NOTHING), 5.0) == [e.ChildLeft(RunId("kid"))]
+    assert decide(state, m.ChildEnded(CHILD.key, RunId("stranger")), 5.0) == []
 
 
 def test_the_end_of_a_run_says_whose_it_was() -> None:

@@ -191,6 +191,22 @@ def test_a_child_that_ends_tells_the_run_that_asked_for_it_and_no_other() -> Non
     assert desk.kinds("r~2") == ["RunStarted", "ChildStarted", "StepCompleted"]
 
 
+def test_children_of_a_run_that_goes_on_live_as_long_as_its_chain() -> None:
+    desk = Desk()
+    desk.started(START)
+    for kid, close in (("a", "cancel"), ("b", "terminate"), ("c", "abandon"), ("d", "cancel")):
+        desk.happens("r", e.ChildStarted(key=Key(kid), step="flow", run=RunId(kid), close=close))
+    desk.settle()
+    desk.goes_on()
+    desk.happens("d", e.RunCompleted(value=NOTHING))
+    desk.settle()
+    assert [desk.kinds(kid)[-1] for kid in "abc"] == ["RunStarted"] * 3
+    assert desk.kinds("r~2") == ["RunStarted", "ChildLeft"]
+    desk.happens("r~2", e.RunCompleted(value=NOTHING))
+    desk.settle()
+    assert [desk.kinds(kid)[-1] for kid in "abcd"] == ["CancelRequested", "RunTerminated", "RunStarted", "RunCompleted"]
+
+
 def test_many_who_take_its_place_at_once_all_do_one_after_the_other() -> None:
     desk = Desk()
     desk.started(START)
