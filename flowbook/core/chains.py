@@ -28,6 +28,12 @@ Address = Literal["run", "heir", "id"]
 """Whom a message is for: that very run, what that run has gone on as, or the last run of that id."""
 
 
+KNOWN_IDS = 100
+"""How many ids of signals, and of updates, a run knows at least of those its chain was sent before: all that the run
+it goes on from was sent itself, and where these are fewer, the newest before. A chain may live for years; what is sent
+again with an id that it has forgotten is another signal, another update."""
+
+
 def root(run: RunId) -> RunId:
     """The id the chain began with."""
     found = _MEMBER.match(run)

@@ -6,9 +6,9 @@ them in the same group, so that no child is started twice and no parent waits fo
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from flowbook.core.chains import Address, following
+from flowbook.core.chains import KNOWN_IDS, Address, following
 from flowbook.core.events import (
     CLOSING,
     AnyEvent,
@@ -35,6 +35,9 @@ from flowbook.core.messages import (
 )
 from flowbook.core.state import RunState
 from flowbook.core.value import Value
+
+
+T = TypeVar("T")
 
 
 class Consequence(NamedTuple):
@@ -120,7 +123,21 @@ def _next(state: RunState, event: RunContinued) -> StartRun:
         attributes=state.attributes,
         memo=state.memo,
         children=_children(state),
+        signals_before=tuple(_remembered(state.signals_before, _heard(state, event))),
+        updates_before=_remembered(state.updates_before, dict.fromkeys(state.updates_ended, state.run)),
     )
+
+
+def _heard(state: RunState, event: RunContinued) -> dict[str, None]:
+    """What nobody has read is sent again, with its id."""
+    unread = {signal.id for signal in event.signals}
+    return {id: None for id in state.signals if id not in unread}
+
+
+def _remembered(before: dict[str, T], own: dict[str, T]) -> dict[str, T]:
+    """The ids of the run that goes on, and the newest of those before it, so that they are KNOWN_IDS."""
+    room = max(0, KNOWN_IDS - len(own))
+    return {**dict(list(before.items())[len(before) - min(room, len(before)) :]), **own}
 
 
 def _carried(event: RunContinued) -> list[AnyMessage]:

@@ -103,14 +103,14 @@ def _start(state: RunState, message: StartRun, now: float) -> Decision:
 
 
 def _first_signal(state: RunState, message: SendSignal) -> Decision:
-    if message.id and message.id in state.signals:
+    if state.has_heard(message.id):
         return NO_EVENTS
     return (SignalReceived(name=message.name, value=message.value, id=message.id),)
 
 
 def _signal(state: RunState, message: SendSignal, now: float) -> Decision:
     _require_known(state)
-    if message.id and message.id in state.signals:
+    if state.has_heard(message.id):
         return NO_EVENTS
     _require_open(state, f'it can take no signal "{message.name}" any more')
     return (SignalReceived(name=message.name, value=message.value, id=message.id),)
@@ -118,7 +118,7 @@ def _signal(state: RunState, message: SendSignal, now: float) -> Decision:
 
 def _update(state: RunState, message: SendUpdate, now: float) -> Decision:
     _require_known(state)
-    if message.id in state.updates or message.id in state.updates_ended:
+    if message.id in state.updates or state.has_ended(message.id):
         return NO_EVENTS
     _require_open(state, f'it can take no update "{message.name}" any more')
     return (UpdateReceived(id=message.id, name=message.name, arguments=message.arguments, keywords=message.keywords),)
@@ -215,8 +215,7 @@ def _timer_taken_over(state: RunState, message: TimerFired, now: float) -> Decis
 
 
 def _signal_taken_over(state: RunState, message: SignalReceived, now: float) -> Decision:
-    known = message.id and message.id in state.signals
-    return NO_EVENTS if state.closed or known else (message,)
+    return NO_EVENTS if state.closed or state.has_heard(message.id) else (message,)
 
 
 def _timer_cancelled(state: RunState, message: TimerCancelled, now: float) -> Decision:

@@ -92,6 +92,7 @@ def _started(state: RunState, event: RunStarted, time: float) -> None:
     state.attributes, state.memo, state.timeout = dict(event.attributes), event.memo, event.timeout
     state.request = request_mark(event)
     state.inherited = dict(event.children)
+    state.signals_before, state.updates_before = dict.fromkeys(event.signals_before), event.updates_before
     state.started = time
 
 
@@ -100,7 +101,7 @@ def _began(state: RunState, event: RunBegan, time: float) -> None:
 
 
 def _close(state: RunState, event: object, time: float) -> None:
-    """Obligations stay: what a closed run still owes is for people to see."""
+    """Obligations stay: what a closed run still owes is for people to see. So do ids, for whoever asks again."""
     state.closed = STATUS[type(event).__name__]
     state.ended = time
     state.paused = ""
@@ -108,7 +109,7 @@ def _close(state: RunState, event: object, time: float) -> None:
         live.clear()
     for children in (state.children, state.inherited):
         children.clear()
-    for ended in (state.settled, state.maps, state.timers_ended, state.waiters_ended, state.updates_ended, state.noted):
+    for ended in (state.settled, state.maps, state.timers_ended, state.waiters_ended, state.noted):
         ended.clear()
 
 
@@ -159,7 +160,7 @@ def _update_received(state: RunState, event: UpdateReceived, time: float) -> Non
 
 def _update_ended(state: RunState, event: UpdateCompleted | UpdateFailed, time: float) -> None:
     state.updates.pop(event.id, None)
-    state.updates_ended.add(event.id)
+    state.updates_ended[event.id] = None
 
 
 def _owes(state: RunState, event: ObligationOpened, time: float) -> None:
@@ -264,7 +265,7 @@ def _signal_dropped(state: RunState, event: SignalDropped, time: float) -> None:
 
 def _signal_received(state: RunState, event: SignalReceived, time: float) -> None:
     if event.id:
-        state.signals.add(event.id)
+        state.signals[event.id] = None
     state.told = state.seq
     _hand_over(state, event.name)
 

@@ -96,6 +96,8 @@ class StartRun(Message, frozen=True, tag=True):
     memo: dict[str, Value] = {}
     request: str = ""
     children: dict[RunId, str] = {}
+    signals_before: tuple[str, ...] = ()
+    updates_before: dict[str, RunId] = {}
     signals: tuple[SendSignal, ...] = ()
     on_conflict: str = "same"
     on_closed: str = "same"

@@ -18,7 +18,9 @@ class RunStarted(Event, frozen=True, tag=True):
     ``timeout`` is in seconds for the whole run, 0 for none. ``continued`` is the run this one goes on from,
     ``schedule`` the schedule that started it. ``attributes`` are plain JSON to search by, ``memo`` is for eyes.
     ``request`` marks what the first run of the chain was asked, so that the same start again is known for one.
-    ``children`` are the open ones of the runs before it in its chain, and what becomes of them when it ends.
+    ``children`` are the open ones of the runs before it in its chain, and what becomes of them when it ends;
+    ``signals_before`` and ``updates_before`` the ids of what those were sent, the updates with the run that answered
+    (``chains.KNOWN_IDS`` says how many).
     """
 
     run: RunId
@@ -41,6 +43,8 @@ class RunStarted(Event, frozen=True, tag=True):
     memo: dict[str, Value] = {}
     request: str = ""
     children: dict[RunId, str] = {}
+    signals_before: tuple[str, ...] = ()
+    updates_before: dict[str, RunId] = {}
 
 
 class RunBegan(Event, frozen=True, tag=True):

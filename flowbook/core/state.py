@@ -101,6 +101,7 @@ class RunState:
     to, ``told`` the last thing said to it; ``closed`` is "" while the run is open.
 
     ``inherited`` are the open children of the runs before it in its chain, with what its end means for them.
+    ``signals`` and ``updates_ended`` are ids, oldest first, and are kept when it has ended: a sender may ask again.
     ``request`` identifies what the run was started with, so that the same start again can be told from another.
     """
 
@@ -141,12 +142,14 @@ class RunState:
     waiters: dict[Key, LiveWaiter] = field(default_factory=dict)
     waiters_ended: set[Key] = field(default_factory=set)
     unread: dict[str, int] = field(default_factory=dict)
-    signals: set[str] = field(default_factory=set)
+    signals: dict[str, None] = field(default_factory=dict)
+    signals_before: dict[str, None] = field(default_factory=dict)
     children: dict[Key, LiveChild] = field(default_factory=dict)
     inherited: dict[RunId, str] = field(default_factory=dict)
     sending: dict[Key, Sending] = field(default_factory=dict)
     updates: dict[str, str] = field(default_factory=dict)
-    updates_ended: set[str] = field(default_factory=set)
+    updates_ended: dict[str, None] = field(default_factory=dict)
+    updates_before: dict[str, RunId] = field(default_factory=dict)
     obligations: dict[Key, LiveObligation] = field(default_factory=dict)
     patches: set[str] = field(default_factory=set)
     noted: set[Key] = field(default_factory=set)
@@ -165,6 +168,14 @@ class RunState:
         ):
             return "waiting"
         return "running"
+
+    def has_heard(self, signal: str) -> bool:
+        """True for a signal's id that this run, or one before it in its chain, has been sent."""
+        return bool(signal) and (signal in self.signals or signal in self.signals_before)
+
+    def has_ended(self, update: str) -> bool:
+        """True for an update's id that this run, or one before it in its chain, has answered."""
+        return update in self.updates_ended or update in self.updates_before
 
     @property
     def ending(self) -> str:

@@ -78,21 +78,30 @@ class Changes:
                 client.refuse(request, error)
                 return
             assert run is not None
+            recorded = run.state.updates_before.get(params.id, run.id)
             if not params.wait:
-                client.answer(request, _result(params.id, run.id, None))
-                return
-            settle = _settling(client, request, params, run.id)
-            if params.id not in run.state.updates:
-                settle(_ended_update(run, params.id))
+                client.answer(request, _result(params.id, recorded, None))
+            elif recorded != run.id:
+                asked = calls.OfUpdate(recorded, params.id, params.name)
+                self._engine.tasks.start_soon(self._look_back, client, request, asked)
+            elif params.id not in run.state.updates:
+                _settling(client, request, params, run.id)(_ended_update(run, params.id))
             else:
-                self._engine.updates.wait(run.id, params.id, settle)
+                self._engine.updates.wait(run.id, params.id, _settling(client, request, params, run.id))
 
         message = SendUpdate(params.id, params.name, params.arguments, params.keywords)
         self._engine.tell(Told(params.run, [message], answer, to="id"))
 
+    async def _look_back(self, client: ClientLink, request: int, asked: calls.OfUpdate) -> None:
+        try:
+            await self.update_result(client, request, asked)
+        except FlowbookError as error:
+            client.refuse(request, error)
+
     async def update_result(self, client: ClientLink, request: int, params: calls.OfUpdate) -> None:
         """Answer how an update ended, in the run it was recorded with or in one that goes on from it."""
-        settle, run = _settling(client, request, params, params.run), await self._engine.load(params.run)
+        run = await self._engine.load(params.run)
+        settle = _settling(client, request, params, run.id)
         while True:
             ended = _ended_update(run, params.id)
             if ended is not None or run.state.closed != "continued":

@@ -222,6 +222,20 @@ async def test_an_update_in_flight_is_finished_before_the_run_goes_on(env: TestE
         assert await run.result() == 0
 
 
+async def test_an_update_and_a_signal_are_handled_once_in_a_chain(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.counts, 1)
+        assert await run.update("count", id="u") == 1
+        await run.signal("item", "a", id="s")
+        await run.signal("next")
+        assert run.status == "continued"
+        assert await run.update("count", id="u") == 1
+        await run.signal("item", "a", id="s")
+        await run.signal("next")
+        assert await run.result() == [1, "a"]
+        assert await run.update("count", id="u") == 1
+
+
 async def going_on(env: TestEngine, workflow: Any, *args: Any, seconds: float = 3600.0) -> TestRun:
     """A run that would go on as a new one if it had not to finish an update first."""
     run = await env.start(workflow, *args)

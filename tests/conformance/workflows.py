@@ -329,6 +329,22 @@ async def never_waits(rounds: int = 0) -> None:
 
 
 @workflow
+async def counts(rounds: int, seen: list[Any] | None = None) -> list[Any]:
+    got = list(seen or [])
+
+    @update
+    def count() -> int:
+        got.append(len(got) + 1)
+        return len(got)
+
+    on_signal("item")(got.append)
+    await signal("next")
+    if rounds:
+        continue_as_new(rounds - 1, got)
+    return got
+
+
+@workflow
 async def supervisor(rounds: int) -> str:
     if rounds == 2:
         child.start("kept", 3600.0, id="kept")

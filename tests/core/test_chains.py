@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from flowbook.core import events as e
 from flowbook.core import messages as m
-from flowbook.core.chains import Address, following, number, root, start_plan
+from flowbook.core.chains import KNOWN_IDS, Address, following, number, root, start_plan
 from flowbook.core.consequences import consequences
 from flowbook.core.decide import decide
 from flowbook.core.evolve import evolve
@@ -136,6 +136,43 @@ def test_open_children_go_along_unless_they_are_abandoned() -> None:
     assert isinstance(start, m.StartRun)
     assert start.children == {"kid": "cancel", "cancel": "cancel", "terminate": "terminate"}
     assert after(start=start).inherited == start.children
+
+
+def heard(*ids: str) -> list[e.AnyEvent]:
+    return [e.SignalReceived(name="go", value=NOTHING, id=id) for id in ids]
+
+
+def goes_on(state: RunState, *unread: e.SignalReceived) -> RunState:
+    """The run that goes on from one in this state."""
+    ((_, (start, *_), _, _),) = consequences(state, e.RunContinued(run=following(state.run), signals=unread))
+    assert isinstance(start, m.StartRun)
+    return after(start=start)
+
+
+def test_what_was_sent_to_a_run_is_known_to_those_that_go_on_from_it() -> None:
+    received, ended = e.UpdateReceived(id="u", name="add"), e.UpdateCompleted(id="u", name="add", value=NOTHING)
+    left = e.UpdateReceived(id="left", name="add")
+    third = goes_on(goes_on(after(*heard("a", "unread"), received, ended, left), heard("unread")[0]))
+    assert third.updates_before == {"u": "r"}
+    assert third.has_heard("a") and third.has_ended("u")
+    assert not third.has_heard("unread") and not third.has_ended("left")
+    assert decide(third, m.SendSignal("go", NOTHING, "a"), 9.0) == decide(third, m.SendUpdate("u", "add"), 9.0) == ()
+    assert list(decide(third, m.SendSignal("go", NOTHING, "unread"), 9.0)) == heard("unread")
+
+
+@given(st.lists(st.integers(0, 3 * KNOWN_IDS), max_size=8))
+def test_a_chain_remembers_all_of_two_histories_and_little_more(lengths: list[int]) -> None:
+    state, sent = after(), []
+    for number, length in enumerate(lengths):
+        before, own = sent, [f"{number}-{n}" for n in range(length)]
+        sent = [*sent, *own]
+        state = goes_on(after(*heard(*own), start=_start_of(state)))
+        assert len(state.signals_before) <= max(KNOWN_IDS, length)
+        assert all(map(state.has_heard, [*before, *own][-max(KNOWN_IDS, length) :]))
+
+
+def _start_of(state: RunState) -> m.StartRun:
+    return replace(START, run=state.run, continued=RunId("x"), signals_before=tuple(state.signals_before))
 
 
 def test_an_inherited_child_that_ends_is_struck_off() -> None:

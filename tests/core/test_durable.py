@@ -107,6 +107,12 @@ def test_what_follows(case: str) -> None:
     assert [type(event) for event in decide(after(*history), message, 20.0)] == expected
 
 
+def test_an_update_that_was_answered_is_known_when_the_run_has_ended() -> None:
+    assert decide(after(UPDATED, HANDLED, CLOSED), UPDATE, 9.0) == ()
+    with pytest.raises(RunClosed):
+        decide(after(UPDATED, CLOSED), UPDATE, 9.0)
+
+
 @pytest.mark.parametrize("message", [UPDATE, MOVE])
 def test_a_closed_run_refuses(message: m.AnyMessage) -> None:
     with pytest.raises(RunClosed, match="succeeded"):

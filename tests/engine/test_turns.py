@@ -207,6 +207,46 @@ def test_children_of_a_run_that_goes_on_live_as_long_as_its_chain() -> None:
     assert [desk.kinds(kid)[-1] for kid in "abcd"] == ["CancelRequested", "RunTerminated", "RunStarted", "RunCompleted"]
 
 
+ANSWERED = e.UpdateCompleted(id="u1", name="add", value=NOTHING)
+
+
+@pytest.mark.parametrize("ending", ["it goes on", "it has ended"])
+@pytest.mark.parametrize("wait", [True, False])
+def test_who_asks_again_after_the_end_is_answered_from_the_history(ending: str, wait: bool) -> None:
+    """The engine may have been killed between the handler's answer and the client's."""
+    desk = Desk()
+    desk.started(START)
+    update = calls.Update(RunId("r"), "u1", "add", (), {}, wait)
+    desk.ask("update", update)
+    desk.settle()
+    desk.happens("r", ANSWERED)
+    desk.settle()
+    if ending == "it goes on":
+        desk.goes_on()
+    else:
+        desk.happens("r", e.RunCompleted(value=NOTHING))
+    desk.settle()
+    desk.answers.clear()
+    desk.ask("update", update)
+    desk.settle()
+    (answer,) = desk.answers
+    assert (answer["run"], answer["status"]) == ("r", "completed" if wait else "received")
+    assert "UpdateReceived" not in desk.kinds("r~2")
+
+
+def test_a_signal_sent_again_after_the_run_has_gone_on_is_the_same_signal() -> None:
+    desk = Desk()
+    desk.started(START)
+    signal = calls.Signal(RunId("r"), "go", NOTHING, "s1")
+    desk.ask("signal", signal)
+    desk.settle()
+    desk.goes_on()
+    desk.ask("signal", signal)
+    desk.ask("start", in_place(START, signals=(GO,)))
+    desk.settle()
+    assert desk.kinds("r~2") == ["RunStarted"]
+
+
 def test_many_who_take_its_place_at_once_all_do_one_after_the_other() -> None:
     desk = Desk()
     desk.started(START)
