@@ -113,6 +113,7 @@ def _next(state: RunState, event: RunContinued) -> StartRun:
         source=state.source,
         seed=event.run,
         timeout=state.timeout,
+        since=state.since if state.timeout else 0.0,
         parent=state.parent,
         continued=state.run,
         request=state.request,

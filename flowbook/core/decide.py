@@ -141,10 +141,11 @@ def _cancel(state: RunState, message: CancelRun, now: float) -> Decision:
         return (_stopped(message),)
     if state.paused:
         # The first request lets the code run its clean-up; where it cannot run at all, the second one closes.
-        if state.cancelling:
+        if state.cancelled:
             return (RunCancelled(reason=message.reason or "cancelled while paused; no clean-up ran"),)
         return (RunResumed(), CancelRequested(reason=message.reason))
-    if state.cancelling or state.terminating:
+    if state.terminating or state.cancelled == state.seq:
+        # Where nothing has happened since, it is the same request; where something has, its code knows what it is doing.
         return NO_EVENTS
     return (CancelRequested(reason=message.reason, cause=message.cause, carried=message.carried),)
 
@@ -158,11 +159,15 @@ def _stopped(message: CancelRun) -> AnyEvent:
 def _timed_out(state: RunState, message: RunTimedOut, now: float) -> Decision:
     if state.closed or not state.deadline or state.deadline > now:
         return NO_EVENTS
-    text = f"the run took longer than its timeout of {spoken(state.timeout)}"
+    text = _too_long(state)
     if state.paused or state.queued:
         why = f"was paused: {state.paused}" if state.paused else f"waited all of it in queue '{state.queue}'"
         return (RunFailed(failure=Failure(type="TimeoutError", message=f"{text}, and {why}")),)
     return (CancelRequested(reason=text, cause="timeout"),)
+
+
+def _too_long(state: RunState) -> str:
+    return f"the run took longer than its timeout of {spoken(state.timeout)}"
 
 
 def _terminate(state: RunState, message: TerminateRun, now: float) -> Decision:
@@ -239,7 +244,14 @@ def _closing(state: RunState, message: RunCompleted | RunFailed | RunCancelled |
 
 def _continued(state: RunState, message: RunContinued, now: float) -> Decision:
     """Not while something was said that the code has not seen: it asks again, with that carried over."""
-    return NO_EVENTS if state.closed or state.terminating or message.seen < state.told else (message,)
+    if state.closed or state.terminating or message.seen < state.told:
+        return NO_EVENTS
+    if state.deadline and state.deadline <= now:
+        return _timed_out(state, RunTimedOut(), now)
+    if state.timed_out and message.cancel is None:
+        # Its code was told, and would go on for ever in ever new runs.
+        return (RunFailed(failure=Failure(type="TimeoutError", message=_too_long(state))),)
+    return (message,)
 
 
 def _attributes(state: RunState, message: AttributesSet, now: float) -> Decision:

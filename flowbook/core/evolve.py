@@ -93,7 +93,7 @@ def _started(state: RunState, event: RunStarted, time: float) -> None:
     state.request = request_mark(event)
     state.inherited = dict(event.children)
     state.signals_before, state.updates_before = dict.fromkeys(event.signals_before), event.updates_before
-    state.started = time
+    state.started, state.since = time, event.since or time
 
 
 def _began(state: RunState, event: RunBegan, time: float) -> None:
@@ -128,8 +128,7 @@ def _resumed(state: RunState, event: RunResumed, time: float) -> None:
 
 
 def _cancelling(state: RunState, event: CancelRequested, time: float) -> None:
-    state.cancelling = True
-    state.told = state.seq
+    state.cancelled = state.told = state.seq
     state.timed_out = state.timed_out or event.cause == "timeout"
 
 

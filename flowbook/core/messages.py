@@ -86,6 +86,7 @@ class StartRun(Message, frozen=True, tag=True):
     origin: Origin | None = None
     seed: str = ""
     timeout: float = 0.0
+    since: float = 0.0
     parent: Parent | None = None
     continued: RunId = RunId("")
     schedule: str = ""

@@ -100,6 +100,7 @@ class RunState:
     """One run. ``queued`` until it has its turn in its queue; ``woken`` is the last event that workflow code reacts
     to, ``told`` the last thing said to it; ``closed`` is "" while the run is open.
 
+    ``cancelled`` is the last request to stop.
     ``inherited`` are the open children of the runs before it in its chain, with what its end means for them.
     ``signals`` and ``updates_ended`` are ids, oldest first, and are kept when it has ended: a sender may ask again.
     ``request`` identifies what the run was started with, so that the same start again can be told from another.
@@ -123,6 +124,7 @@ class RunState:
     attributes: dict[str, Any] = field(default_factory=dict)
     memo: dict[str, Value] = field(default_factory=dict)
     timeout: float = 0.0
+    since: float = 0.0
     started: float = 0.0
     ended: float = 0.0
     seq: Seq = NO_SEQ
@@ -131,7 +133,7 @@ class RunState:
     told: Seq = NO_SEQ
     closed: str = ""
     paused: str = ""
-    cancelling: bool = False
+    cancelled: Seq = NO_SEQ
     timed_out: bool = False
     terminating: bool = False
     steps: dict[Key, LiveStep] = field(default_factory=dict)
@@ -184,8 +186,8 @@ class RunState:
 
     @property
     def deadline(self) -> float:
-        """When the run's own time is up, in unix seconds; 0 for never."""
-        return self.started + self.timeout if self.timeout and not self.timed_out else 0.0
+        """When the time of the run, and of those it goes on from, is up, in unix seconds; 0 for never."""
+        return self.since + self.timeout if self.timeout and not self.timed_out else 0.0
 
 
 def request_mark(start: StartRun | RunStarted) -> str:

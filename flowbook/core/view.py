@@ -206,7 +206,7 @@ class RunView:
             "source": event.source,
             "started": time,
             "origin": {"run": event.origin.run, "seq": event.origin.seq} if event.origin else None,
-            "deadline": time + event.timeout if event.timeout else None,
+            "deadline": (event.since or time) + event.timeout if event.timeout else None,
             "parent": event.parent.run if event.parent else "",
             "previous": event.continued,
             "schedule": event.schedule,

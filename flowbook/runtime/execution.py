@@ -24,6 +24,7 @@ from flowbook.runtime.going_on import ContinueAsNew, Patches, continued
 from flowbook.runtime.handlers import Handlers
 from flowbook.runtime.loop import Task
 from flowbook.runtime.replay import Expectations, Reuse, mismatch
+from flowbook.runtime.stopping import Stopping
 from flowbook.runtime.values import Values
 from flowbook.wire import codec
 
@@ -57,7 +58,7 @@ class Execution(Asking):
         self.failures: dict[Key, e.StepAttemptFailed | e.StepFailed] = {}
         self.handles: list[asyncio.Task[Any]] = []
         self.duties = Duties(self)
-        self.cancelling: e.CancelRequested | None = None
+        self.stopping = Stopping(self)
         self.unheard: e.CancelRequested | None = None
         self.continuing: ContinueAsNew | None = None
         self.terminated = False
@@ -135,6 +136,8 @@ class Execution(Asking):
             wake(self, event)
             self.reported = len(self.items)
             self.loop.drain()
+            while self.stopping.settle():
+                self.loop.drain()
             return
         note = _NOTES.get(type(event))
         if note is not None:
@@ -190,9 +193,7 @@ class Execution(Asking):
 
     def _cancelled(self, event: e.CancelRequested) -> None:
         if self.main is None or not self.main.done():
-            self.cancelling = event
-            if self.main is not None:
-                self.main.cancel()
+            self.stopping.ask(event)
             return
         # Only what is finished before the run goes on can still hear it.
         self.unheard = event
@@ -201,7 +202,16 @@ class Execution(Asking):
         self._continue_again()
 
     def _terminate_requested(self, event: e.TerminateRequested) -> None:
-        self._terminate()
+        self._terminate(e.RunTerminated())
+
+    def give_up(self) -> None:
+        """The code must end and does not."""
+        self._terminate(self.stopping.outcome())
+
+    @property
+    def has_ended(self) -> bool:
+        """True when the workflow's code has come to its end, or was dropped."""
+        return self.terminated or self.main is None or self.main.done()
 
     def _run_started(self, event: e.RunStarted) -> None:
         self._started = event
@@ -258,7 +268,7 @@ class Execution(Asking):
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         error = None if task.cancelled() else task.exception()
-        going_on = isinstance(error, ContinueAsNew)
+        going_on = isinstance(error, ContinueAsNew) and self.stopping.error is None
         handling = self.handlers.running if going_on else []
         # What becomes of children is their parent_close's to say.
         spared = {task, *handling, *self.children, *self.closing}
@@ -266,7 +276,7 @@ class Execution(Asking):
             if other not in spared and not self.duties.owns(other.path):
                 other.cancel()
         if handling or self.duties.outstanding or self.closing or self.loop.generators():
-            is_well = going_on or (error is None and not task.cancelled())
+            is_well = going_on or (error is None and not task.cancelled() and self.stopping.error is None)
             winding = self.duties.run(self._wind_up(handling, is_well))
             winding.add_done_callback(lambda _: self._conclude(task))
         else:
@@ -282,7 +292,7 @@ class Execution(Asking):
                 await generator.aclose()
         await self.duties.wind_up(keep=is_well)
 
-    def _terminate(self) -> None:
+    def _terminate(self, ending: e.RunTerminated | e.RunFailed | e.RunCancelled) -> None:
         """Drop the workflow's code where it stands; what it owes is still taken back."""
         self.terminated = self.dropping = True
         if self.main is not None:
@@ -298,7 +308,7 @@ class Execution(Asking):
         self.signals.clear()
         self.dropping = False
         taking_back = self.duties.run(self.duties.take_back_all())
-        taking_back.add_done_callback(lambda _: None if self.expected.closed else self.report(e.RunTerminated()))
+        taking_back.add_done_callback(lambda _: None if self.expected.closed else self.report(ending))
 
     def _conclude(self, task: asyncio.Task[Any]) -> None:
         if self.expected.closed or self.is_view or self.terminated:
@@ -306,11 +316,11 @@ class Execution(Asking):
         for command in list(self.steps.values()):
             self.stops.append(command.key)
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, ContinueAsNew):
+        if isinstance(error, ContinueAsNew) and self.stopping.error is None:
             self.continuing = error
             self._continue_again()
         else:
-            self.items.append(outcomes.closing(task, self.cancelling, self._encode_result, self.places))
+            self.items.append(outcomes.closing(task, self.stopping, self._encode_result, self.places))
 
     def _continue_again(self) -> None:
         """Ask to go on as a new run, with all that nobody has read; again where something came meanwhile.

@@ -8,7 +8,7 @@ import linecache
 import traceback
 from collections.abc import Callable
 from types import FrameType, ModuleType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowbook.core import events as e
 from flowbook.core.failure import Failure, Frame
@@ -16,6 +16,9 @@ from flowbook.core.value import Value
 from flowbook.errors import FlowbookError, StepFailed, UnsavableValue
 from flowbook.runtime import sites
 from flowbook.wire import codec
+
+if TYPE_CHECKING:
+    from flowbook.runtime.stopping import Stopping
 
 MAXIMUM_LOCALS = 40
 
@@ -127,12 +130,12 @@ def _class_for(original: type[Exception]) -> type[StepFailed]:
 
 
 def closing(
-    task: asyncio.Task[Any], cancelling: e.CancelRequested | None, encode: Callable[[Any], Value], places: Places
+    task: asyncio.Task[Any], stopping: Stopping, encode: Callable[[Any], Value], places: Places
 ) -> e.RunCompleted | e.RunFailed | e.RunCancelled:
     """The fact that ends the run, from its finished main task."""
+    if stopping.error is not None or (task.cancelled() and stopping.request is not None):
+        return stopping.outcome()
     if task.cancelled():
-        if cancelling is not None:
-            return stopped(cancelling)
         return e.RunFailed(failure=Failure(type="CancelledError", message="the workflow cancelled itself"))
     error = task.exception()
     if error is None:

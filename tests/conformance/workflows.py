@@ -345,6 +345,34 @@ async def counts(rounds: int, seen: list[Any] | None = None) -> list[Any]:
 
 
 @workflow
+async def will_not_stop() -> str:
+    while True:
+        try:
+            await sleep("1h")
+            return "left alone for an hour"
+        except asyncio.CancelledError:
+            outside.say("no")
+
+
+@workflow
+async def rounds_for_ever(number: int = 1) -> None:
+    try:
+        await sleep("1m")
+    finally:
+        await say(f"round {number}")
+    continue_as_new(number + 1)
+
+
+@workflow
+async def goes_on_when_its_time_is_up(number: int = 1) -> None:
+    try:
+        await sleep("1m")
+    except asyncio.CancelledError:
+        outside.say("no")
+    continue_as_new(number + 1)
+
+
+@workflow
 async def supervisor(rounds: int) -> str:
     if rounds == 2:
         child.start("kept", 3600.0, id="kept")
@@ -489,6 +517,16 @@ async def cleans_up() -> str:
         await sleep("1h")
     finally:
         await shielded(say("cleaned up"))
+    return "?"
+
+
+@workflow
+async def cleans_up_slowly() -> str:
+    try:
+        await sleep("1h")
+    finally:
+        await sleep("1m")
+        await say("cleaned up")
     return "?"
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from flowbook.core import events as e
 from flowbook.core import messages as m
+from flowbook.core.consequences import consequences
 from flowbook.core.decide import decide
 from flowbook.core.due import due
+from flowbook.core.evolve import evolve
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
 from flowbook.core.retry import RetryPolicy
 from flowbook.core.state import RunState
 from flowbook.core.value import NOTHING
 from flowbook.errors import RunClosed, RunConflict, UserError
-from tests.core.test_decide import BAD, CLOSED, START, after, begun
+from tests.core.test_decide import BAD, CLOSED, START, after, begun, timer
 
 OWES = e.ObligationOpened(key=Key("o"), name="create_vm")
 KEPT = e.ObligationSettled(key=Key("o"))
@@ -161,6 +164,36 @@ def test_a_run_whose_time_is_up_is_cancelled_once() -> None:
     assert decide(timed(), m.RunTimedOut(), 10.9) == ()
     assert decide(timed(event), m.RunTimedOut(), 99.0) == ()
     assert not due(timed(event), 99.0).timed_out
+
+
+def test_the_time_of_a_run_is_that_of_its_chain() -> None:
+    ((_, (start, *_), _, _),) = consequences(timed(), NEXT)
+    assert isinstance(start, m.StartRun) and (start.since, start.timeout) == (1.0, 10.0)
+    second = RunState()
+    (started,) = decide(second, start, 7.0)
+    evolve(second, e.Recorded(Seq(1), 7.0, started))
+    assert due(second, 7.0).next == 11.0
+    ((_, (third, *_), _, _),) = consequences(second, NEXT)
+    assert isinstance(third, m.StartRun) and third.since == 1.0
+    ((_, (free, *_), _, _),) = consequences(after(), NEXT)
+    assert isinstance(free, m.StartRun) and free.since == 0.0
+
+
+def test_a_run_whose_time_is_up_does_not_go_on_unheard() -> None:
+    (told,) = decide(timed(), SEEN, 11.0)
+    assert isinstance(told, e.CancelRequested) and told.cause == "timeout"
+    assert decide(timed(told), NEXT, 12.0) == ()
+    carried = replace(SEEN, cancel=told)
+    assert decide(timed(told), carried, 12.0) == (carried,)
+    (failed,) = decide(timed(told), SEEN, 12.0)
+    assert isinstance(failed, e.RunFailed) and failed.failure.type == "TimeoutError"
+
+
+def test_a_cancel_is_another_one_where_something_has_happened_since() -> None:
+    asked = e.CancelRequested()
+    assert decide(after(asked), m.CancelRun(), 5.0) == ()
+    again = decide(after(asked, timer()), m.CancelRun("stop", "parent"), 5.0)
+    assert again == (e.CancelRequested("stop", "parent"),)
 
 
 def test_a_paused_run_whose_time_is_up_fails() -> None:
