@@ -250,7 +250,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._dropping, before = True, self._dropping
         with self:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
-            with suppress(Exception, SystemExit, GeneratorExit):
+            # A group of tasks makes a group of the GeneratorExit that leaves it.
+            with suppress(Exception, SystemExit, GeneratorExit, BaseExceptionGroup):
                 task.get_coro().close()
         self._dropping = before
         self.tasks = [other for other in self.tasks if other is not task]
