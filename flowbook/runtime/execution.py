@@ -20,7 +20,7 @@ from flowbook.runtime.asking import Asking
 from flowbook.runtime.commands import StepCall, StepCommand
 from flowbook.runtime.definitions import Workflow
 from flowbook.runtime.duties import Duties
-from flowbook.runtime.going_on import ContinueAsNew, Patches, continued
+from flowbook.runtime.going_on import ContinueAsNew, Patches, continued, going_on
 from flowbook.runtime.handlers import Handlers
 from flowbook.runtime.loop import Task
 from flowbook.runtime.replay import Expectations, Reuse, mismatch
@@ -268,15 +268,16 @@ class Execution(Asking):
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         error = None if task.cancelled() else task.exception()
-        going_on = isinstance(error, ContinueAsNew) and self.stopping.error is None
-        handling = self.handlers.running if going_on else []
+        goes_on = going_on(error) is not None and self.stopping.error is None
+        handling = self.handlers.running if goes_on else []
+        self.handlers.leave()
         # What becomes of children is their parent_close's to say.
         spared = {task, *handling, *self.children, *self.closing}
         for other in self.loop.unfinished():
             if other not in spared and not self.duties.owns(other.path):
                 other.cancel()
         if handling or self.duties.outstanding or self.closing or self.loop.generators():
-            is_well = going_on or (error is None and not task.cancelled() and self.stopping.error is None)
+            is_well = goes_on or (error is None and not task.cancelled() and self.stopping.error is None)
             winding = self.duties.run(self._wind_up(handling, is_well))
             winding.add_done_callback(lambda _: self._conclude(task))
         else:
@@ -315,9 +316,9 @@ class Execution(Asking):
             return
         for command in list(self.steps.values()):
             self.stops.append(command.key)
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, ContinueAsNew) and self.stopping.error is None:
-            self.continuing = error
+        request = None if task.cancelled() else going_on(task.exception())
+        if request is not None and self.stopping.error is None:
+            self.continuing = request
             self._continue_again()
         else:
             self.items.append(outcomes.closing(task, self.stopping, self._encode_result, self.places))

@@ -143,6 +143,11 @@ def closing(
             return e.RunCompleted(value=encode(task.result()))
         except FlowbookError as unsavable:
             error = unsavable
+    return failed(error, places)
+
+
+def failed(error: BaseException, places: Places) -> e.RunFailed:
+    """The fact that ends a run because of an exception."""
     cause = _only_cause(error)
     step = cause.step if isinstance(cause, StepFailed) else ""
     return e.RunFailed(failure=failure_of(cause, places), step=step)

@@ -53,7 +53,7 @@ class Stopping:
     def outcome(self) -> e.RunFailed | e.RunCancelled:
         """How a run ends that was told to stop."""
         if self.error is not None:
-            return e.RunFailed(failure=outcomes.failure_of(self.error, self._execution.places))
+            return outcomes.failed(self.error, self._execution.places)
         assert self.request is not None
         return outcomes.stopped(self.request)
 

@@ -9,6 +9,7 @@ import anyio
 
 from flowbook import (
     RetryPolicy,
+    all_handlers_finished,
     awakeable,
     continue_as_new,
     get_run,
@@ -370,6 +371,151 @@ async def goes_on_when_its_time_is_up(number: int = 1) -> None:
     except asyncio.CancelledError:
         outside.say("no")
     continue_as_new(number + 1)
+
+
+@workflow
+async def listens(end: str = "") -> list[Any]:
+    got: list[Any] = []
+
+    @on_signal("item")
+    async def _(value: Any) -> None:
+        if value == "boom":
+            raise ValueError("boom in the handler")
+        await sleep("10s")
+        got.append(value)
+
+    @update
+    async def slowly(what: str, seconds: float = 10.0) -> str:
+        await sleep(seconds)
+        got.append(what)
+        return what
+
+    try:
+        await signal("stop")
+    except asyncio.CancelledError:
+        await say("cleaned up")
+        if end == "stays":
+            await sleep("1h")
+        elif end == "returns":
+            return got
+        raise
+    if end == "finishes":
+        await all_handlers_finished()
+    return got
+
+
+@workflow
+async def listens_for_rounds(rounds: int, got: list[Any]) -> list[Any]:
+    got = list(got)
+
+    @on_signal("item")
+    async def _(value: Any) -> None:
+        await sleep("10s")
+        got.append(value)
+
+    await signal("next")
+    if rounds:
+        continue_as_new(rounds - 1, got)
+    await all_handlers_finished()
+    return got
+
+
+@workflow
+async def listens_anew() -> list[Any]:
+    got: list[Any] = []
+
+    @on_signal("item")
+    async def _(value: Any) -> None:
+        await sleep("10s")
+        got.append(f"first {value}")
+
+    await signal("next")
+
+    @on_signal("item")
+    async def _(value: Any) -> None:
+        await sleep("1s")
+        got.append(f"second {value}")
+
+    await signal("stop")
+    await all_handlers_finished()
+    return got
+
+
+@workflow
+async def validated() -> list[str]:
+    got: list[str] = []
+
+    @update
+    def add(item: str) -> int:
+        got.append(item)
+        return len(got)
+
+    @add.validator
+    async def _(item: str) -> None:
+        if item == "wait":
+            await sleep("1s")
+        if item == "bad":
+            raise ValueError("no such item")
+
+    await signal("stop")
+    return got
+
+
+@workflow
+async def goes_on_in(where: str, rounds: int = 1, more: float = 0.0) -> str:
+    async def inner(seconds: float = 1.0) -> None:
+        await sleep(seconds)
+        continue_as_new(where, rounds - 1)
+
+    async def forever() -> None:
+        try:
+            await sleep("1h")
+        finally:
+            await shielded(say("cleaned up"))
+
+    @update
+    async def go() -> None:
+        continue_as_new(where, rounds - 1)
+
+    @update
+    async def wait_for_all() -> None:
+        await all_handlers_finished()
+
+    @on_signal("go")
+    def _(value: Any) -> None:
+        continue_as_new(where, rounds - 1)
+
+    if not rounds:
+        return "went on"
+    match where:
+        case "gather":
+            await asyncio.gather(inner(), forever())
+        case "group":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(inner())
+                group.create_task(forever())
+        case "groups":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(forever())
+                async with asyncio.TaskGroup() as inside:
+                    inside.create_task(inner())
+        case "body":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(forever())
+                await inner()
+        case "anyio":
+            async with anyio.create_task_group() as nursery:
+                nursery.start_soon(forever)
+                nursery.start_soon(inner)
+        case "two":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(inner())
+                group.create_task(inner())
+        case "wrong":
+            continue_as_new(where, "none")
+        case _:
+            await signal("stop")
+    return "stayed"
 
 
 @workflow
