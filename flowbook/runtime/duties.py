@@ -53,6 +53,8 @@ class Duty:
 
     def _end(self) -> None:
         self.open = False
+        # What was taken back before it was recorded must not begin any more.
+        self.durable.cancel()
         if not self.settled.done():
             self.settled.set_result(None)
 

@@ -12,7 +12,9 @@ import pytest
 from flowbook.core import events as e
 from flowbook.core.retry import RetryPolicy
 from flowbook.runtime.definitions import step
+from flowbook.runtime.handles import launch
 from flowbook.runtime.operation import operation
+from flowbook.runtime.results import results
 from flowbook.runtime.saga import saga
 from flowbook.runtime.shielding import shielded
 from tests.runtime.driver import Driver
@@ -366,3 +368,21 @@ def test_shielded_work_ends_before_the_cancellation_goes_on(evict: bool) -> None
     driver.mailbox.append(e.CancelRequested())
     assert isinstance(driver.run(), e.RunCancelled)
     assert world.said == ["forget it"]
+
+
+def test_what_is_taken_back_before_it_is_recorded_does_not_begin(evict: bool) -> None:
+    """A task that nobody told of the cancellation waited for the record, and began what was settled by then."""
+
+    async def body() -> None:
+        await asyncio.wait([asyncio.create_task(operation(create, "a", poll=ready, every="10s", cancel=delete))])
+
+    async def work() -> None:
+        kept = create.undo(delete).start("b")
+        await results(out=launch(body, after=(kept,), label="body"))
+
+    driver = Driver(work, evict=evict, order=lambda calls: calls[-1])
+    while not any(isinstance(item, e.ObligationOpened) for item in driver.execution.items) or not driver.executed:
+        driver.turn()
+    driver._tell(e.CancelRequested())
+    assert isinstance(driver.run(), e.RunCancelled)
+    assert world.said == ["create", "delete"]
