@@ -135,6 +135,10 @@ def _cancelling(state: RunState, event: CancelRequested, time: float) -> None:
 def _terminating(state: RunState, event: TerminateRequested, time: float) -> None:
     state.terminating = True
     state.told = state.seq
+    # It has ended, however often a worker that was lost and replaced asks for it.
+    state.timers_ended.update(state.timers)
+    state.waiters_ended.update(state.waiters)
+    state.settled.update(state.sending)
     for gone in (state.timers, state.waiters, state.sending):
         gone.clear()
 

@@ -17,7 +17,7 @@ from flowbook.core.retry import RetryPolicy
 from flowbook.core.state import RunState
 from flowbook.core.value import NOTHING
 from flowbook.errors import RunClosed, RunConflict, UserError
-from tests.core.test_decide import BAD, CLOSED, START, after, begun, timer
+from tests.core.test_decide import AWAITED, BAD, CLOSED, START, after, begun, timer
 
 OWES = e.ObligationOpened(key=Key("o"), name="create_vm")
 KEPT = e.ObligationSettled(key=Key("o"))
@@ -44,6 +44,9 @@ CASES: dict[str, tuple[tuple[e.AnyEvent, ...], m.AnyMessage, list[type]]] = {
     "terminate now what owes something": ((OWES,), m.TerminateRun(now=True), [e.RunTerminated]),
     "terminate what owes nothing any more": ((OWES, KEPT), m.TerminateRun(), [e.RunTerminated]),
     "terminate what has given up taking back": ((OWES, GAVE_UP), m.TerminateRun(), [e.RunTerminated]),
+    "a wait that ended with the termination": ((AWAITED, OWES, e.TerminateRequested()), AWAITED, []),
+    "a timer that ended with the termination": ((timer(), OWES, e.TerminateRequested()), timer(), []),
+    "a message that ended with the termination": ((SENT, OWES, e.TerminateRequested()), SENT, []),
     "cancel what is being terminated": ((OWES, e.TerminateRequested()), m.CancelRun(), []),
     "an obligation twice": ((OWES,), OWES, []),
     "an obligation again after it was settled": ((OWES, KEPT), OWES, []),
