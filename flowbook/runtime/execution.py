@@ -302,7 +302,8 @@ class Execution(Asking):
             if not self.duties.owns(task.path):
                 self.loop.drop(task)
         for key, command in list(self.steps.items()):
-            if not self.duties.owns(key):
+            # What becomes of children is their parent_close's to say.
+            if not self.duties.owns(key) and not isinstance(command.elsewhere, e.ChildStarted):
                 command.future.cancel()
         for timer in [timer for key, timer in self.timers.items() if not self.duties.owns(key)]:
             timer.timer.cancel()

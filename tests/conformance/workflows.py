@@ -271,6 +271,13 @@ async def parent_that_ends(close: str) -> str:
 
 
 @workflow
+async def parent_that_owes(close: str) -> Any:
+    async with saga() as s:
+        await s.do(say, "owed", undo=unsay)
+        return await child.start("c", 3600.0, id=f"left-{close}", parent_close=close)
+
+
+@workflow
 async def parent_with_limit(limit: float | str) -> Any:
     return await child.start("c", 1.0, timeout=limit)
 
