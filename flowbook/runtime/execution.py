@@ -319,7 +319,7 @@ class Execution(Asking):
             self.stops.append(command.key)
         request = None if task.cancelled() else going_on(task.exception())
         if request is not None and self.stopping.error is None:
-            self.continuing = request
+            self.continuing, self.unheard = request, self.unheard or self.stopping.unheard
             self._continue_again()
         else:
             self.items.append(outcomes.closing(task, self.stopping, self._encode_result, self.places))

@@ -1,4 +1,4 @@
-"""Handlers of signals: each is a task of the run that calls a function of the workflow with one signal after the other."""
+"""Handlers of signals: each is a task of the run that calls a function of the workflow with signal after signal."""
 
 from __future__ import annotations
 

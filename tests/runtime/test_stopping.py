@@ -352,6 +352,51 @@ def test_each_request_is_heard_once_by_code_that_goes_on_every_time() -> None:
     assert isinstance(last, e.RunCompleted) and driver.kinds().count("TimerFired") == 997
 
 
+class Boom(Exception):
+    pass
+
+
+async def boom(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    raise Boom
+
+
+async def in_a_group_with_an_error() -> str:
+    with suppress(ExceptionGroup):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work())
+            group.create_task(boom(5))
+    await asyncio.sleep(500)
+    return "done"
+
+
+async def in_an_anyio_group_with_an_error() -> str:
+    async def one() -> None:
+        try:
+            await anyio.sleep(1000)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await clean_up()
+
+    with suppress(ExceptionGroup):
+        async with anyio.create_task_group() as group:
+            group.start_soon(one)
+            group.start_soon(boom, 5)
+    await asyncio.sleep(500)
+    return "done"
+
+
+@pytest.mark.parametrize("evict", [False, True], ids=["held", "evicted"])
+@pytest.mark.parametrize("flow", [in_a_group_with_an_error, in_an_anyio_group_with_an_error])
+def test_what_a_group_made_of_its_errors_did_not_hear_is_said_again(flow: Flow, evict: bool) -> None:
+    alone, last = lived(flow, evict)
+    assert isinstance(last, e.RunCompleted)
+    fired = alone.kinds().index("TimerFired")
+    for at in range(fired - 2, len(alone.history) - 4):
+        _, last = lived(flow, evict, (at, ASKED))
+        assert last == e.RunCancelled("enough") and said == ["1", "2"], at
+
+
 async def returns_what_it_has() -> str:
     try:
         await asyncio.sleep(1000)
