@@ -265,7 +265,7 @@ class _Work:
 
         name = undo.step.name
         duty = self.execution.duties.open(name, "undo", take_back, site=self.site, of_the_run=True)
-        await duty.durable
+        await duty.recorded()
         return done
 
 

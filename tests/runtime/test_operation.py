@@ -64,6 +64,11 @@ def delete(vm: str) -> None:
 
 
 @step
+def unmake(name: str) -> None:
+    world.say("unmake")
+
+
+@step
 def gone(vm: str) -> bool:
     world.say("confirm")
     world.going -= 1
@@ -370,11 +375,19 @@ def test_shielded_work_ends_before_the_cancellation_goes_on(evict: bool) -> None
     assert world.said == ["forget it"]
 
 
-def test_what_is_taken_back_before_it_is_recorded_does_not_begin(evict: bool) -> None:
+@pytest.mark.parametrize("kind", ["operation", "saga"])
+def test_what_is_taken_back_before_it_is_recorded_does_not_begin(kind: str, evict: bool) -> None:
     """A task that nobody told of the cancellation waited for the record, and began what was settled by then."""
 
+    async def inner() -> None:
+        if kind == "operation":
+            await operation(create, "a", poll=ready, every="10s", cancel=delete)
+        else:
+            async with saga() as s:
+                await s.do(create, "a", undo=unmake)
+
     async def body() -> None:
-        await asyncio.wait([asyncio.create_task(operation(create, "a", poll=ready, every="10s", cancel=delete))])
+        await asyncio.wait([asyncio.create_task(inner())])
 
     async def work() -> None:
         kept = create.undo(delete).start("b")
