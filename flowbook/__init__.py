@@ -27,7 +27,8 @@ _HOME = {
     "awakeable": "flowbook.runtime.elsewhere",
     "query": "flowbook.runtime.handlers",
     "update": "flowbook.runtime.handlers",
-    "on_signal": "flowbook.runtime.handlers",
+    "all_handlers_finished": "flowbook.runtime.handlers",
+    "on_signal": "flowbook.runtime.listeners",
     "continue_as_new": "flowbook.runtime.going_on",
     "history_length": "flowbook.runtime.going_on",
     "patched": "flowbook.runtime.going_on",
@@ -81,6 +82,7 @@ __all__ = [
     "StepFailed",
     "UpdateFailed",
     "UpdateRejected",
+    "all_handlers_finished",
     "awakeable",
     "check_runs",
     "complete",
@@ -149,7 +151,8 @@ if TYPE_CHECKING:
     from flowbook.runtime.definitions import step
     from flowbook.runtime.elsewhere import awakeable
     from flowbook.runtime.going_on import continue_as_new, history_length, patched, set_attributes
-    from flowbook.runtime.handlers import on_signal, query, update
+    from flowbook.runtime.handlers import all_handlers_finished, query, update
+    from flowbook.runtime.listeners import on_signal
     from flowbook.runtime.operation import operation
     from flowbook.runtime.output import display
     from flowbook.runtime.primitives import now, random, record, signal, sleep, uuid4

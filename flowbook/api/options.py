@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from flowbook.api.connection import Connection, new_mark
 from flowbook.api.queues import InQueue
 from flowbook.core.chains import ON_CLOSED, ON_CONFLICT
-from flowbook.core.duration import seconds
+from flowbook.core.duration import time_limit
 from flowbook.core.messages import SendSignal
 from flowbook.core.queues import Queue
 from flowbook.errors import UserError
@@ -32,7 +32,7 @@ class Options(NamedTuple):
         _one_of("on_conflict", self.on_conflict, ON_CONFLICT)
         _one_of("on_closed", self.on_closed, ON_CLOSED)
         return {
-            "timeout": 0.0 if self.timeout is None else seconds(self.timeout),
+            "timeout": time_limit(self.timeout),
             "on_conflict": self.on_conflict,
             "on_closed": self.on_closed,
             "signals": self._signals(connection),

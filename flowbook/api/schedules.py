@@ -15,7 +15,7 @@ from flowbook.api.connection import Connection, connect, here
 from flowbook.api.started import Run
 from flowbook.client import schedule_asks
 from flowbook.core.calendar import local, zone
-from flowbook.core.duration import seconds, spoken
+from flowbook.core.duration import seconds, spoken, time_limit
 from flowbook.core.module import Module, Workflow
 from flowbook.core.schedule import ScheduledStart, ScheduleSpec
 from flowbook.core.schedule_times import checked as sensible
@@ -137,7 +137,7 @@ def schedule(
     pause_on_failure: bool = False,
     limit: int = 0,
     time_parameter: str = "",
-    timeout: Length = 0,
+    timeout: Length | None = None,
     queue: str = "",
     priority: int = 0,
     concurrency_key: str = "",
@@ -177,7 +177,7 @@ def schedule(
             arguments=_encoded(own, workflow, given, time_parameter),
             source=module.origin,
             time_parameter=time_parameter,
-            timeout=length(timeout),
+            timeout=time_limit(timeout if timeout is None else length(timeout)),
             queue=queue,
             priority=priority,
             concurrency_key=concurrency_key,

@@ -72,7 +72,7 @@ def _set(command: Make) -> None:
     parser.add_argument(
         "--time-parameter", default="", metavar="k", help="the parameter that is given the nominal time"
     )
-    parser.add_argument("--timeout", default=0, metavar="TIME", help="how long each run may take")
+    parser.add_argument("--timeout", metavar="TIME", help="how long each run may take")
     parser.add_argument(
         "-p",
         "--param",

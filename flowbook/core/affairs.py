@@ -57,12 +57,17 @@ class Affairs:
             case e.StepCancelled():
                 self._end(event.key, "cancelled", time)
 
-    def close(self, time: float) -> None:
-        """The run has ended. What it owes stays; children go their way as was agreed when they were started."""
+    def close(self, time: float, goes_on: bool = False) -> None:
+        """The run has ended. What it owes stays; children go their way as was agreed when they were started.
+
+        Where it ``goes_on`` as another, they are that one's.
+        """
         for key, (what, number) in list(self._open.items()):
-            entry = self.now[what][number - self._gone[what]]
-            if what != "obligations":
-                self._end(key, _LEFT.get(entry.get("close", ""), "cancelled"), time)
+            close = self.now[what][number - self._gone[what]].get("close", "")
+            if what == "children" and goes_on and close != "abandon":
+                self._end(key, "continued", time)
+            elif what != "obligations":
+                self._end(key, _LEFT.get(close, "cancelled"), time)
 
     def shown(self) -> dict[str, list[Entry]]:
         """The lists as they are now; entries are never changed in place."""

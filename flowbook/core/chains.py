@@ -1,12 +1,13 @@
 """Runs that share an id: a run that went on as a new one, or whose id was used again after it had ended.
 
 The first has the id people gave; those that follow it are ``id~2``, ``id~3``. What is said to the id is said to the
-last of them.
+last of them; what is said to a run that has gone on is said to the one it has gone on as.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -21,6 +22,16 @@ _MEMBER = re.compile(r"^(?P<root>.+)~(?P<number>[1-9]\d*)$", re.DOTALL)
 ON_CONFLICT = ("same", "use_existing", "fail", "terminate_existing")
 ON_CLOSED = ("same", "reject", "allow", "allow_failed")
 _FAILED = ("failed", "cancelled", "terminated")
+
+
+Address = Literal["run", "heir", "id"]
+"""Whom a message is for: that very run, what that run has gone on as, or the last run of that id."""
+
+
+KNOWN_IDS = 100
+"""How many ids of signals, and of updates, a run knows at least of those its chain was sent before: all that the run
+it goes on from was sent itself, and where these are fewer, the newest before. A chain may live for years; what is sent
+again with an id that it has forgotten is another signal, another update."""
 
 
 def root(run: RunId) -> RunId:
@@ -44,7 +55,10 @@ Instruction = tuple[RunId, AnyMessage]
 
 
 def start_plan(current: RunState | None, message: StartRun) -> list[Instruction]:
-    """Whom to tell what so that a start is done, given the chain's last run. Raises RunConflict where refused."""
+    """Whom to tell what so that a start is done, given the chain's last run. Raises RunConflict where refused.
+
+    Where a run is ended first, the start is to be asked anew once it has: what it owes is taken back before.
+    """
     _check(message)
     if current is None or not current.seq:
         return [(message.run, message)]
@@ -56,10 +70,11 @@ def start_plan(current: RunState | None, message: StartRun) -> list[Instruction]
             return [(again.run, again)]
         if message.on_closed == "reject":
             raise RunConflict(
-                f'run "{current.run}" exists already and has {current.closed}. Give the new run another id, '
+                f'run "{current.run}" exists already and {current.ending}. Give the new run another id, '
                 'or start it with on_closed="allow".'
             )
-        return [(current.run, here)]
+        # What an open run of this id would mean is not asked here.
+        return [(current.run, replace(here, on_conflict="same"))]
     match message.on_conflict:
         case "fail":
             raise RunConflict(
@@ -67,8 +82,8 @@ def start_plan(current: RunState | None, message: StartRun) -> list[Instruction]
                 'or start it with on_conflict="use_existing" or "terminate_existing".'
             )
         case "terminate_existing":
-            ending = TerminateRun(reason="another run of this id was started", now=True)
-            return [(current.run, ending), (again.run, again)]
+            ending = TerminateRun(reason="another run of this id was started")
+            return [(current.run, ending), (message.run, replace(message, on_closed="allow"))]
         case _:
             return [(current.run, here)]
 

@@ -6,9 +6,9 @@ them in the same group, so that no child is started twice and no parent waits fo
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from flowbook.core.chains import following
+from flowbook.core.chains import KNOWN_IDS, Address, following
 from flowbook.core.events import (
     CLOSING,
     AnyEvent,
@@ -34,14 +34,21 @@ from flowbook.core.messages import (
     TerminateRun,
 )
 from flowbook.core.state import RunState
+from flowbook.core.value import Value
+
+T = TypeVar("T")
 
 
 class Consequence(NamedTuple):
-    """``message`` for ``run``. ``answers``: the key in the sender that is to be told when it is refused, or done."""
+    """``messages`` for ``run``, or for whom ``to`` says (see ``chains``).
+
+    ``answers``: the key in the sender that is to be told when it is refused, or done.
+    """
 
     run: RunId
     messages: tuple[AnyMessage, ...]
     answers: Key | None = None
+    to: Address = "run"
 
 
 _FAR_REACHING = frozenset((ChildStarted, SignalSent, StepCancelled, *CLOSING))
@@ -57,20 +64,20 @@ def consequences(state: RunState, event: AnyEvent) -> list[Consequence]:
             return [Consequence(event.run, (_child(state, event),), event.key)]
         case SignalSent():
             signal = SendSignal(event.name, event.value, id=f"{state.run}:{event.key}")
-            return [Consequence(event.run, (signal,), event.key)]
+            return [Consequence(event.run, (signal,), event.key, "id")]
         case StepCancelled() if event.key in state.children:
-            return [Consequence(state.children[event.key].run, (CancelRun("its parent no longer wants it", "parent"),))]
+            return [_to_child(state.children[event.key].run, CancelRun("its parent no longer wants it", "parent"))]
         case RunContinued():
             return [Consequence(event.run, (_next(state, event), *_carried(event)))]
         case RunCompleted():
-            return [*_orphans(state), *_to_parent(state, ChildEnded(_key(state), value=event.value))]
+            return [*_orphans(state), *_to_parent(state, value=event.value)]
         case RunFailed():
-            return [*_orphans(state), *_to_parent(state, ChildEnded(_key(state), failure=event.failure))]
+            return [*_orphans(state), *_to_parent(state, failure=event.failure)]
         case RunCancelled() | RunTerminated():
             how = "cancelled" if isinstance(event, RunCancelled) else "terminated"
             text = f"child run {state.run} was {how}" + (f": {event.reason}" if event.reason else "")
             failure = Failure(type=type(event).__name__, message=text, retryable=False)
-            return [*_orphans(state), *_to_parent(state, ChildEnded(_key(state), failure=failure))]
+            return [*_orphans(state), *_to_parent(state, failure=failure)]
         case _:
             return []
 
@@ -105,6 +112,7 @@ def _next(state: RunState, event: RunContinued) -> StartRun:
         source=state.source,
         seed=event.run,
         timeout=state.timeout,
+        since=state.since if state.timeout else 0.0,
         parent=state.parent,
         continued=state.run,
         request=state.request,
@@ -114,31 +122,54 @@ def _next(state: RunState, event: RunContinued) -> StartRun:
         concurrency_key=state.concurrency_key,
         attributes=state.attributes,
         memo=state.memo,
+        children=_children(state),
+        signals_before=tuple(_remembered(state.signals_before, _heard(state, event))),
+        updates_before=_remembered(state.updates_before, dict.fromkeys(state.updates_ended, state.run)),
     )
 
 
+def _heard(state: RunState, event: RunContinued) -> dict[str, None]:
+    """What nobody has read is sent again, with its id."""
+    unread = {signal.id for signal in event.signals}
+    return {sent: None for sent in state.signals if sent not in unread}
+
+
+def _remembered(before: dict[str, T], own: dict[str, T]) -> dict[str, T]:
+    """The ids of the run that goes on, and the newest of those before it, so that they are KNOWN_IDS."""
+    room = max(0, KNOWN_IDS - len(own))
+    return {**dict(list(before.items())[len(before) - min(room, len(before)) :]), **own}
+
+
 def _carried(event: RunContinued) -> list[AnyMessage]:
-    return [
-        *(SendSignal(signal.name, signal.value, signal.id) for signal in event.signals),
-        *(SendUpdate(update.id, update.name, update.arguments, update.keywords) for update in event.updates),
-    ]
+    """The cancel comes last, when the code waits for the first time: it may have to clean up what it was given."""
+    carried: list[AnyMessage] = [SendSignal(signal.name, signal.value, signal.id) for signal in event.signals]
+    carried += [SendUpdate(update.id, update.name, update.arguments, update.keywords) for update in event.updates]
+    if event.cancel is not None:
+        carried.append(CancelRun(event.cancel.reason, event.cancel.cause, carried=True))
+    return carried
 
 
-def _key(state: RunState) -> Key:
-    return state.parent.key if state.parent is not None else Key("")
+def _to_parent(state: RunState, value: Value | None = None, failure: Failure | None = None) -> list[Consequence]:
+    """Whose child it was: a run that came after the one that called has it among what it inherited, and no result."""
+    if state.parent is None:
+        return []
+    return [Consequence(state.parent.run, (ChildEnded(state.parent.key, state.run, value, failure),), to="heir")]
 
 
-def _to_parent(state: RunState, message: ChildEnded) -> list[Consequence]:
-    return [Consequence(state.parent.run, (message,))] if state.parent is not None else []
+def _to_child(child: RunId, message: AnyMessage) -> Consequence:
+    return Consequence(child, (message,), to="heir")
+
+
+def _children(state: RunState) -> dict[RunId, str]:
+    """Those that the end of the chain means something to, and what."""
+    own = {child.run: child.close for child in state.children.values() if child.close != "abandon"}
+    return {**state.inherited, **own}
 
 
 def _orphans(state: RunState) -> list[Consequence]:
     """What becomes of the children of a run that ends."""
-    found: list[Consequence] = []
-    for child in state.children.values():
-        reason = f"its parent {state.run} has ended"
-        if child.close == "terminate":
-            found.append(Consequence(child.run, (TerminateRun(reason),)))
-        elif child.close == "cancel":
-            found.append(Consequence(child.run, (CancelRun(reason, "parent"),)))
-    return found
+    reason = f"its parent {state.run} has ended"
+    return [
+        _to_child(run, TerminateRun(reason) if close == "terminate" else CancelRun(reason, "parent"))
+        for run, close in _children(state).items()
+    ]

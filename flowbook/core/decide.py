@@ -89,24 +89,29 @@ def _start(state: RunState, message: StartRun, now: float) -> Decision:
     signals = [event for signal in message.signals for event in _first_signal(state, signal)]
     if not state.seq:
         return (started(message), *signals)
-    is_welcome = message.on_conflict == "use_existing" or is_same_start(message, state)
-    if is_welcome and message.on_conflict != "fail":
-        return NO_EVENTS if state.closed else signals
-    raise RunConflict(
-        f'run "{message.run}" exists already and was started with other code or other arguments. '
-        "Give the new run another id, or leave the id out."
-    )
+    if message.on_conflict == "fail":
+        how = state.ending if state.closed else f"is {state.status}"
+        raise RunConflict(f'run "{message.run}" exists already: it {how}. Give the new run another id.')
+    if message.on_conflict != "use_existing" and not is_same_start(message, state):
+        raise RunConflict(
+            f'run "{message.run}" exists already and was started with other code or other arguments. '
+            "Give the new run another id, or leave the id out."
+        )
+    if state.closed and signals:
+        consequence = f'it can take no signal "{message.signals[0].name}" with its start'
+        raise RunClosed(f'run "{state.run}" {state.ending}, so {consequence}. on_closed="allow" starts a new one.')
+    return signals
 
 
 def _first_signal(state: RunState, message: SendSignal) -> Decision:
-    if message.id and message.id in state.signals:
+    if state.has_heard(message.id):
         return NO_EVENTS
     return (SignalReceived(name=message.name, value=message.value, id=message.id),)
 
 
 def _signal(state: RunState, message: SendSignal, now: float) -> Decision:
     _require_known(state)
-    if message.id and message.id in state.signals:
+    if state.has_heard(message.id):
         return NO_EVENTS
     _require_open(state, f'it can take no signal "{message.name}" any more')
     return (SignalReceived(name=message.name, value=message.value, id=message.id),)
@@ -114,7 +119,7 @@ def _signal(state: RunState, message: SendSignal, now: float) -> Decision:
 
 def _update(state: RunState, message: SendUpdate, now: float) -> Decision:
     _require_known(state)
-    if message.id in state.updates or message.id in state.updates_ended:
+    if message.id in state.updates or state.has_ended(message.id):
         return NO_EVENTS
     _require_open(state, f'it can take no update "{message.name}" any more')
     return (UpdateReceived(id=message.id, name=message.name, arguments=message.arguments, keywords=message.keywords),)
@@ -134,25 +139,36 @@ def _cancel(state: RunState, message: CancelRun, now: float) -> Decision:
         return NO_EVENTS
     if state.queued:
         # Its code has not begun: there is nothing to clean up.
-        return (RunCancelled(reason=message.reason),)
+        return (_stopped(message),)
     if state.paused:
         # The first request lets the code run its clean-up; where it cannot run at all, the second one closes.
-        if state.cancelling:
+        if state.cancelled:
             return (RunCancelled(reason=message.reason or "cancelled while paused; no clean-up ran"),)
         return (RunResumed(), CancelRequested(reason=message.reason))
-    if state.cancelling or state.terminating:
+    if state.terminating or state.cancelled == state.seq:
+        # Where nothing has happened since, it is the same request; else the code knows what it is doing.
         return NO_EVENTS
-    return (CancelRequested(reason=message.reason, cause=message.cause),)
+    return (CancelRequested(reason=message.reason, cause=message.cause, carried=message.carried),)
+
+
+def _stopped(message: CancelRun) -> AnyEvent:
+    if message.cause == "timeout":
+        return RunFailed(failure=Failure(type="TimeoutError", message=message.reason))
+    return RunCancelled(reason=message.reason)
 
 
 def _timed_out(state: RunState, message: RunTimedOut, now: float) -> Decision:
     if state.closed or not state.deadline or state.deadline > now:
         return NO_EVENTS
-    text = f"the run took longer than its timeout of {spoken(state.timeout)}"
+    text = _too_long(state)
     if state.paused or state.queued:
         why = f"was paused: {state.paused}" if state.paused else f"waited all of it in queue '{state.queue}'"
         return (RunFailed(failure=Failure(type="TimeoutError", message=f"{text}, and {why}")),)
     return (CancelRequested(reason=text, cause="timeout"),)
+
+
+def _too_long(state: RunState) -> str:
+    return f"the run took longer than its timeout of {spoken(state.timeout)}"
 
 
 def _terminate(state: RunState, message: TerminateRun, now: float) -> Decision:
@@ -205,8 +221,7 @@ def _timer_taken_over(state: RunState, message: TimerFired, now: float) -> Decis
 
 
 def _signal_taken_over(state: RunState, message: SignalReceived, now: float) -> Decision:
-    known = message.id and message.id in state.signals
-    return NO_EVENTS if state.closed or known else (message,)
+    return NO_EVENTS if state.closed or state.has_heard(message.id) else (message,)
 
 
 def _timer_cancelled(state: RunState, message: TimerCancelled, now: float) -> Decision:
@@ -229,8 +244,15 @@ def _closing(state: RunState, message: RunCompleted | RunFailed | RunCancelled |
 
 
 def _continued(state: RunState, message: RunContinued, now: float) -> Decision:
-    """Not while there is a signal or update the code has not seen: it asks again, with that carried over."""
-    return NO_EVENTS if state.closed or message.seen < state.told else (message,)
+    """Not while something was said that the code has not seen: it asks again, with that carried over."""
+    if state.closed or state.terminating or message.seen < state.told:
+        return NO_EVENTS
+    if state.deadline and state.deadline <= now:
+        return _timed_out(state, RunTimedOut(), now)
+    if state.timed_out and message.cancel is None:
+        # Its code was told, and would go on for ever in ever new runs.
+        return (RunFailed(failure=Failure(type="TimeoutError", message=_too_long(state))),)
+    return (message,)
 
 
 def _attributes(state: RunState, message: AttributesSet, now: float) -> Decision:
@@ -261,7 +283,7 @@ def _require_known(state: RunState) -> None:
 
 def _require_open(state: RunState, consequence: str) -> None:
     if state.closed:
-        raise RunClosed(f'run "{state.run}" has {state.closed}, so {consequence}.')
+        raise RunClosed(f'run "{state.run}" {state.ending}, so {consequence}.')
 
 
 _POLICIES: dict[type, Callable[..., Decision]] = {

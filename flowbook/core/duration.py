@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import inf
 
 from flowbook.errors import UserError
 
@@ -26,6 +27,16 @@ def seconds(duration: float | int | str) -> float:
     if not parts or re.sub(r"\s", "", _PART.sub("", text)):
         raise UserError(f"'{duration}' is not a duration; write for example '250ms', '30s', '10m', '2h' or '1h30m'")
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def time_limit(timeout: float | int | str | None) -> float:
+    """How long a run may take, in seconds; 0 where no ``timeout`` is given. Raises UserError for one of no length."""
+    if timeout is None:
+        return 0.0
+    length = seconds(timeout)
+    if not 0 < length < inf:
+        raise UserError(f"timeout={timeout!r} leaves a run no time, or all of it; for no time limit, leave it out")
+    return length
 
 
 def spoken(length: float) -> str:

@@ -35,6 +35,7 @@ from flowbook.core.run_events import (
     UpdateReceived,
 )
 from flowbook.core.step_events import (
+    ChildLeft,
     ChildStarted,
     MapStarted,
     StepAttemptFailed,
@@ -96,6 +97,7 @@ AnyEvent = (
     | StepSkipped
     | MapStarted
     | ChildStarted
+    | ChildLeft
     | TimerStarted
     | TimerFired
     | TimerCancelled
@@ -148,6 +150,7 @@ __all__ = [
     "AnyEvent",
     "AttributesSet",
     "CancelRequested",
+    "ChildLeft",
     "ChildStarted",
     "Chunk",
     "Event",

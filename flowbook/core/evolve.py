@@ -9,6 +9,7 @@ from flowbook.core.events import (
     WAKE_UPS,
     AttributesSet,
     CancelRequested,
+    ChildLeft,
     ChildStarted,
     MapStarted,
     ObligationFailed,
@@ -92,7 +93,9 @@ def _started(state: RunState, event: RunStarted, time: float) -> None:
     state.queued = bool(event.queue)
     state.attributes, state.memo, state.timeout = dict(event.attributes), event.memo, event.timeout
     state.request = request_mark(event)
-    state.started = time
+    state.inherited = dict(event.children)
+    state.signals_before, state.updates_before = dict.fromkeys(event.signals_before), event.updates_before
+    state.started, state.since = time, event.since or time
 
 
 def _began(state: RunState, event: RunBegan, time: float) -> None:
@@ -100,13 +103,15 @@ def _began(state: RunState, event: RunBegan, time: float) -> None:
 
 
 def _close(state: RunState, event: object, time: float) -> None:
-    """Obligations stay: what a closed run still owes is for people to see."""
+    """Obligations stay: what a closed run still owes is for people to see. So do ids, for whoever asks again."""
     state.closed = STATUS[type(event).__name__]
     state.ended = time
     state.paused = ""
-    for live in (state.steps, state.timers, state.waiters, state.unread, state.children, state.sending, state.updates):
+    for live in (state.steps, state.timers, state.waiters, state.unread, state.sending, state.updates):
         live.clear()
-    for ended in (state.settled, state.maps, state.timers_ended, state.waiters_ended, state.updates_ended, state.noted):
+    for children in (state.children, state.inherited):
+        children.clear()
+    for ended in (state.settled, state.maps, state.timers_ended, state.waiters_ended, state.noted):
         ended.clear()
 
 
@@ -125,12 +130,17 @@ def _resumed(state: RunState, event: RunResumed, time: float) -> None:
 
 
 def _cancelling(state: RunState, event: CancelRequested, time: float) -> None:
-    state.cancelling = True
+    state.cancelled = state.told = state.seq
     state.timed_out = state.timed_out or event.cause == "timeout"
 
 
 def _terminating(state: RunState, event: TerminateRequested, time: float) -> None:
     state.terminating = True
+    state.told = state.seq
+    # It has ended, however often a worker that was lost and replaced asks for it.
+    state.timers_ended.update(state.timers)
+    state.waiters_ended.update(state.waiters)
+    state.settled.update(state.sending)
     for gone in (state.timers, state.waiters, state.sending):
         gone.clear()
 
@@ -159,7 +169,7 @@ def _update_received(state: RunState, event: UpdateReceived, time: float) -> Non
 
 def _update_ended(state: RunState, event: UpdateCompleted | UpdateFailed, time: float) -> None:
     state.updates.pop(event.id, None)
-    state.updates_ended.add(event.id)
+    state.updates_ended[event.id] = None
 
 
 def _owes(state: RunState, event: ObligationOpened, time: float) -> None:
@@ -224,6 +234,10 @@ def _child_started(state: RunState, event: ChildStarted, time: float) -> None:
     state.children[event.key] = LiveChild(event.run, event.step, event.close, time, event.digest)
 
 
+def _child_left(state: RunState, event: ChildLeft, time: float) -> None:
+    state.inherited.pop(event.run, None)
+
+
 def _signal_sent(state: RunState, event: SignalSent, time: float) -> None:
     state.sending[event.key] = Sending(event.step, event.digest)
 
@@ -260,7 +274,7 @@ def _signal_dropped(state: RunState, event: SignalDropped, time: float) -> None:
 
 def _signal_received(state: RunState, event: SignalReceived, time: float) -> None:
     if event.id:
-        state.signals.add(event.id)
+        state.signals[event.id] = None
     state.told = state.seq
     _hand_over(state, event.name)
 
@@ -308,6 +322,7 @@ _CHANGES: dict[type, Callable[..., None]] = {
     StepSkipped: _step_settled,
     MapStarted: _map_started,
     ChildStarted: _child_started,
+    ChildLeft: _child_left,
     SignalSent: _signal_sent,
     TimerStarted: _timer_started,
     TimerFired: _timer_ended,

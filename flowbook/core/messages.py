@@ -73,8 +73,9 @@ class StartRun(Message, frozen=True, tag=True):
     """Somebody starts a run. ``signals`` are delivered with it, whether it was started now or before.
 
     ``on_conflict`` says what an open run of this id means: ``same`` (the same start is answered, another one is
-    refused), ``use_existing``, ``fail`` or ``terminate_existing``; ``on_closed`` what a closed one means: ``same``,
-    ``reject``, ``allow`` (a new run of the same id) or ``allow_failed``. See ``chains``.
+    refused), ``use_existing``, ``fail`` or ``terminate_existing`` (it begins once that one has ended); ``on_closed``
+    what a closed one means: ``same``, ``reject``, ``allow`` (a new run of the same id) or ``allow_failed``. See
+    ``chains``.
     """
 
     run: RunId
@@ -87,6 +88,7 @@ class StartRun(Message, frozen=True, tag=True):
     origin: Origin | None = None
     seed: str = ""
     timeout: float = 0.0
+    since: float = 0.0
     parent: Parent | None = None
     continued: RunId = RunId("")
     schedule: str = ""
@@ -96,6 +98,9 @@ class StartRun(Message, frozen=True, tag=True):
     attributes: dict[str, Any] = {}
     memo: dict[str, Value] = {}
     request: str = ""
+    children: dict[RunId, str] = {}
+    signals_before: tuple[str, ...] = ()
+    updates_before: dict[str, RunId] = {}
     signals: tuple[SendSignal, ...] = ()
     on_conflict: str = "same"
     on_closed: str = "same"
@@ -111,10 +116,11 @@ class SendUpdate(Message, frozen=True, tag=True):
 
 
 class CancelRun(Message, frozen=True, tag=True):
-    """The run is asked to stop; ``cause`` as in ``CancelRequested``."""
+    """The run is asked to stop; ``cause`` and ``carried`` as in ``CancelRequested``."""
 
     reason: str = ""
     cause: str = ""
+    carried: bool = False
 
 
 class TerminateRun(Message, frozen=True, tag=True):
@@ -170,9 +176,10 @@ class CompleteStep(Message, frozen=True, tag=True):
 
 
 class ChildEnded(Message, frozen=True, tag=True):
-    """A child run has ended: with ``value``, or with ``failure``."""
+    """The child ``run``, or what it went on as, has ended: with ``value``, or with ``failure``."""
 
     key: Key
+    run: RunId
     value: Value | None = None
     failure: Failure | None = None
 

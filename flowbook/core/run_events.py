@@ -14,10 +14,13 @@ from flowbook.core.wait_events import SignalReceived
 class RunStarted(Event, frozen=True, tag=True):
     """First event of every history (wake-up). ``arguments`` are by parameter name.
 
-    ``seed`` feeds ``random()`` and ``uuid4()``; a fork has its origin's, so that what it reuses still fits.
-    ``timeout`` is in seconds for the whole run, 0 for none. ``continued`` is the run this one goes on from,
-    ``schedule`` the schedule that started it. ``attributes`` are plain JSON to search by, ``memo`` is for eyes.
-    ``request`` marks what the first run of the chain was asked, so that the same start again is known for one.
+    ``seed`` feeds ``random()`` and ``uuid4()``; a fork has its origin's, so that what it reuses still fits. ``timeout``
+    is in seconds for the whole run, 0 for none, and counts from the first run of the chain, which began at ``since``
+    (0: this one). ``continued`` is the run this one goes on from, ``schedule`` the schedule that started it.
+    ``attributes`` are plain JSON to search by, ``memo`` is for eyes. ``request`` marks what the first run of the chain
+    was asked, so that the same start again is known for one. ``children`` are the open ones of the runs before it in
+    its chain, and what becomes of them when it ends; ``signals_before`` and ``updates_before`` the ids of what those
+    were sent, the updates with the run that answered (``chains.KNOWN_IDS`` says how many).
     """
 
     run: RunId
@@ -30,6 +33,7 @@ class RunStarted(Event, frozen=True, tag=True):
     origin: Origin | None = None
     seed: str = ""
     timeout: float = 0.0
+    since: float = 0.0
     parent: Parent | None = None
     continued: RunId = RunId("")
     schedule: str = ""
@@ -39,6 +43,9 @@ class RunStarted(Event, frozen=True, tag=True):
     attributes: dict[str, Any] = {}
     memo: dict[str, Value] = {}
     request: str = ""
+    children: dict[RunId, str] = {}
+    signals_before: tuple[str, ...] = ()
+    updates_before: dict[str, RunId] = {}
 
 
 class RunBegan(Event, frozen=True, tag=True):
@@ -94,10 +101,14 @@ class RunMoved(Event, frozen=True, tag=True):
 
 
 class CancelRequested(Event, frozen=True, tag=True):
-    """The run is to stop (wake-up: cancels the main task). ``cause`` is "" (somebody asked), timeout or parent."""
+    """The run is to stop (wake-up: cancels the main task). ``cause`` is "" (somebody asked), timeout or parent.
+
+    ``carried``: it came too late for the code of the run that this one goes on from.
+    """
 
     reason: str = ""
     cause: str = ""
+    carried: bool = False
 
 
 class TerminateRequested(Event, frozen=True, tag=True):
@@ -144,8 +155,9 @@ class UpdateReceived(Event, frozen=True, tag=True):
 class RunContinued(Event, frozen=True, tag=True):
     """The workflow asked to go on as a new run, ``run``, with ``arguments``. Closes the run.
 
-    ``signals`` and ``updates`` are those nobody has read: the new run has them. ``seen`` is the last event the
-    code knew of; where a signal has come since, the request is made again with it.
+    ``signals`` and ``updates`` are those nobody has read, and ``cancel`` is one that the code could not hear any more:
+    the new run has them. ``seen`` is the last event the code knew of; where something was said to it since, the request
+    is made again with it.
     """
 
     run: RunId
@@ -153,6 +165,7 @@ class RunContinued(Event, frozen=True, tag=True):
     signals: tuple[SignalReceived, ...] = ()
     updates: tuple[UpdateReceived, ...] = ()
     seen: Seq = Seq(0)
+    cancel: CancelRequested | None = None
 
 
 class UpdateCompleted(Event, frozen=True, tag=True):

@@ -109,6 +109,8 @@ def _of_others(event: e.AnyEvent) -> str:
             return f"the run stopped waiting for signal '{event.name}'"
         case e.SignalReceived():
             return f"signal '{event.name}' came"
+        case e.ChildLeft():
+            return f"child run {event.run}, started by an earlier run, has ended"
         case e.SignalSent():
             return f"signal '{event.name}' is sent to {event.run}"
         case e.UpdateReceived():

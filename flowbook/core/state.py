@@ -98,8 +98,11 @@ class LiveObligation:
 @dataclass(slots=True)
 class RunState:
     """One run. ``queued`` until it has its turn in its queue; ``woken`` is the last event that workflow code reacts
-    to, ``told`` the last signal or update; ``closed`` is "" while the run is open.
+    to, ``told`` the last thing said to it; ``closed`` is "" while the run is open.
 
+    ``cancelled`` is the last request to stop.
+    ``inherited`` are the open children of the runs before it in its chain, with what its end means for them.
+    ``signals`` and ``updates_ended`` are ids, oldest first, and are kept when it has ended: a sender may ask again.
     ``request`` identifies what the run was started with, so that the same start again can be told from another.
     """
 
@@ -121,6 +124,7 @@ class RunState:
     attributes: dict[str, Any] = field(default_factory=dict)
     memo: dict[str, Value] = field(default_factory=dict)
     timeout: float = 0.0
+    since: float = 0.0
     started: float = 0.0
     ended: float = 0.0
     seq: Seq = NO_SEQ
@@ -129,7 +133,7 @@ class RunState:
     told: Seq = NO_SEQ
     closed: str = ""
     paused: str = ""
-    cancelling: bool = False
+    cancelled: Seq = NO_SEQ
     timed_out: bool = False
     terminating: bool = False
     steps: dict[Key, LiveStep] = field(default_factory=dict)
@@ -140,11 +144,14 @@ class RunState:
     waiters: dict[Key, LiveWaiter] = field(default_factory=dict)
     waiters_ended: set[Key] = field(default_factory=set)
     unread: dict[str, int] = field(default_factory=dict)
-    signals: set[str] = field(default_factory=set)
+    signals: dict[str, None] = field(default_factory=dict)
+    signals_before: dict[str, None] = field(default_factory=dict)
     children: dict[Key, LiveChild] = field(default_factory=dict)
+    inherited: dict[RunId, str] = field(default_factory=dict)
     sending: dict[Key, Sending] = field(default_factory=dict)
     updates: dict[str, str] = field(default_factory=dict)
-    updates_ended: set[str] = field(default_factory=set)
+    updates_ended: dict[str, None] = field(default_factory=dict)
+    updates_before: dict[str, RunId] = field(default_factory=dict)
     obligations: dict[Key, LiveObligation] = field(default_factory=dict)
     patches: set[str] = field(default_factory=set)
     noted: set[Key] = field(default_factory=set)
@@ -164,10 +171,23 @@ class RunState:
             return "waiting"
         return "running"
 
+    def has_heard(self, signal: str) -> bool:
+        """True for a signal's id that this run, or one before it in its chain, has been sent."""
+        return bool(signal) and (signal in self.signals or signal in self.signals_before)
+
+    def has_ended(self, update: str) -> bool:
+        """True for an update's id that this run, or one before it in its chain, has answered."""
+        return update in self.updates_ended or update in self.updates_before
+
+    @property
+    def ending(self) -> str:
+        """How a closed run ended, to be said after its name."""
+        return f"was {self.closed}" if self.closed in ("cancelled", "terminated") else f"has {self.closed}"
+
     @property
     def deadline(self) -> float:
-        """When the run's own time is up, in unix seconds; 0 for never."""
-        return self.started + self.timeout if self.timeout and not self.timed_out else 0.0
+        """When the time of the run, and of those it goes on from, is up, in unix seconds; 0 for never."""
+        return self.since + self.timeout if self.timeout and not self.timed_out else 0.0
 
 
 def output_mark(after: Seq) -> Key:

@@ -113,6 +113,12 @@ class StepSkipped(Event, frozen=True, tag=True):
     reason: str = ""
 
 
+class ChildLeft(Event, frozen=True, tag=True):
+    """A child has ended that a run before this one in its chain had started: nothing is to become of it any more."""
+
+    run: RunId
+
+
 class MapStarted(Event, frozen=True, tag=True):
     """A mapped step learnt how many items it has."""
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from flowbook.core.chains import root
 from flowbook.core.events import (
     AnyEvent,
+    ChildLeft,
     ChildStarted,
     SignalSent,
     StepAttemptFailed,
@@ -181,10 +183,13 @@ def ended(state: RunState, message: StepCancelled | StepReused | StepSkipped, no
 
 
 def child_ended(state: RunState, message: ChildEnded, now: float) -> Decision:
-    """The child's end is the call's result."""
-    child = state.children.get(message.key)
-    if child is None or state.closed:
+    """The child's end is the call's result, where it was this run that called."""
+    if state.closed:
         return NO_EVENTS
+    ended = root(message.run)
+    child = state.children.get(message.key)
+    if child is None or root(child.run) != ended:
+        return [ChildLeft(run) for run in state.inherited if root(run) == ended]
     if message.failure is not None:
         failed = StepFailed(message.key, child.step, message.failure, child.digest, started=child.since)
         return (failed,)
@@ -206,7 +211,7 @@ def completed_outside(state: RunState, message: CompleteStep, now: float) -> Dec
     live = state.steps.get(message.key)
     if live is None or not live.waiting or live.attempt != message.attempt or state.closed:
         if message.key in state.settled or state.closed:
-            why = "it has ended" if message.key in state.settled else f"its run has {state.closed}"
+            why = "it has ended" if message.key in state.settled else f"its run {state.ending}"
         else:
             why = "it is not waiting for it (any more)"
         raise UserError(f"the step cannot be completed with this token: {why}.")

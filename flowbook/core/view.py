@@ -5,6 +5,7 @@ Only what is shown is kept; values are previews. The dict's shape is in ``docs/a
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -58,6 +59,8 @@ class RunView:
         self._waits: dict[Key, dict[str, Any]] = {}
         self._deadlines: dict[str, dict[str, Any]] = {}
         self._late: set[Key] = set()
+        self._unread: dict[str, deque[e.SignalReceived]] = {}
+        self._newest: dict[str, e.SignalReceived] = {}
         self._paths: dict[str, str] = {}
         self._timed_out = ""
         self._paused = False
@@ -209,7 +212,7 @@ class RunView:
             "source": event.source,
             "started": time,
             "origin": {"run": event.origin.run, "seq": event.origin.seq} if event.origin else None,
-            "deadline": time + event.timeout if event.timeout else None,
+            "deadline": (event.since or time) + event.timeout if event.timeout else None,
             "parent": event.parent.run if event.parent else "",
             "previous": event.continued,
             "schedule": event.schedule,
@@ -253,7 +256,7 @@ class RunView:
     def _end(self, status: str, time: float) -> None:
         self._view["status"], self._view["ended"] = status, time
         self._waits.clear()
-        self._affairs.close(time)
+        self._affairs.close(time, goes_on=status == "continued")
         for step in self._steps.values():
             step.close(time)
 
@@ -309,6 +312,13 @@ class RunView:
 
     def _signal(self, event: e.SignalAwaited, time: float) -> None:
         name = self._waiting_node(event.name)
+        unread = self._unread.get(event.name)
+        if unread:
+            came = unread.popleft()
+            if name:
+                self._paths[_path(event.key)] = name
+                self._answered(self._step(name), came, time)
+            return
         self._waits[event.key] = {
             "key": event.key,
             "kind": "signal",
@@ -328,6 +338,9 @@ class RunView:
 
     def _signal_over(self, event: e.SignalDropped, time: float) -> None:
         wait = self._waits.pop(event.key, None)
+        if wait is None and event.name in self._newest:
+            # It was given to one who was giving up: the next one has it.
+            self._hand_over(self._newest[event.name], time)
         if wait is None or not wait["step"]:
             return
         step = self._step(wait["step"])
@@ -340,12 +353,17 @@ class RunView:
             step.set("cancelled", time)
 
     def _signalled(self, event: e.SignalReceived, time: float) -> None:
+        self._newest[event.name] = event
+        self._hand_over(event, time)
+
+    def _hand_over(self, event: e.SignalReceived, time: float) -> None:
         for key, wait in self._waits.items():
             if wait["kind"] == "signal" and wait["name"] == event.name:
                 del self._waits[key]
                 if wait["step"]:
                     self._answered(self._step(wait["step"]), event, time)
                 return
+        self._unread.setdefault(event.name, deque()).append(event)
 
     def _answered(self, step: StepView, event: e.SignalReceived, time: float) -> None:
         step.resumed(time)

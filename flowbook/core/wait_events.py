@@ -30,7 +30,7 @@ class TimerCancelled(Event, frozen=True, tag=True):
 
 
 class SignalAwaited(Event, frozen=True, tag=True):
-    """The workflow waits for a signal of this name."""
+    """The workflow waits for a signal of this name, or takes one that was there before it waited."""
 
     key: Key
     name: str

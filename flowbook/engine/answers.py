@@ -12,7 +12,6 @@ import msgspec
 
 import flowbook
 from flowbook.core.chains import following
-from flowbook.core.ids import RunId
 from flowbook.core.messages import StartRun
 from flowbook.core.schedule import SetSchedule
 from flowbook.engine.archive import Archives
@@ -41,9 +40,6 @@ from flowbook.wire.queues import ChangeQueue, DrainWorker
 from flowbook.wire.schedules import ChangeSchedule, OfSchedule
 
 LONGEST_WAIT = 24 * 3600.0
-
-_TO_THE_LAST = frozenset({"signal", "cancel", "terminate", "update", "resume"})
-"""What is said to an id is said to the last run of its chain; what is looked at is the very run."""
 
 
 class Answers:
@@ -82,6 +78,11 @@ class Answers:
                 ("status", calls.Nothing, self._status),
                 ("stop", calls.Nothing, self._stop_engine),
                 ("unwatch", dict[str, int], self._unwatch),
+                ("signal", calls.Signal, self.changes.signal),
+                ("cancel", calls.Cancel, self.changes.cancel),
+                ("terminate", calls.Terminate, self.changes.terminate),
+                ("update", calls.Update, self.changes.update),
+                ("resume", calls.OfRun, self.changes.resume),
                 ("complete", calls.Complete, self.changes.complete),
                 ("queues", calls.Nothing, self.queues.all),
                 ("change_queue", ChangeQueue, self.queues.change),
@@ -96,14 +97,9 @@ class Answers:
             for name, shape, method in (
                 ("run", calls.OfRun, self._run),
                 ("history", calls.GetHistory, self._history),
-                ("signal", calls.Signal, self.changes.signal),
-                ("cancel", calls.Cancel, self.changes.cancel),
-                ("terminate", calls.Terminate, self.changes.terminate),
-                ("update", calls.Update, self.changes.update),
-                ("resume", calls.OfRun, self.changes.resume),
-                ("start", StartRun, self.changes.start),
             )
         }
+        self._start_decoder = msgspec.json.Decoder(StartRun)
         self._in_a_task: dict[str, tuple[msgspec.json.Decoder[Any], Any]] = {
             name: (msgspec.json.Decoder(shape), method)
             for name, shape, method in (
@@ -128,13 +124,13 @@ class Answers:
     def request(self, client: ClientLink, request: Request, tasks: anyio.abc.TaskGroup) -> None:
         """Answer a request, now or later."""
         try:
-            if request.method in self._of_run:
+            if request.method == "start":
+                self._start(client, request.id, self._start_decoder.decode(request.params), tasks)
+            elif request.method in self._of_run:
                 decoder, method = self._of_run[request.method]
                 params = decoder.decode(request.params)
-                if request.method in _TO_THE_LAST:
-                    params = msgspec.structs.replace(params, run=self._engine.runs.current(params.run))
-                run = self._engine.runs.get(self._meant(params))
-                if not self._is_at_hand(params, run):
+                run = self._engine.runs.get(params.run)
+                if run is None:
                     tasks.start_soon(self._load_first, client, request.id, params, method)
                 else:
                     method(client, request.id, params, run)
@@ -151,23 +147,19 @@ class Answers:
         except msgspec.DecodeError as error:
             client.refuse(request.id, ProtocolError(f'"{request.method}" was asked with wrong parameters: {error}'))
 
-    def _is_at_hand(self, params: Any, run: LiveRun | None) -> bool:
-        if run is not None or not isinstance(params, StartRun):
-            return run is not None
-        return self._modules.is_known(params.module) and not self._engine.runs.is_stored(self._meant(params))
+    def _start(self, client: ClientLink, request: int, params: StartRun, tasks: anyio.abc.TaskGroup) -> None:
+        if self._modules.is_known(params.module):
+            self.changes.start(client, request, params)
+        else:
+            tasks.start_soon(self._carefully, client, request, self._start_later, params)
 
-    def _meant(self, params: Any) -> RunId:
-        """The run a request is about: a start means the last run of its id's chain."""
-        asked: RunId = params.run
-        return self._engine.runs.current(asked) if isinstance(params, StartRun) else asked
+    async def _start_later(self, client: ClientLink, request: int, params: StartRun) -> None:
+        await self._modules.body(params.module)
+        self.changes.start(client, request, params)
 
     async def _load_first(self, client: ClientLink, request: int, params: Any, method: Any) -> None:
-        meant = self._meant(params)
         try:
-            is_new = isinstance(params, StartRun) and not self._engine.runs.is_stored(meant)
-            if is_new:
-                await self._modules.body(params.module)
-            method(client, request, params, None if is_new else await self._engine.load(meant))
+            method(client, request, params, await self._engine.load(params.run))
         except FlowbookError as error:
             client.refuse(request, error)
 
@@ -260,7 +252,7 @@ class Answers:
         client.answer(request, await self.inspections.at(run, params.at))
 
     async def _wait(self, client: ClientLink, request: int, params: calls.Wait) -> None:
-        run = await self._engine.load(self._engine.runs.current(params.run))
+        run = await self._engine.load(self._engine.runs.meant(params.run, "id"))
         timeout = LONGEST_WAIT if params.timeout is None else params.timeout
         with anyio.move_on_after(timeout):
             while True:
@@ -281,11 +273,11 @@ class Answers:
             await self.publisher.watch(await self._engine.load(params.run), client, request)
 
     async def _query(self, client: ClientLink, request: int, params: calls.Ask) -> None:
-        run = await self._engine.load(self._engine.runs.current(params.run))
+        run = await self._engine.load(self._engine.runs.meant(params.run, "id"))
         client.answer(request, await self.inspections.query(run, params))
 
     async def _move(self, client: ClientLink, request: int, params: calls.Move) -> None:
-        run = await self._engine.load(self._engine.runs.current(params.run))
+        run = await self._engine.load(self._engine.runs.meant(params.run, "id"))
         client.answer(request, await self._moves.move(run, params))
 
     async def _check_runs(self, client: ClientLink, request: int, params: calls.CheckRuns) -> None:

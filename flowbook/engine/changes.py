@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flowbook.core import token
-from flowbook.core.chains import following, start_plan
+from flowbook.core.chains import following
 from flowbook.core.events import UpdateCompleted, UpdateFailed
 from flowbook.core.ids import RunId
 from flowbook.core.messages import (
@@ -33,66 +33,75 @@ from flowbook.wire import calls
 
 
 class Changes:
-    """The methods; each takes the client's link, the request's number, its parameters and the run."""
+    """The methods; each takes the client's link, the request's number and its parameters.
+
+    Which run an id means is found out when the engine decides, not before: the run may go on as another meanwhile.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def start(self, client: ClientLink, request: int, params: StartRun, run: LiveRun | None) -> None:
-        """Start a run, or answer with the one its id means already; ``run`` is the last of the id's chain."""
+    def start(self, client: ClientLink, request: int, params: StartRun) -> None:
+        """Start a run, or answer with the one its id means already. Its module is there."""
         runs, origin = self._engine.runs, params.origin
         if origin is not None and runs.get(origin.run) is None and not runs.is_stored(origin.run):
             raise UserError(f'the run "{origin.run}" to fork from is not in this project.')
-        *before, (run_id, last) = start_plan(run.state if run is not None else None, params)
-        for earlier, message in before:
-            self._engine.tell(Told(earlier, [message]))
-        self._change(client, request, run_id, last)
+        self._change(client, request, params.run, params)
 
-    def signal(self, client: ClientLink, request: int, params: calls.Signal, run: LiveRun) -> None:
+    def signal(self, client: ClientLink, request: int, params: calls.Signal) -> None:
         """Send a signal."""
         self._change(client, request, params.run, SendSignal(params.name, params.value, params.id))
 
-    def resume(self, client: ClientLink, request: int, params: calls.OfRun, run: LiveRun) -> None:
+    def resume(self, client: ClientLink, request: int, params: calls.OfRun) -> None:
         """End a pause."""
         self._change(client, request, params.run, ResumeRun())
 
-    def cancel(self, client: ClientLink, request: int, params: calls.Cancel, run: LiveRun) -> None:
+    def cancel(self, client: ClientLink, request: int, params: calls.Cancel) -> None:
         """Ask the run to stop."""
-        self._end(client, request, run, CancelRun(params.reason), "cancelled")
+        self._end(client, request, params.run, CancelRun(params.reason), "cancelled")
 
-    def terminate(self, client: ClientLink, request: int, params: calls.Terminate, run: LiveRun) -> None:
+    def terminate(self, client: ClientLink, request: int, params: calls.Terminate) -> None:
         """End the run without asking its code."""
-        self._end(client, request, run, TerminateRun(params.reason, params.now), "terminated")
+        self._end(client, request, params.run, TerminateRun(params.reason, params.now), "terminated")
 
     def complete(self, client: ClientLink, request: int, params: calls.Complete) -> None:
         """Finish the step a token stands for."""
         awaited = token.read(params.token)
-        self._change(
-            client, request, awaited.run, CompleteStep(awaited.key, awaited.attempt, params.value, params.failure)
-        )
+        message = CompleteStep(awaited.key, awaited.attempt, params.value, params.failure)
+        self._engine.tell(Told(awaited.run, [message], _summarised(client, request)))
 
-    def update(self, client: ClientLink, request: int, params: calls.Update, run: LiveRun) -> None:
+    def update(self, client: ClientLink, request: int, params: calls.Update) -> None:
         """Send an update, and answer when its handler has ended."""
-        settle = _settling(client, request, params)
 
         def answer(run: LiveRun | None, error: FlowbookError | None) -> None:
             if error is not None:
                 client.refuse(request, error)
                 return
             assert run is not None
+            recorded = run.state.updates_before.get(params.id, run.id)
             if not params.wait:
-                client.answer(request, _result(params, None))
+                client.answer(request, _result(params.id, recorded, None))
+            elif recorded != run.id:
+                asked = calls.OfUpdate(recorded, params.id, params.name)
+                self._engine.tasks.start_soon(self._look_back, client, request, asked)
             elif params.id not in run.state.updates:
-                settle(_ended_update(run, params.id))
+                _settling(client, request, params, run.id)(_ended_update(run, params.id))
             else:
-                self._engine.updates.wait(run.id, params.id, settle)
+                self._engine.updates.wait(run.id, params.id, _settling(client, request, params, run.id))
 
         message = SendUpdate(params.id, params.name, params.arguments, params.keywords)
-        self._engine.tell(Told(params.run, [message], answer))
+        self._engine.tell(Told(params.run, [message], answer, to="id"))
+
+    async def _look_back(self, client: ClientLink, request: int, asked: calls.OfUpdate) -> None:
+        try:
+            await self.update_result(client, request, asked)
+        except FlowbookError as error:
+            client.refuse(request, error)
 
     async def update_result(self, client: ClientLink, request: int, params: calls.OfUpdate) -> None:
         """Answer how an update ended, in the run it was recorded with or in one that goes on from it."""
-        settle, run = _settling(client, request, params), await self._engine.load(params.run)
+        run = await self._engine.load(params.run)
+        settle = _settling(client, request, params, run.id)
         while True:
             ended = _ended_update(run, params.id)
             if ended is not None or run.state.closed != "continued":
@@ -104,21 +113,22 @@ class Changes:
             settle(ended)
 
     def _change(self, client: ClientLink, request: int, id: RunId, message: AnyMessage) -> None:
-        self._engine.tell(Told(id, [message], _summarised(client, request)))
+        self._engine.tell(Told(id, [message], _summarised(client, request), to="id"))
 
-    def _end(self, client: ClientLink, request: int, run: LiveRun, message: AnyMessage, done: str) -> None:
-        was_closed = bool(run.state.closed)
+    def _end(self, client: ClientLink, request: int, id: RunId, message: AnyMessage, done: str) -> None:
+        told = Told(id, [message], to="id")
 
         def answer(run: LiveRun | None, error: FlowbookError | None) -> None:
             if error is not None:
                 client.refuse(request, error)
             else:
                 assert run is not None
-                # It may have ended by itself in the very turn in which it was asked to.
-                ended = done if run.state.closed == done and not was_closed else "already done"
+                # It may have ended by itself before, or in the very turn in which it was asked to.
+                ended = done if run.state.closed == done and told.effect else "already done"
                 client.answer(request, calls.Outcome(outcome=ended if run.state.closed else "queued"))
 
-        self._engine.tell(Told(run.id, [message], answer))
+        told.answer = answer
+        self._engine.tell(told)
 
 
 def _summarised(client: ClientLink, request: int) -> Callable[[LiveRun | None, FlowbookError | None], None]:
@@ -133,25 +143,25 @@ def _summarised(client: ClientLink, request: int) -> Callable[[LiveRun | None, F
 
 
 def _settling(
-    client: ClientLink, request: int, params: calls.Update | calls.OfUpdate
+    client: ClientLink, request: int, params: calls.Update | calls.OfUpdate, run: RunId
 ) -> Callable[[UpdateEnded | None], None]:
     def settle(event: UpdateEnded | None) -> None:
         if event is None:
-            client.refuse(request, RunClosed(f'run "{params.run}" ended before update "{params.name}" was handled.'))
+            client.refuse(request, RunClosed(f'run "{run}" ended before update "{params.name}" was handled.'))
         else:
-            client.answer(request, _result(params, event))
+            client.answer(request, _result(params.id, run, event))
 
     return settle
 
 
-def _result(params: calls.Update | calls.OfUpdate, event: UpdateEnded | None) -> calls.UpdateResult:
+def _result(id: str, run: RunId, event: UpdateEnded | None) -> calls.UpdateResult:
     status: Any = "received"
     if event is not None:
         failed = "rejected" if isinstance(event, UpdateFailed) and event.rejected else "failed"
         status = "completed" if isinstance(event, UpdateCompleted) else failed
     return calls.UpdateResult(
-        id=params.id,
-        run=params.run,
+        id=id,
+        run=run,
         status=status,
         value=event.value if isinstance(event, UpdateCompleted) else None,
         error=event.failure if isinstance(event, UpdateFailed) else None,

@@ -14,12 +14,13 @@ from typing import Protocol, cast
 import anyio
 import anyio.abc
 
-from flowbook.core.chains import following
-from flowbook.core.consequences import consequences
+from flowbook.core.chains import following, start_plan
+from flowbook.core.consequences import Consequence, consequences
 from flowbook.core.decide import decide
 from flowbook.core.due import NOTHING_DUE, due
 from flowbook.core.events import (
     AnyEvent,
+    RunContinued,
     RunMoved,
     RunResumed,
     RunStarted,
@@ -42,24 +43,21 @@ from flowbook.core.messages import (
     StartRun,
     StepExpired,
     TimerDue,
-    WorkerLost,
 )
 from flowbook.core.schedule import PREFIX
-from flowbook.engine.clock import Clock, Leases
+from flowbook.engine.clock import Clock
+from flowbook.engine.holding import Holding
 from flowbook.engine.links import WorkerLink
-from flowbook.engine.runs import LiveRun, Runs
+from flowbook.engine.runs import LiveRun
 from flowbook.engine.schedules import Schedules
 from flowbook.engine.timers import Timers
 from flowbook.engine.told import Told
 from flowbook.engine.updates import Updates
-from flowbook.errors import FlowbookError, RunClosed, StoreError, UnknownRun
+from flowbook.errors import FlowbookError, RunClosed, RunConflict, StoreError, UnknownRun
 from flowbook.store.base import Entry, Group, Store
-from flowbook.wire.protocol import Evict, Released, RunReport, Unreadable, WorkerHello
+from flowbook.wire.protocol import Evict, Released, RunReport, Unreadable
 
 log = logging.getLogger("flowbook.engine")
-
-LOSSES = 5
-"""A run that takes down so many workers in a row without saying a word is paused."""
 
 MOST_BEHIND = 256 * 1024 * 1024
 """Bytes that the database may be behind the journal before nothing more is decided until it has caught up."""
@@ -69,13 +67,6 @@ RETRY_COMMIT = 1.0
 
 _ANSWERS = {UpdateCompleted, UpdateFailed}
 _TIMELY = {RunStarted, TimerStarted, StepAttemptFailed, StepScheduled, StepWaiting, RunResumed}
-
-
-class Placement(Protocol):
-    """Finds a worker for a run."""
-
-    def want(self, run: LiveRun) -> None:
-        """Have the run activated: now, or when a worker of its place is there."""
 
 
 class Queueing(Protocol):
@@ -98,21 +89,27 @@ class Publication(Protocol):
         """These events are durable."""
 
 
-class Engine:
-    """All runs of one project."""
+class _Turn:
+    """What a turn has decided so far: events, and the runs they are of."""
+
+    __slots__ = ("group", "now", "touched")
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self.group = Group()
+        self.touched: dict[RunId, LiveRun] = {}
+
+
+class Engine(Holding):
+    """All runs of one project, and what happens to them."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
-        self.store = store
-        self.clock = clock
-        self.runs = Runs()
-        self.leases = Leases()
+        super().__init__(store, clock)
         self.timers = Timers(clock)
         self.refusal = ""
         self.delay = ""
-        self.placement: Placement
         self.queues: Queueing
         self.publication: Publication
-        self.tasks: anyio.abc.TaskGroup
         self._inbox: list[Told] = []
         self._following: deque[Told] = deque()
         self._stalled: list[Told] = []
@@ -183,70 +180,131 @@ class Engine:
         inbox, self._inbox = self._inbox, []
         if self._stalled:
             inbox = self._set_stalled_aside(inbox)
-        group = Group()
-        touched: dict[RunId, LiveRun] = {}
-        now = self.clock.now()
+        turn = _Turn(self.clock.now())
         self._following.extend(inbox)
         while self._following or self.schedules.are_told:
             if self._following:
-                self._take(self._following.popleft(), group, touched, now)
+                self._take(self._following.popleft(), turn)
             else:
-                self._following.extend(Told(run, [message]) for run, message in self.schedules.take(group, now))
-        if group:
-            group.idle, self._idle = self._idle, {}
+                told = self.schedules.take(turn.group, turn.now)
+                self._following.extend(Told(run, [message], to="heir") for run, message in told)
+        if turn.group:
+            turn.group.idle, self._idle = self._idle, {}
             try:
-                self.store.commit(group)
+                self.store.commit(turn.group)
             except StoreError as error:
-                self._refused(error, group, inbox, touched)
+                self._refused(error, turn.group, inbox, turn.touched)
                 return
             self.committed.set()
-            self.publication.note(group.entries)
+            self.publication.note(turn.group.entries)
+        self._tell_all(inbox, turn)
+
+    def _tell_all(self, inbox: list[Told], turn: _Turn) -> None:
+        """What was decided is durable: act on it, and answer."""
         answered, self._answered = self._answered, []
         for run_id, event in answered:
             self.updates.settle(run_id, event)
-        for run in touched.values():
+        for run in turn.touched.values():
             self._act(run)
         self.schedules.settle()
         self.queues.act()
         for told in inbox:
-            if told.answer is not None:
+            if told.until is not None:
+                self._put_off(told, told.until)
+            elif told.answer is not None:
                 told.answer(self.runs.get(told.run), told.error)
             if told.after is not None:
                 told.after()
 
-    def _take(self, told: Told, group: Group, touched: dict[RunId, LiveRun], now: float) -> None:
+    def _put_off(self, told: Told, until: RunId) -> None:
+        """Have it decided when the run ``until`` has ended, or is in memory."""
+        run = self.runs.open.get(until)
+        if run is None or run.state.paused:
+            self.tasks.start_soon(self._tell_again, told, until)
+        else:
+            run.next.append(told)
+
+    async def _tell_again(self, told: Told, until: RunId) -> None:
+        try:
+            await self.load(until)
+        except FlowbookError as error:
+            assert told.answer is not None
+            told.answer(None, error)
+        else:
+            self.tell(told)
+
+    def _take(self, told: Told, turn: _Turn) -> None:
         if told.check is not None and not told.check():
             return
+        told.run, told.until = self.runs.meant(told.asked, told.to), None
         run = self.runs.get(told.run)
         if told.link is not None:
             if run is None or not self._is_current(run, told):
                 return
             run.answering = told.number
             run.losses = 0
-        elif run is None:
-            if not isinstance(told.messages[0], StartRun) or self.runs.is_stored(told.run):
-                self._refuse(told, self._unknown(told.run))
-                return
-            run = self.runs.add(LiveRun(told.run))
-        touched[run.id] = run
+        elif run is None and told.answer is not None and self.runs.is_stored(told.run):
+            told.until = told.run
+            return
         try:
-            for message in told.messages:
-                for event in decide(run.state, message, now):
-                    self._happen(run, event, group, now)
+            messages = told.messages
+            if told.to == "id" and isinstance(messages[0], StartRun):
+                messages = self._planned(told, messages[0], run, turn)
+                run = self.runs.get(told.run)
+            if run is None:
+                run = self._new_run(told)
+            for message in messages:
+                told.effect = self._decide(run, message, turn) or told.effect
         except FlowbookError as error:
             self._refuse(told, error)
             return
         if told.sender is not None:
-            self._answer_sender(told.sender, None)
+            self._answer_sender(told, told.sender, None)
 
-    def _happen(self, run: LiveRun, event: AnyEvent, group: Group, now: float) -> None:
+    def _decide(self, run: LiveRun, message: AnyMessage, turn: _Turn) -> bool:
+        """Let happen what follows from a message; True where anything does."""
+        turn.touched[run.id] = run
+        events = decide(run.state, message, turn.now)
+        for event in events:
+            self._happen(run, event, turn)
+        return bool(events)
+
+    def _planned(self, told: Told, start: StartRun, current: LiveRun | None, turn: _Turn) -> Sequence[AnyMessage]:
+        """What a start means, now that ``current`` is the last run of its id: nothing, while that has to end first."""
+        if current is None:
+            ((told.run, message),) = start_plan(None, start)
+            return [message]
+        *before, (told.run, message) = start_plan(current.state, start)
+        if not before:
+            return [message]
+        for _, ending in before:
+            self._decide(current, ending, turn)
+        assert isinstance(message, StartRun)
+        if current.state.closed:
+            return self._planned(told, message, current, turn)
+        told.run, told.messages, told.until = current.id, [message], current.id
+        return []
+
+    def _new_run(self, told: Told) -> LiveRun:
+        is_start, is_stored = isinstance(told.messages[0], StartRun), self.runs.is_stored(told.run)
+        if is_start and not is_stored:
+            return self.runs.add(LiveRun(told.run))
+        if is_start:
+            raise RunConflict(f'run "{told.run}" exists already: it has ended. Give the new run another id.')
+        if is_stored:
+            raise RunClosed(f'run "{told.run}" has ended.')
+        raise UnknownRun(f'no run "{told.run}" in this project. `flowbook runs` lists them.')
+
+    def _happen(self, run: LiveRun, event: AnyEvent, turn: _Turn) -> None:
         """One more fact; what it means for other runs is decided later in this turn, and committed with it."""
-        state = run.state
-        for run_id, messages, key in consequences(state, event):
-            following = Told(run_id if isinstance(messages[0], StartRun) else self.runs.current(run_id), messages)
-            following.sender = None if key is None else (run.id, key)
-            self._following.append(following)
-        recorded = group.add(run.id, Seq(state.seq + 1), now, event)
+        state, group = run.state, turn.group
+        following = [_told_by(run.id, consequence) for consequence in consequences(state, event)]
+        if type(event) is RunContinued:
+            # Whoever speaks to this run means the one it goes on as: that has to be there first.
+            self._following.extendleft(reversed(following))
+        else:
+            self._following.extend(following)
+        recorded = group.add(run.id, Seq(state.seq + 1), turn.now, event)
         run.records.append(group.entries[-1].record)
         evolve(state, recorded)
         self.queues.note(run, event)
@@ -262,20 +320,16 @@ class Engine:
     def _refuse(self, told: Told, error: FlowbookError) -> None:
         told.error = error
         if told.sender is not None:
-            self._answer_sender(told.sender, Failure(type=type(error).__name__, message=str(error), retryable=False))
+            failure = Failure(type=type(error).__name__, message=str(error), retryable=False)
+            self._answer_sender(told, told.sender, failure)
 
-    def _answer_sender(self, sender: tuple[RunId, Key], failure: Failure | None) -> None:
+    def _answer_sender(self, told: Told, sender: tuple[RunId, Key], failure: Failure | None) -> None:
         """A run that sent something is told that it arrived, or why not. What waits longer is told otherwise."""
         run, key = sender
-        messages: list[AnyMessage] = [SignalDelivered(key, failure)]
-        if failure is not None:
-            messages.append(ChildEnded(key, failure=failure))
-        self._following.append(Told(run, messages))
-
-    def _unknown(self, run: RunId) -> FlowbookError:
-        if self.runs.is_stored(run):
-            return RunClosed(f'run "{run}" has ended.')
-        return UnknownRun(f'no run "{run}" in this project. `flowbook runs` lists them.')
+        if not isinstance(told.messages[0], StartRun):
+            self._following.append(Told(run, [SignalDelivered(key, failure)]))
+        elif failure is not None:
+            self._following.append(Told(run, [ChildEnded(key, told.run, failure=failure)]))
 
     def _is_current(self, run: LiveRun, told: Told) -> bool:
         link = told.link
@@ -311,6 +365,10 @@ class Engine:
             run.idle = Seq(0)
         else:
             self.consider(run)
+        if run.next and (state.closed or state.paused):
+            for told in run.next:
+                self.tell(told)
+            run.next.clear()
         if run.id in self._timely:
             self._timely.discard(run.id)
             self.arm(run)
@@ -414,91 +472,10 @@ class Engine:
         if asked.queued:
             self.queues.offer(run, asked.queued)
 
-    # Who runs what
 
-    def consider(self, run: LiveRun) -> None:
-        """Have the run activated if nobody holds it and there is something for its code to do."""
-        state = run.state
-        if run.holder is not None or run.reserved or run.wanted or state.queued or state.closed or state.paused:
-            return
-        if run.idle < state.woken or due(state, self.clock.now()).retry:
-            self.placement.want(run)
-
-    def activate(self, run: LiveRun, link: WorkerLink) -> None:
-        """Give the run to a worker."""
-        origin = run.state.origin
-        if origin is not None:
-            source = self.runs.get(origin.run)
-            if source is None and self.runs.is_stored(origin.run):
-                run.wanted = True
-                self.tasks.start_soon(self._activate_fork, run)
-                return
-            reuse = source.records[: origin.seq] if source is not None else []
-        else:
-            reuse = []
-        self._claim(run, link)
-        link.activate(run.id, run.lease, run.state.module, run.records[: run.committed], reuse)
-
-    async def _activate_fork(self, run: LiveRun) -> None:
-        assert run.state.origin is not None
-        try:
-            await self.load(run.state.origin.run)
-        except FlowbookError as error:
-            self.tell(Told(run.id, [PauseRun(f"the run it was forked from cannot be read: {error}")]))
-        finally:
-            run.wanted = False
-        self.consider(run)
-
-    def _claim(self, run: LiveRun, link: WorkerLink) -> None:
-        run.release()
-        run.holder, run.lease = link, self.leases.draw()
-        run.reserved = run.wanted = False
-        link.runs.add(run.id)
-
-    def joined(self, link: WorkerLink, hello: WorkerHello) -> None:
-        """A worker is there; what it holds from before is its own again unless somebody else has it."""
-        for held, seq in hello.holding.items():
-            run = self.runs.open.get(held)
-            taken = run is None or (run.holder is not None and run.holder.worker != link.worker)
-            if run is None or taken or run.state.paused:
-                link.link.say(Evict(held))
-                continue
-            self._claim(run, link)
-            link.commit(held, run.records[seq : run.committed], 0, run.lease)
-
-    def reserve(self, link: WorkerLink) -> list[LiveRun]:
-        """A worker's connection broke: nobody gets its runs until its fate is known."""
-        held = [self.runs.open.get(run) for run in sorted(link.runs)]
-        runs = [run for run in held if run is not None and run.holder is link]
-        for run in runs:
-            run.release()
-            run.reserved = True
-        return runs
-
-    def lost(self, runs: Sequence[LiveRun], link: WorkerLink, reason: str, ran: str = "") -> None:
-        """A worker is gone for good; what it held is due again. ``ran`` is the run, or the module, whose code it
-        ran.
-        """
-        for run in runs:
-            if not run.reserved or run.holder is not None:
-                continue
-            run.reserved = False
-            run.losses += ran in (run.id, run.state.module)
-            self.tell(Told(run.id, [WorkerLost(link.worker, reason, own=True)]))
-            if run.losses >= LOSSES:
-                run.losses = 0
-                text = f"its worker was lost {LOSSES} times in a row while it ran this workflow's code: {reason}"
-                self.tell(Told(run.id, [PauseRun(text)]))
-
-    async def load(self, id: RunId) -> LiveRun:
-        """The run, read from the store where it is not in memory. Raises ``UnknownRun``."""
-        run = self.runs.get(id)
-        if run is None and self.runs.is_stored(id):
-            records = await anyio.to_thread.run_sync(self.store.history, id)
-            run = self.runs.get(id)
-            if run is None and records:
-                run = LiveRun(id, records)
-                self.runs.keep(run)
-        if run is None:
-            raise UnknownRun(f'no run "{id}" in this project. `flowbook runs` lists them.')
-        return run
+def _told_by(sender: RunId, consequence: Consequence) -> Told:
+    """What one run's fact says to another."""
+    told = Told(consequence.run, consequence.messages, to=consequence.to)
+    if consequence.answers is not None:
+        told.sender = (sender, consequence.answers)
+    return told

@@ -37,6 +37,9 @@ _BACK_OFF = 0.3
 LOOK_EVERY = 1.0
 """Seconds between looks at who has been silent for too long."""
 
+LOOK_FOR_THE_DEAD = 0.1
+"""Seconds between looks at whether the process of a worker that is waited for has ended."""
+
 Service = tuple[Place, str]
 """What a worker is needed for: a place, and a queue."""
 
@@ -179,7 +182,7 @@ class Fleet:
                     return self._ended[link.pid]
                 if link.pid not in self._children and not is_alive(link.pid):
                     return "its process is gone"
-                with anyio.move_on_after(0.1):
+                with anyio.move_on_after(LOOK_FOR_THE_DEAD):
                     await self._changed.wait()
         return f"its connection broke and it did not come back within {self._grace:g} s"
 
@@ -198,22 +201,26 @@ class Fleet:
             if pid.isdigit() and not is_alive(int(pid)):
                 path.unlink(missing_ok=True)
 
-    def may_return(self, named: set[WorkerId]) -> set[WorkerId]:
+    def may_return(self, named: set[WorkerId]) -> dict[WorkerId, int]:
         """Those of the last engine's workers that may come back.
 
-        They are those it noted and those ``named`` by what runs, without those whose processes are known to be gone.
+        They are those it noted, with their process ids, and those ``named`` by what runs, whose ids are not known (0).
         """
         try:
-            known = msgspec.json.decode(self._home.workers.read_bytes(), type=dict[WorkerId, int])
+            noted = msgspec.json.decode(self._home.workers.read_bytes(), type=dict[WorkerId, int])
         except (OSError, msgspec.DecodeError):
-            known = {}
-        return {worker for worker in known.keys() | named if worker not in known or is_alive(known[worker])}
+            noted = {}
+        return {**dict.fromkeys(named, 0), **noted}
 
-    async def await_return(self, expected: set[WorkerId]) -> None:
-        """Wait until these workers are back, for as long as the grace lasts."""
+    async def await_return(self, expected: dict[WorkerId, int]) -> None:
+        """Wait until these workers are back or known to be gone, for as long as the grace lasts."""
         with anyio.move_on_after(self._grace):
-            while not expected <= self.links.keys():
-                await self._changed.wait()
+            while any(self._may_come(worker, pid) for worker, pid in expected.items()):
+                with anyio.move_on_after(LOOK_FOR_THE_DEAD):
+                    await self._changed.wait()
+
+    def _may_come(self, worker: WorkerId, pid: int) -> bool:
+        return worker not in self.links and (not pid or is_alive(pid))
 
     # Starting
 

@@ -131,7 +131,7 @@ class Host:
     def _recover(self) -> None:
         """Fold every open run; what is due follows from that."""
         runs = self.engine.runs
-        runs.recall(self.store.closed_ids(), self.store.closed_runs(RECENT))
+        runs.recall(self.store.closed_ids(), self.store.continued_ids(), self.store.closed_runs(RECENT))
         idle = self.store.idle_runs()
         broken = []
         for found, records in self.store.open_runs():

@@ -34,7 +34,7 @@ class Moves:
         """How each open run fits; without names, those that came from the module's file or have its name."""
         module = _decode(await self._modules.body(asked.module))
         runs = self._engine.runs.open
-        named = [self._engine.runs.current(run) for run in asked.runs]
+        named = [self._engine.runs.meant(run, "id") for run in asked.runs]
         chosen = [runs[run] for run in named if run in runs] if named else self._concerned(module)
         return [(await self._fit(run, module))[0] for run in chosen]
 
@@ -50,7 +50,7 @@ class Moves:
     async def move(self, run: LiveRun, asked: calls.Move) -> calls.Fit:
         """Have the run go on with other code. Raises HistoryMismatch with the difference where it does not fit."""
         if run.state.closed:
-            raise RunClosed(f'run "{run.id}" has {run.state.closed}, so it cannot be moved; fork it instead.')
+            raise RunClosed(f'run "{run.id}" {run.state.ending}, so it cannot be moved; fork it instead.')
         module = _decode(await self._modules.body(asked.module))
         while True:
             checked = run.committed

@@ -96,11 +96,20 @@ def how_it_ended(code: int) -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """True when a process with this id exists."""
+    """True when a process with this id exists and has not ended; one that nobody has buried yet is dead."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """True where the system says so: a worker whose engine was killed may have nobody who waits for its end."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    return status.rpartition(b")")[2].split()[:1] in ([b"Z"], [b"X"])

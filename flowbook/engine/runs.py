@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import anyio
 
-from flowbook.core.chains import number, root
+from flowbook.core.chains import Address, following, number, root
 from flowbook.core.events import (
     Recorded,
     RunCancelled,
@@ -24,6 +25,9 @@ from flowbook.engine.links import WorkerLink
 from flowbook.store.base import CLOSED_STATUS, ClosedRun, decode_recorded
 from flowbook.wire.calls import OriginOfRun, Owed, Pending, Summary
 
+if TYPE_CHECKING:
+    from flowbook.engine.told import Told
+
 KEPT_BYTES = 64 * 1024 * 1024
 """Encoded history of closed runs kept in memory, about."""
 
@@ -35,7 +39,8 @@ class LiveRun:
     """One run: what it adds up to, its history, and who holds it.
 
     ``committed`` counts the records that are durable, ``reported`` the last worker's report in them; ``idle`` is the
-    event after which its code had nothing to do; ``reserved`` while its worker may still come back.
+    event after which its code had nothing to do; ``reserved`` while its worker may still come back; ``next`` is told
+    again when it has ended.
     """
 
     __slots__ = (
@@ -48,6 +53,7 @@ class LiveRun:
         "idle",
         "lease",
         "losses",
+        "next",
         "records",
         "reported",
         "reserved",
@@ -70,6 +76,7 @@ class LiveRun:
         self.armed: float | None = None
         self.losses = 0
         self.ended: anyio.Event | None = None
+        self.next: list[Told] = []
 
     def forget_uncommitted(self) -> None:
         """Back to what is durable, after a refused commit."""
@@ -168,12 +175,14 @@ class Runs:
         self._closed: OrderedDict[RunId, LiveRun] = OrderedDict()
         self._closed_bytes = 0
         self._known: set[RunId] = set()
+        self._continued: set[RunId] = set()
         self._latest: dict[RunId, RunId] = {}
         self._recent: OrderedDict[RunId, Summary] = OrderedDict()
 
-    def recall(self, closed: Sequence[RunId], recent: Sequence[ClosedRun]) -> None:
-        """Learn at start which runs are closed; ``recent`` is newest first."""
+    def recall(self, closed: Sequence[RunId], continued: Sequence[RunId], recent: Sequence[ClosedRun]) -> None:
+        """Learn at start which runs are closed, and which of them went on; ``recent`` is newest first."""
         self._known.update(closed)
+        self._continued.update(continued)
         for run in closed:
             self._note_chain(run)
         for ended in reversed(recent):
@@ -195,6 +204,19 @@ class Runs:
     def current(self, id: RunId) -> RunId:
         """The last run of the chain, where ``id`` is what the chain is called; else the run itself."""
         return self._latest.get(id, id)
+
+    def meant(self, id: RunId, to: Address) -> RunId:
+        """Who is meant by what is said to ``id``."""
+        if to == "run":
+            return id
+        meant = self.current(id) if to == "id" else id
+        while self._has_continued(meant):
+            meant = following(meant)
+        return meant
+
+    def _has_continued(self, id: RunId) -> bool:
+        run = self.open.get(id)
+        return id in self._continued if run is None else run.state.closed == "continued"
 
     def _note_chain(self, id: RunId) -> None:
         first = root(id)
@@ -220,6 +242,8 @@ class Runs:
         if before is not None:
             self._closed_bytes -= sum(map(len, before.records))
         self._known.add(run.id)
+        if run.state.closed == "continued":
+            self._continued.add(run.id)
         self._closed[run.id] = run
         self._closed_bytes += sum(map(len, run.records))
         while self._closed_bytes > KEPT_BYTES and len(self._closed) > 1:
@@ -245,6 +269,7 @@ class Runs:
         if kept is not None:
             self._closed_bytes -= sum(map(len, kept.records))
         self._known.discard(id)
+        self._continued.discard(id)
         self._recent.pop(id, None)
         if self._latest.get(root(id)) == id:
             del self._latest[root(id)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from flowbook.core.chains import Address
 from flowbook.core.ids import Key, RunId
 from flowbook.core.messages import AnyMessage
 from flowbook.engine.links import WorkerLink
@@ -18,15 +19,27 @@ class Told:
 
     and the key that is to be answered), or somebody to answer.
 
-    They are left out where ``check`` is false when their turn comes; ``after`` is called once the turn is durable.
+    ``asked`` and ``to`` say whom they are for; ``run`` is who that is, found out when their turn comes. They have an
+    ``effect`` where something happened to it. They are left out where ``check`` is false when their turn comes;
+    ``after`` is called once the turn is durable. They wait for another turn until the run ``until`` has ended, or can
+    be looked at.
     """
 
-    __slots__ = ("after", "answer", "check", "error", "lease", "link", "messages", "number", "run", "sender")
+    __slots__ = (
+        *("after", "answer", "asked", "check", "effect", "error", "lease", "link", "messages", "number"),
+        *("run", "sender", "to", "until"),
+    )
 
-    def __init__(self, run: RunId, messages: Sequence[AnyMessage], answer: Answer | None = None) -> None:
+    def __init__(
+        self, run: RunId, messages: Sequence[AnyMessage], answer: Answer | None = None, to: Address = "run"
+    ) -> None:
+        self.asked = run
+        self.to = to
         self.run = run
         self.messages = messages
         self.answer = answer
+        self.effect = False
+        self.until: RunId | None = None
         self.error: FlowbookError | None = None
         self.link: WorkerLink | None = None
         self.lease = ""

@@ -144,13 +144,13 @@ class Asking:
         site = sites.here()
         key = self.key(f"signal.{name}@{site.label}" if site else f"signal.{name}")
         key = self.matched(key, Asked("signal", name))
+        self.note("signal", key, e.SignalAwaited(key=key, name=name, site=site.line if site else 0))
         if waiting:
             future.set_result(self.values.decoded(waiting.popleft().value))
             return future
-        command = SignalCommand(key, name, future, site.line if site else 0)
+        command = SignalCommand(key, name, future)
         future.abandoned = functools.partial(self._abandon_signal, command)
         self.signals[key] = command
-        self.note("signal", key, e.SignalAwaited(key=key, name=name, site=command.site))
         return future
 
     @contextmanager

@@ -62,7 +62,6 @@ class SignalCommand(msgspec.Struct, eq=False):
     key: Key
     name: str
     future: DurableFuture
-    site: int = 0
 
 
 class StepCall(msgspec.Struct, frozen=True, eq=False):

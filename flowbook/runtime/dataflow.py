@@ -17,6 +17,7 @@ from flowbook.core.ids import Key
 from flowbook.errors import UserError
 from flowbook.runtime import current, sites
 from flowbook.runtime.handles import SKIPPED, Handle, Skipped, failed, launch, resolved
+from flowbook.runtime.shielding import unbroken
 
 if TYPE_CHECKING:
     from flowbook.runtime.definitions import Step
@@ -176,17 +177,11 @@ class _Work:
         if self.call.compensation is None:
             return await call
         doing = self.execution.loop.create_task(call)
-        cancelled: asyncio.CancelledError | None = None
-        while not doing.done():
-            try:
-                await asyncio.wait([doing])
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if not failed(doing):
-            done["outputs"] = self._outputs(doing.result())
-        if cancelled is not None:
-            raise cancelled
-        return doing.result()
+        try:
+            return await unbroken(doing)
+        finally:
+            if doing.done() and not failed(doing):
+                done["outputs"] = self._outputs(doing.result())
 
     async def _inputs(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -270,7 +265,7 @@ class _Work:
 
         name = undo.step.name
         duty = self.execution.duties.open(name, "undo", take_back, site=self.site, of_the_run=True)
-        await duty.durable
+        await duty.recorded()
         return done
 
 

@@ -37,6 +37,16 @@ class Duty:
         self.settled: asyncio.Future[None] = duties.execution.loop.create_future()
         self._duties = duties
 
+    async def recorded(self) -> None:
+        """Wait until it is durable: what it is for may begin then. CancelledError where it was taken back before."""
+        try:
+            await self.durable
+        except asyncio.CancelledError:
+            self.settle("cancelled")
+            raise
+        if not self.open:
+            raise asyncio.CancelledError
+
     def settle(self, outcome: str) -> None:
         """Nothing is owed any more: ``kept``, ``undone`` or ``cancelled``."""
         if self.open:
@@ -53,6 +63,8 @@ class Duty:
 
     def _end(self) -> None:
         self.open = False
+        # What was taken back before it was recorded must not begin any more.
+        self.durable.cancel()
         if not self.settled.done():
             self.settled.set_result(None)
 

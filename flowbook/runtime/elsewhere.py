@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from flowbook.core import events as e
 from flowbook.core import keys
-from flowbook.core.duration import seconds
+from flowbook.core.duration import seconds, time_limit
 from flowbook.core.ids import Key, RunId
 from flowbook.core.token import token
 from flowbook.core.value import Value
@@ -116,6 +116,7 @@ def start_child(
     except TypeError as error:
         raise UserError(f"{workflow.name}.start(): {error}; it is {workflow.name}{signature}") from None
     _require_found(execution, workflow)
+    limit = time_limit(options.timeout)
     label, line = _line()
     key = execution.key(f"{workflow.name}{label}")
     run = RunId(id or f"{execution.id}.{keys.fingerprint(key, 6)}")
@@ -130,7 +131,7 @@ def start_child(
             run=run,
             arguments=encoded,
             close=options.parent_close,
-            timeout=0.0 if options.timeout is None else seconds(options.timeout),
+            timeout=limit,
             name=name,
             attributes=options.attributes,
             memo={entry: encode(value, entry) for entry, value in options.memo.items()},

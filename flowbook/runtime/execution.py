@@ -23,10 +23,11 @@ from flowbook.runtime.asking import Asking
 from flowbook.runtime.commands import StepCall, StepCommand
 from flowbook.runtime.definitions import Workflow
 from flowbook.runtime.duties import Duties
-from flowbook.runtime.going_on import ContinueAsNew, Patches, continued
+from flowbook.runtime.going_on import ContinueAsNew, Patches, continued, going_on
 from flowbook.runtime.handlers import Handlers
 from flowbook.runtime.loop import Task
 from flowbook.runtime.replay import Asked, Expectations, Reuse, mismatch
+from flowbook.runtime.stopping import Stopping
 from flowbook.runtime.values import Values
 from flowbook.wire import codec
 from flowbook.wire.classes import IMPORTABLE, Classes
@@ -65,7 +66,8 @@ class Execution(Asking):
         self.failures: dict[Key, e.StepAttemptFailed | e.StepFailed] = {}
         self.handles: list[asyncio.Task[Any]] = []
         self.duties = Duties(self)
-        self.cancelling: e.CancelRequested | None = None
+        self.stopping = Stopping(self)
+        self.unheard: e.CancelRequested | None = None
         self.continuing: ContinueAsNew | None = None
         self.terminated = False
         self.ending: e.AnyEvent | None = None
@@ -153,6 +155,8 @@ class Execution(Asking):
                 wake(self, event)
                 self.reported = len(self.items)
                 self.loop.drain()
+                while self.stopping.settle():
+                    self.loop.drain()
             finally:
                 self.loop.attended = False
             if self.printed:
@@ -221,12 +225,26 @@ class Execution(Asking):
         self.duties.recorded(event)
 
     def _cancelled(self, event: e.CancelRequested) -> None:
-        self.cancelling = event
-        if self.main is not None:
-            self.main.cancel()
+        if self.main is None or not self.main.done():
+            self.stopping.ask(event)
+            return
+        # Only what is finished before the run goes on can still hear it.
+        self.unheard = event
+        for task in self.handlers.running:
+            task.cancel()
+        self._continue_again()
 
     def _terminate_requested(self, event: e.TerminateRequested) -> None:
-        self._terminate()
+        self._terminate(e.RunTerminated())
+
+    def give_up(self) -> None:
+        """The code must end and does not."""
+        self._terminate(self.stopping.outcome())
+
+    @property
+    def has_ended(self) -> bool:
+        """True when the workflow's code has come to its end, or was dropped."""
+        return self.terminated or self.main is None or self.main.done()
 
     def _run_started(self, event: e.RunStarted) -> None:
         self._started = event
@@ -309,15 +327,16 @@ class Execution(Asking):
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         error = None if task.cancelled() else task.exception()
-        going_on = isinstance(error, ContinueAsNew)
-        handling = self.handlers.running if going_on else []
+        goes_on = going_on(error) is not None and self.stopping.error is None
+        handling = self.handlers.running if goes_on else []
+        self.handlers.leave()
         # What becomes of children is their parent_close's to say.
         spared = {task, *handling, *self.children, *self.closing}
         for other in self.loop.unfinished():
             if other not in spared and not self.duties.owns(other.path):
                 other.cancel()
         if handling or self.duties.outstanding or self.closing or self.loop.generators():
-            is_well = going_on or (error is None and not task.cancelled())
+            is_well = goes_on or (error is None and not task.cancelled() and self.stopping.error is None)
             winding = self.duties.run(self._wind_up(handling, is_well))
             winding.add_done_callback(lambda _: self._conclude(task))
         else:
@@ -333,7 +352,7 @@ class Execution(Asking):
                 await generator.aclose()
         await self.duties.wind_up(keep=is_well)
 
-    def _terminate(self) -> None:
+    def _terminate(self, ending: e.RunTerminated | e.RunFailed | e.RunCancelled) -> None:
         """Drop the workflow's code where it stands; what it owes is still taken back."""
         self.terminated = self.dropping = True
         if self.main is not None:
@@ -342,33 +361,40 @@ class Execution(Asking):
             if not self.duties.owns(task.path):
                 self.loop.drop(task)
         for key, command in list(self.steps.items()):
-            if not self.duties.owns(key):
+            # What becomes of children is their parent_close's to say.
+            if not self.duties.owns(key) and not isinstance(command.elsewhere, e.ChildStarted):
                 command.future.cancel()
         for timer in [timer for key, timer in self.timers.items() if not self.duties.owns(key)]:
             timer.timer.cancel()
         self.signals.clear()
         self.dropping = False
         taking_back = self.duties.run(self.duties.take_back_all())
-        taking_back.add_done_callback(lambda _: None if self.expected.closed else self.report(e.RunTerminated()))
+        taking_back.add_done_callback(lambda _: None if self.expected.closed else self.report(ending))
 
     def _conclude(self, task: asyncio.Task[Any]) -> None:
         if self.expected.closed or self.is_view or self.terminated:
             return
         for command in list(self.steps.values()):
             self.stops.append(command.key)
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, ContinueAsNew):
-            self.continuing = error
+        request = None if task.cancelled() else going_on(task.exception())
+        if request is not None and self.stopping.error is None:
+            self.continuing, self.unheard = request, self.unheard or self.stopping.unheard
             self._continue_again()
         else:
-            self.items.append(outcomes.closing(task, self.cancelling, self._encode_result, self.places))
+            self.items.append(outcomes.closing(task, self.stopping, self._encode_result, self.places))
 
     def _continue_again(self) -> None:
-        """Ask to go on as a new run, with all that nobody has read; again where something came meanwhile."""
-        if self.continuing is None or self.expected.closed or self.is_view:
+        """Ask to go on as a new run, with all that nobody has read; again where something came meanwhile.
+
+        A cancel is carried over once: code that waits for nothing would never hear it.
+        """
+        if self.continuing is None or self.expected.closed or self.is_view or self.terminated:
             return
         self.items = [item for item in self.items if not isinstance(item, e.RunContinued)]
-        self.items.append(continued(self, self.continuing))
+        if self.unheard is not None and self.unheard.carried:
+            self.items.append(outcomes.stopped(self.unheard))
+        else:
+            self.items.append(continued(self, self.continuing, self.unheard))
 
     def _encode_result(self, value: Any) -> Value:
         return self.values.encoded(value, f"result of {self.workflow.name}")

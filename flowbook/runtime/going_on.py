@@ -9,7 +9,8 @@ from flowbook.core import events as e
 from flowbook.core.chains import following
 from flowbook.core.ids import Seq
 from flowbook.errors import UserError
-from flowbook.runtime import current
+from flowbook.runtime import current, typed
+from flowbook.runtime.listeners import handling
 
 if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
@@ -26,20 +27,36 @@ class ContinueAsNew(BaseException):
 def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
     """End this run and go on as a new one of the same id, with these arguments and an empty history.
 
-    Signals and updates nobody has read are carried over; updates being handled are finished first. Does not return.
+    Signals and updates nobody has read are carried over; those being handled are finished first. Open children stay
+    children. Does not return. A handler cannot call it: what it sets, the workflow can see.
     """
     execution = current.required("continue_as_new()")
-    signature = inspect.signature(execution.workflow.function)
+    if handling.get():
+        raise UserError(
+            f"continue_as_new() cannot be called in {handling.get()}, which is not the workflow's end: "
+            "set a variable there, and have the workflow itself call it"
+        )
+    name, function = execution.workflow.name, execution.workflow.function
+    signature = inspect.signature(function)
     try:
         arguments = dict(signature.bind(*args, **kwargs).arguments)
     except TypeError as error:
-        name = execution.workflow.name
         raise UserError(f"continue_as_new(): {error}; {name} is {name}{signature}") from None
+    # The new run converts them itself; what does not fit is this one's mistake.
+    typed.converted(f"continue_as_new() of {name}", function, arguments)
     raise ContinueAsNew(arguments)
 
 
-def continued(execution: Execution, request: ContinueAsNew) -> e.RunContinued:
-    """The fact that ends the run, with all that it has not read."""
+def going_on(error: BaseException | None) -> ContinueAsNew | None:
+    """The request to go on that the workflow's code ended with, also where a task of a group made it."""
+    if isinstance(error, BaseExceptionGroup):
+        asked, others = error.split(ContinueAsNew)
+        return going_on(asked.exceptions[0]) if asked is not None and others is None else None
+    return error if isinstance(error, ContinueAsNew) else None
+
+
+def continued(execution: Execution, request: ContinueAsNew, cancel: e.CancelRequested | None) -> e.RunContinued:
+    """The fact that ends the run, with all that it has not read, and a ``cancel`` that it has not heard."""
     encode = execution.values.encoded
     return e.RunContinued(
         run=following(execution.id),
@@ -47,6 +64,7 @@ def continued(execution: Execution, request: ContinueAsNew) -> e.RunContinued:
         signals=tuple(signal for waiting in execution.inbox.values() for signal in waiting),
         updates=tuple(execution.handlers.unread),
         seen=Seq(execution.seq),
+        cancel=cancel,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a run answers while it goes on: queries, updates, and handlers of signals. Registered by its own code.
+"""What a run answers while it goes on: queries and updates; and all its handlers. Registered by its own code.
 
 A handler is a function inside the workflow, so it sees the workflow's variables. Queries and validators only look;
 updates and signal handlers are part of the run like any other code of it.
@@ -18,6 +18,7 @@ from flowbook.core.ids import Key
 from flowbook.core.value import Value
 from flowbook.errors import NotDeterministic, UserError
 from flowbook.runtime import current
+from flowbook.runtime.listeners import Listener, handling
 from flowbook.runtime.outcomes import failure_of
 from flowbook.wire.calls import HANDLERS
 
@@ -71,39 +72,61 @@ def update(function: Callable[..., Any]) -> Update:
     return made
 
 
-def on_signal(name: str) -> Callable[[F], F]:
-    """Call this function of the workflow with the value of every signal of this name, one after the other."""
+async def all_handlers_finished() -> None:
+    """Wait until what has come to the workflow's handlers is handled: its updates, and signals of ``on_signal``.
 
-    def register(function: F) -> F:
-        execution = current.execution()
-        if execution is not None:
-            execution.spawn(_listen(execution, name, function), f"on_signal.{name}")
-        return function
-
-    return register
-
-
-async def _listen(execution: Execution, name: str, function: Callable[..., Any]) -> None:
-    while True:
-        result = function(await execution.signal(name))
-        if inspect.isawaitable(result):
-            await result
+    The end of a workflow cancels handlers that are at work; write this before it where they are to finish.
+    """
+    execution = current.required("all_handlers_finished()")
+    if handling.get():
+        raise UserError(f"all_handlers_finished() in {handling.get()} would wait for itself; it is for the workflow")
+    await execution.handlers.finished()
 
 
 class Handlers:
-    """The handlers of one run, and the updates that wait for one or are being handled."""
+    """The handlers of one run, and what waits for one or is being handled."""
 
     def __init__(self, execution: Execution) -> None:
         self._execution = execution
         self.queries: dict[str, Callable[..., Any]] = {}
         self.updates: dict[str, Update] = {}
         self.unread: list[e.UpdateReceived] = []
+        self._listeners: dict[str, Listener] = {}
         self._running: dict[str, Task] = {}
+        self._waiting: list[asyncio.Future[None]] = []
 
     @property
     def running(self) -> list[Task]:
-        """Tasks of updates that are being handled."""
-        return [task for task in self._running.values() if not task.done()]
+        """Tasks that handle an update or a signal now."""
+        busy = [listener.task for listener in self._listeners.values() if listener.is_busy]
+        return [task for task in (*self._running.values(), *busy) if not task.done()]
+
+    def leave(self) -> None:
+        """The workflow's code has ended: nothing new is begun."""
+        for listener in self._listeners.values():
+            listener.leave()
+
+    async def finished(self) -> None:
+        """Wait until nothing is being handled, and nothing that has a handler waits for it."""
+        while self._is_busy():
+            waiter: asyncio.Future[None] = self._execution.loop.create_future()
+            self._waiting.append(waiter)
+            await waiter
+
+    def changed(self) -> None:
+        """Something has been handled."""
+        if self._waiting and not self._is_busy():
+            for waiter in self._waiting:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._waiting.clear()
+
+    def _is_busy(self) -> bool:
+        return bool(self._running) or any(listener.has_work for listener in self._listeners.values())
+
+    def listen(self, name: str, function: Callable[..., Any]) -> None:
+        """Have a function called with every signal of this name."""
+        self._listeners[name] = Listener(self._execution, name, function, self._listeners.get(name))
 
     def register(self, handler: Update) -> None:
         """A handler is there: what waited for it begins."""
@@ -123,11 +146,16 @@ class Handlers:
             self.unread.append(event)
 
     def _begin(self, event: e.UpdateReceived) -> None:
-        work = self._handled(event)
-        self._running[event.id] = self._execution.spawn(work, f"update.{event.name}")
+        task = self._running[event.id] = self._execution.spawn(self._handled(event), f"update.{event.name}")
+        task.add_done_callback(lambda _: self._ended(event))
+
+    def _ended(self, event: e.UpdateReceived) -> None:
+        del self._running[event.id]
+        self.changed()
 
     async def _handled(self, event: e.UpdateReceived) -> None:
         """Validate, handle, answer. A handler that raises fails its update, not the run."""
+        handling.set(f"the handler of update '{event.name}'")
         handler = self.updates[event.name]
         try:
             args, kwargs = self._inputs(event)
@@ -156,8 +184,9 @@ class Handlers:
     def _validate(self, handler: Update, args: list[Any], kwargs: dict[str, Any]) -> None:
         _bind(f"update {handler.name}", handler.function, args, kwargs)
         if handler.check is not None:
-            with self._execution.looking(f"the validator of update '{handler.name}'"):
-                handler.check(*args, **kwargs)
+            what = f"the validator of update '{handler.name}'"
+            with self._execution.looking(what):
+                _at_once(what, handler.check(*args, **kwargs))
 
     def _fail(self, event: e.UpdateReceived, error: Exception, *, rejected: bool) -> None:
         failure = failure_of(error, self._execution.places)
@@ -181,7 +210,7 @@ class Handlers:
         args, kwargs = [decoded(v) for v in arguments], {key: decoded(v) for key, v in keywords.items()}
         _bind(f"query {name}", handler, args, kwargs)
         with self._execution.looking(f"query '{name}'"):
-            result = _at_once(name, handler(*args, **kwargs))
+            result = _at_once(f"query '{name}'", handler(*args, **kwargs))
         return self._execution.values.encoded(result, f"result of query {name}")
 
 
@@ -192,8 +221,8 @@ def _bind(what: str, function: Callable[..., Any], args: list[Any], kwargs: dict
         raise UserError(f"{what}: {error}; it is {function.__name__}{inspect.signature(function)}") from None
 
 
-def _at_once(name: str, result: Any) -> Any:
-    """What an ``async`` query gives, provided that it waits for nothing."""
+def _at_once(what: str, result: Any) -> Any:
+    """What an ``async`` query or validator gives, provided that it waits for nothing."""
     if not inspect.iscoroutine(result):
         return result
     try:
@@ -202,4 +231,4 @@ def _at_once(name: str, result: Any) -> Any:
         return done.value
     finally:
         result.close()
-    raise NotDeterministic(f"query '{name}' waits for something; a query may only look")
+    raise NotDeterministic(f"{what} waits for something; it may only look")

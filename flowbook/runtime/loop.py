@@ -126,6 +126,12 @@ class Task(asyncio.Task):  # type: ignore[type-arg]
     def __hash__(self) -> int:
         return self.number
 
+    def cancel(self, msg: Any = None) -> bool:
+        loop: DeterministicLoop = self.get_loop()  # type: ignore[assignment]
+        if loop.on_cancel is not None:
+            loop.on_cancel(self)
+        return super().cancel(msg)
+
 
 class Future(asyncio.Future):  # type: ignore[type-arg]
     """A future of the loop, or of what runs on it, that sets keep in the order in which they met it."""
@@ -151,6 +157,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def __init__(self, host: Host) -> None:
         self.host = host
+        self.on_cancel: Callable[[Task], None] | None = None
         self.tasks: list[Task] = []
         self._generators: list[ref[AsyncGenerator[Any, Any]]] = []
         self._forgotten: list[AsyncGenerator[Any, Any]] = []
@@ -269,7 +276,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._dropping, before = True, self._dropping
         with self:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
-            with suppress(Exception, SystemExit, GeneratorExit):
+            # A group of tasks makes a group of the GeneratorExit that leaves it.
+            with suppress(Exception, SystemExit, GeneratorExit, BaseExceptionGroup):
                 task.get_coro().close()
         self._dropping = before
         self.tasks = [other for other in self.tasks if other is not task]

@@ -164,11 +164,7 @@ class _Owed(_Operation):
         self.ending: asyncio.Task[None] | None = None
 
     async def run(self) -> Any:
-        try:
-            await self.duty.durable
-        except asyncio.CancelledError:
-            self.duty.settle("cancelled")
-            raise
+        await self.duty.recorded()
         self.starting = self.execution.duties.run(self.call(self.start, *self.args, **self.kwargs))
         try:
             async with asyncio.timeout(self.timeout):

@@ -8,7 +8,7 @@ import linecache
 import traceback
 from collections.abc import Callable
 from types import FrameType, ModuleType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowbook.core import events as e
 from flowbook.core.failure import Failure, Frame
@@ -16,6 +16,9 @@ from flowbook.core.value import Value
 from flowbook.errors import StepFailed, UnsavableValue
 from flowbook.runtime import sites
 from flowbook.wire import codec
+
+if TYPE_CHECKING:
+    from flowbook.runtime.stopping import Stopping
 
 MAXIMUM_LOCALS = 40
 
@@ -129,14 +132,12 @@ def _class_for(original: type[Exception]) -> type[StepFailed]:
 
 
 def closing(
-    task: asyncio.Task[Any], cancelling: e.CancelRequested | None, encode: Callable[[Any], Value], places: Places
+    task: asyncio.Task[Any], stopping: Stopping, encode: Callable[[Any], Value], places: Places
 ) -> e.RunCompleted | e.RunFailed | e.RunCancelled:
     """The fact that ends the run, from its finished main task."""
+    if stopping.error is not None or (task.cancelled() and stopping.request is not None):
+        return stopping.outcome()
     if task.cancelled():
-        if cancelling is not None and cancelling.cause == "timeout":
-            return e.RunFailed(failure=Failure(type="TimeoutError", message=cancelling.reason))
-        if cancelling is not None:
-            return e.RunCancelled(reason=cancelling.reason)
         return e.RunFailed(failure=Failure(type="CancelledError", message="the workflow cancelled itself"))
     error = task.exception()
     if error is None:
@@ -144,9 +145,21 @@ def closing(
             return e.RunCompleted(value=encode(task.result()))
         except Exception as unsavable:
             error = unsavable
+    return failed(error, places)
+
+
+def failed(error: BaseException, places: Places) -> e.RunFailed:
+    """The fact that ends a run because of an exception."""
     cause = _only_cause(error)
     step = cause.step if isinstance(cause, StepFailed) else ""
     return e.RunFailed(failure=failure_of(cause, places), step=step)
+
+
+def stopped(request: e.CancelRequested) -> e.RunFailed | e.RunCancelled:
+    """The fact that ends a run which was asked to stop."""
+    if request.cause == "timeout":
+        return e.RunFailed(failure=Failure(type="TimeoutError", message=request.reason))
+    return e.RunCancelled(reason=request.reason)
 
 
 def _only_cause(error: BaseException) -> BaseException:

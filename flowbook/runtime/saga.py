@@ -127,11 +127,7 @@ class _Undo:
         execution = current.required("saga()")
         line = site.line if site is not None else 0
         self.duty = execution.duties.open(self.undo.name, "undo", self.take_back, site=line)
-        try:
-            await self.duty.durable
-        except asyncio.CancelledError:
-            self.duty.settle("cancelled")
-            raise
+        await self.duty.recorded()
 
     async def do(self, site: sites.Site | None) -> Any:
         """Run the step, and not half of it: a cancellation waits until it is known what is to be taken back."""
@@ -151,6 +147,10 @@ class _Undo:
             await self._taken_back()
             return
         if self.duty is None or not self.duty.open:
+            return
+        if self.doing is None and not self.as_called:
+            # It has not begun, and does not any more.
+            self.duty.settle("cancelled")
             return
         if self.taking is None:
             self.taking = execution.duties.run(self._taken_back())

@@ -159,6 +159,9 @@ class Store(Protocol):
     def closed_ids(self) -> list[RunId]:
         """Every closed run."""
 
+    def continued_ids(self) -> list[RunId]:
+        """Every closed run that went on as another."""
+
     def closed_runs(self, limit: int, status: str = "") -> list[ClosedRun]:
         """The runs closed last, newest first; ``status`` keeps those that ended so."""
 

@@ -178,6 +178,10 @@ class Database:
         """See ``Store``."""
         return [RunId(run) for (run,) in self._rows(f"select run from recorded where kind in ({_CLOSING})", [])]
 
+    def continued_ids(self) -> list[RunId]:
+        """See ``Store``."""
+        return [RunId(run) for (run,) in self._rows("select run from recorded where kind = 'RunContinued'", [])]
+
     def closed_runs(self, limit: int, status: str) -> list[ClosedRun]:
         """See ``Store``."""
         kinds = [kind for kind, name in CLOSED_STATUS.items() if not status or name == status]

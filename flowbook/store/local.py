@@ -221,6 +221,11 @@ class LocalStore:
         self._drain_all()
         return self._database.closed_ids()
 
+    def continued_ids(self) -> list[RunId]:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.continued_ids()
+
     def closed_runs(self, limit: int, status: str = "") -> list[ClosedRun]:
         """See ``Store``."""
         self._drain_all()

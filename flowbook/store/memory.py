@@ -82,6 +82,10 @@ class MemoryStore:
         """See ``Store``."""
         return list(self._closed)
 
+    def continued_ids(self) -> list[RunId]:
+        """See ``Store``."""
+        return [run for run, status in self._closed.items() if status == "continued"]
+
     def closed_runs(self, limit: int, status: str = "") -> list[ClosedRun]:
         """See ``Store``."""
         found = []

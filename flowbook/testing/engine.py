@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from flowbook.client import AsyncClient
 from flowbook.client.asks import Ask
-from flowbook.core.duration import seconds
+from flowbook.core.duration import seconds, time_limit
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, RunId
 from flowbook.core.messages import SendSignal, StartRun
@@ -140,7 +140,7 @@ class TestEngine:
             module=module.digest,
             place=world.place,
             arguments={name: self._encode(value, name) for name, value in bound.arguments.items()},
-            timeout=0.0 if timeout is None else seconds(timeout),
+            timeout=time_limit(timeout),
             signals=first,
             on_conflict=on_conflict,
             on_closed=on_closed,

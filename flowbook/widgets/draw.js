@@ -878,6 +878,7 @@ const KINDS = {
   StepProgress: ['got further', 'running'],
   StepHeartbeat: ['gave a sign of life', 'running'],
   ChildStarted: ['started as a child', 'running'],
+  ChildLeft: ['a child of an earlier run ended', 'done'],
   StepCompleted: ['done', 'done'],
   StepAttemptFailed: ['attempt failed', 'retrying'],
   StepFailed: ['failed', 'failed'],

@@ -129,6 +129,8 @@ def test_a_run_is_started_with_options(client: FakeClient, flow: str) -> None:
     ("options", "says"),
     [
         (["--timeout", "soon"], "not a duration"),
+        (["--timeout", "0s"], "no time"),
+        (["--timeout", "0"], "no time"),
         (["--attribute", "who"], "--attribute name=value"),
         (["--attribute", "who=[1]"], "attributes are text, numbers"),
     ],

@@ -54,6 +54,27 @@ async def test_what_becomes_of_a_child_when_its_parent_ends(env: TestEngine, clo
         assert await env.run(f"left-{close}").wait() == status
 
 
+@pytest.mark.parametrize(
+    ("close", "status"), [("cancel", "cancelled"), ("terminate", "terminated"), ("abandon", "succeeded")]
+)
+async def test_what_becomes_of_a_child_when_its_parent_is_terminated(env: TestEngine, close: str, status: str) -> None:
+    async with env:
+        run = await env.start(w.parent_that_owes, close)
+        await env.sleep("1s")
+        assert await run.terminate() == "queued"
+        assert await run.wait() == "terminated" and "unowed" in outside.said
+        assert await env.run(f"left-{close}").wait() == status
+
+
+async def test_a_child_lives_as_long_as_its_parents_chain(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.supervisor, 2)
+        await env.sleep(2.5)
+        assert env.run("kept").status == "waiting" and run.status == "continued"
+        assert await run.result() == "done"
+        assert await env.run("kept").wait() == "cancelled" and outside.said == ["child kept cancelled"]
+
+
 async def test_a_cancelled_parent_cancels_its_child(env: TestEngine) -> None:
     async with env:
         run = await env.start(w.parent_that_cancels)

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from flowbook import on_signal
 from flowbook.core import events as e
-from flowbook.errors import FlowbookError, RunClosed, UnknownRun, UpdateFailed, UpdateRejected
-from flowbook.testing import TestEngine
+from flowbook.core.ids import RunId
+from flowbook.errors import (
+    FlowbookError,
+    RunClosed,
+    RunFailed,
+    UnknownRun,
+    UpdateFailed,
+    UpdateRejected,
+    UserError,
+)
+from flowbook.testing import TestEngine, TestRun
+from flowbook.wire import calls
 from tests.conformance import workflows as w
 from tests.conformance.outside import outside
 
 pytestmark = pytest.mark.anyio
+
+
+def sent(env: TestEngine, run: TestRun, name: str, *args: Any) -> calls.Update:
+    """An update that nobody waits for."""
+    return calls.Update(RunId(run.id), "u", name, tuple(env._encode(value, name) for value in args), {}, False)
 
 
 async def test_signals_arrive_in_order(env: TestEngine) -> None:
@@ -26,6 +44,18 @@ async def test_signals_wait_for_their_receiver(env: TestEngine) -> None:
         run = await env.start(w.two_names)
         await run.signal("a", 1)
         await run.signal("b", 2)
+        assert await run.result() == [1, 2]
+
+
+async def test_a_signal_that_was_there_before_its_receiver_is_no_wait(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.late_collect, 2)
+        await run.signal("item", 1)
+        await env.sleep("1m")
+        assert run.status == "waiting" and [wait["name"] for wait in run._summary()["waits"]] == ["item"]
+        awaited = [recorded for recorded in run.history if isinstance(recorded.event, e.SignalAwaited)]
+        assert len(awaited) == 2
+        await run.signal("item", 2)
         assert await run.result() == [1, 2]
 
 
@@ -85,6 +115,66 @@ async def test_a_signal_to_a_closed_or_unknown_run_is_refused(env: TestEngine) -
             await env.run("nobody").signal("item", 1)
 
 
+async def test_a_signal_handler_that_raises_fails_the_run(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.listens)
+        await run.signal("item", 1)
+        await run.signal("item", "boom")
+        await run.signal("item", 2)
+        with pytest.raises(RunFailed, match="ValueError: boom in the handler"):
+            await run.result()
+        assert outside.said == ["cleaned up"]
+
+
+@pytest.mark.parametrize("end", ["stays", "returns"])
+async def test_it_fails_whatever_the_workflow_makes_of_it(env: TestEngine, end: str) -> None:
+    async with env:
+        begun = env.now()
+        run = await env.start(w.listens, end)
+        await run.signal("item", "boom")
+        with pytest.raises(RunFailed, match="ValueError: boom in the handler"):
+            await run.result()
+        assert (env.now() - begun).total_seconds() < 3601
+
+
+async def test_handlers_finish_where_the_workflow_waits_for_them(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.listens, "finishes")
+        for value in (1, 2, 3):
+            await run.signal("item", value)
+        run._ask("update", sent(env, run, "slowly", "u", 25.0))
+        await run.signal("stop")
+        assert await run.result() == [1, 2, "u", 3]
+        assert await run.update("slowly", "u", 25.0, id="u") == "u"
+
+
+async def test_handlers_at_work_are_cancelled_where_it_does_not(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.listens)
+        await run.signal("item", 1)
+        run._ask("update", sent(env, run, "slowly", "u", 25.0))
+        await run.signal("stop")
+        assert await run.result() == []
+        with pytest.raises(UpdateFailed, match="the run ended before the update was handled"):
+            await run.update("slowly", "u", 25.0, id="u")
+
+
+async def test_a_later_handler_takes_the_place_of_an_earlier_one(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.listens_anew)
+        await run.signal("item", "a")
+        await run.signal("next")
+        for value in "bc":
+            await run.signal("item", value)
+        await run.signal("stop")
+        assert await run.result() == ["first a", "second b", "second c"]
+
+
+def test_a_signal_handler_has_a_name() -> None:
+    with pytest.raises(UserError, match="takes the name of the signal"):
+        on_signal(lambda value: None)  # type: ignore[arg-type]
+
+
 # Updates
 
 
@@ -105,6 +195,18 @@ async def test_a_rejected_update_changes_nothing(env: TestEngine) -> None:
         with pytest.raises(UpdateRejected, match="the cart is full"):
             await run.update("add", "pear")
         assert await run.query("contents") == ["apple"] and outside.said == ["add apple"]
+
+
+async def test_a_validator_may_be_async_and_may_not_wait(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.validated)
+        assert await run.update("add", "good") == 1
+        with pytest.raises(UpdateRejected, match="no such item"):
+            await run.update("add", "bad")
+        with pytest.raises(UpdateRejected, match="the validator of update 'add' may only look"):
+            await run.update("add", "wait")
+        await run.signal("stop")
+        assert await run.result() == ["good"]
 
 
 async def test_the_same_update_is_handled_once(env: TestEngine) -> None:
@@ -204,3 +306,99 @@ async def test_an_update_in_flight_is_finished_before_the_run_goes_on(env: TestE
         assert await run.update("slowly", "there") == "there"
         await run.signal("next")
         assert await run.result() == 0
+
+
+async def test_a_signal_being_handled_is_finished_before_the_run_goes_on(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.listens_for_rounds, 2, [])
+        for value in range(4):
+            await run.signal("item", value)
+        await run.signal("next")
+        assert run.status == "waiting"
+        await env.sleep("11s")
+        assert run.status == "continued"
+        await run.signal("next")
+        await run.signal("next")
+        assert await run.result() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("where", ["gather", "group", "groups", "body", "anyio", "two"])
+async def test_a_run_goes_on_from_wherever_its_code_says_so(env: TestEngine, where: str) -> None:
+    async with env:
+        run = await env.start(w.goes_on_in, where)
+        assert await run.result() == "went on"
+        assert isinstance(run.history[-1].event, e.RunContinued)
+        assert outside.said == ([] if where == "two" else ["cleaned up"])
+
+
+async def test_a_handler_does_not_end_the_workflow(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.goes_on_in, "nowhere")
+        with pytest.raises(UpdateFailed, match="cannot be called in the handler of update 'go'"):
+            await run.update("go")
+        with pytest.raises(UpdateFailed, match="would wait for itself"):
+            await run.update("wait_for_all")
+        await run.signal("stop")
+        assert await run.result() == "stayed"
+        other = await env.start(w.goes_on_in, "nowhere", id="other")
+        await other.signal("go")
+        with pytest.raises(RunFailed, match="cannot be called in the handler of signal 'go'"):
+            await other.result()
+
+
+async def test_a_run_does_not_go_on_with_what_does_not_fit(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.goes_on_in, "wrong")
+        with pytest.raises(RunFailed, match="'rounds' must be int, not str 'none'"):
+            await run.result()
+
+
+async def test_an_update_and_a_signal_are_handled_once_in_a_chain(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.counts, 1)
+        assert await run.update("count", id="u") == 1
+        await run.signal("item", "a", id="s")
+        await run.signal("next")
+        assert run.status == "continued"
+        assert await run.update("count", id="u") == 1
+        await run.signal("item", "a", id="s")
+        await run.signal("next")
+        assert await run.result() == [1, "a"]
+        assert await run.update("count", id="u") == 1
+
+
+async def going_on(env: TestEngine, workflow: Any, *args: Any, seconds: float = 3600.0) -> TestRun:
+    """A run that would go on as a new one if it had not to finish an update first."""
+    run = await env.start(workflow, *args)
+    run._ask("update", sent(env, run, "slowly", "x", seconds))
+    await run.signal("next")
+    assert run.status == "waiting"
+    return run
+
+
+async def test_a_cancel_that_comes_too_late_for_the_code_is_heard_by_the_run_it_goes_on_as(env: TestEngine) -> None:
+    async with env:
+        run = await going_on(env, w.goes_on_with, "the vm")
+        assert await run.cancel("enough") == "queued"
+        assert await run.wait() == "cancelled" and outside.said == ["cleaned up the vm"]
+        assert run.status == "continued"
+        last = env.run(f"{run.id}~2").history
+        assert [type(recorded.event).__name__ for recorded in last[:2]] == ["RunStarted", "CancelRequested"]
+        assert isinstance(last[-1].event, e.RunCancelled) and last[-1].event.reason == "enough"
+        assert await run.cancel() == "already done"
+
+
+async def test_a_cancel_ends_a_chain_whose_code_waits_for_nothing(env: TestEngine) -> None:
+    async with env:
+        run = await going_on(env, w.never_waits)
+        assert await run.cancel("enough") == "queued"
+        assert await run.wait() == "cancelled"
+
+
+async def test_a_terminated_run_does_not_go_on(env: TestEngine) -> None:
+    async with env:
+        run = await going_on(env, w.owes_and_goes_on)
+        assert await run.terminate() == "queued"
+        assert await run.wait() == "terminated" and outside.said == ["x", "unx"]
+        with pytest.raises(UnknownRun):
+            _ = env.run(f"{run.id}~2").status

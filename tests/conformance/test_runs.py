@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from flowbook.core import events as e
-from flowbook.errors import RunConflict
+from flowbook.errors import RunConflict, RunFailed, UserError
 from flowbook.testing import TestEngine
 from tests.conformance import workflows as w
 from tests.conformance.outside import outside
@@ -55,6 +57,39 @@ async def test_a_run_has_its_time(env: TestEngine) -> None:
         assert outside.said == ["cleaned up"]
 
 
+@pytest.mark.parametrize("limit", [0, "0s"])
+async def test_no_time_is_no_time_limit(env: TestEngine, limit: float | str) -> None:
+    async with env:
+        with pytest.raises(UserError, match="leave it out"):
+            await env.start(w.cleans_up, timeout=limit)
+        run = await env.start(w.parent_with_limit, limit)
+        assert await run.wait() == "failed"
+        last = run.history[-1].event
+        assert isinstance(last, e.RunFailed) and last.failure.type == "UserError"
+
+
+@pytest.mark.parametrize("flow", [w.will_not_stop, w.goes_on_when_its_time_is_up], ids=["stays", "goes on"])
+async def test_a_run_whose_code_will_not_stop_ends_when_its_time_is_up(env: TestEngine, flow: Any) -> None:
+    async with env:
+        begun = env.now()
+        run = await env.start(flow, timeout="90s")
+        assert await run.wait() == "failed"
+        assert (env.now() - begun).total_seconds() < 100
+        with pytest.raises(RunFailed, match="longer than its timeout of 1m30s"):
+            await run.result()
+
+
+async def test_the_time_of_a_run_is_for_all_it_goes_on_as(env: TestEngine) -> None:
+    async with env:
+        begun = env.now()
+        run = await env.start(w.rounds_for_ever, timeout="150s")
+        assert await run.wait() == "failed"
+        assert 150 <= (env.now() - begun).total_seconds() < 155
+        assert outside.said == ["round 1", "round 2", "round 3"]
+        last = env.run(f"{run.id}~3")
+        assert [type(recorded.event) for recorded in last.history if isinstance(recorded.event, e.CancelRequested)]
+
+
 # Cancellation
 
 
@@ -73,6 +108,25 @@ async def test_a_run_may_handle_its_cancellation(env: TestEngine) -> None:
         await env.idle()
         await run.cancel()
         assert await run.result() == "stayed" and outside.said == ["no"]
+
+
+async def test_a_run_that_stayed_is_asked_again(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.will_not_stop)
+        for number in range(1, 4):
+            await env.sleep("10m")
+            assert await run.cancel() == "queued"
+            assert outside.said == ["no"] * number
+        assert await run.result() == "left alone for an hour"
+
+
+async def test_asking_again_does_not_disturb_the_clean_up(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.cleans_up_slowly)
+        for _ in range(3):
+            await env.sleep("10s")
+            assert await run.cancel() == "queued"
+        assert await run.wait() == "cancelled" and outside.said == ["cleaned up"]
 
 
 async def test_a_run_cancelled_before_its_code_began(env: TestEngine) -> None:

@@ -9,6 +9,7 @@ import anyio
 
 from flowbook import (
     RetryPolicy,
+    all_handlers_finished,
     awakeable,
     continue_as_new,
     get_run,
@@ -99,6 +100,12 @@ async def attempt_number() -> list[Any]:
 
 @workflow
 async def collect(count: int) -> list[Any]:
+    return [await signal("item") for _ in range(count)]
+
+
+@workflow
+async def late_collect(count: int) -> list[Any]:
+    await sleep("30s")
     return [await signal("item") for _ in range(count)]
 
 
@@ -263,6 +270,18 @@ async def parent_that_ends(close: str) -> str:
     return "done"
 
 
+@workflow
+async def parent_that_owes(close: str) -> Any:
+    async with saga() as s:
+        await s.do(say, "owed", undo=unsay)
+        return await child.start("c", 3600.0, id=f"left-{close}", parent_close=close)
+
+
+@workflow
+async def parent_with_limit(limit: float | str) -> Any:
+    return await child.start("c", 1.0, timeout=limit)
+
+
 # Going on, patches, attributes
 
 
@@ -279,6 +298,250 @@ async def with_update_in_flight(rounds: int) -> int:
     @update
     async def slowly(what: str) -> str:
         await sleep("10s")
+        return what
+
+    await signal("next")
+    if rounds:
+        continue_as_new(rounds - 1)
+    return rounds
+
+
+@workflow
+async def goes_on_with(thing: str, rounds: int = 1) -> str:
+    @update
+    async def slowly(what: str, seconds: float) -> str:
+        await sleep(seconds)
+        return what
+
+    try:
+        await signal("next")
+    except asyncio.CancelledError:
+        await shielded(say(f"cleaned up {thing}"))
+        raise
+    if rounds:
+        continue_as_new(thing, rounds - 1)
+    return "done"
+
+
+@workflow
+async def never_waits(rounds: int = 0) -> None:
+    if not rounds:
+
+        @update
+        async def slowly(what: str, seconds: float) -> str:
+            await sleep(seconds)
+            return what
+
+        await signal("next")
+    continue_as_new(rounds + 1)
+
+
+@workflow
+async def counts(rounds: int, seen: list[Any] | None = None) -> list[Any]:
+    got = list(seen or [])
+
+    @update
+    def count() -> int:
+        got.append(len(got) + 1)
+        return len(got)
+
+    on_signal("item")(got.append)
+    await signal("next")
+    if rounds:
+        continue_as_new(rounds - 1, got)
+    return got
+
+
+@workflow
+async def will_not_stop() -> str:
+    while True:
+        try:
+            await sleep("1h")
+            return "left alone for an hour"
+        except asyncio.CancelledError:
+            outside.say("no")
+
+
+@workflow
+async def rounds_for_ever(number: int = 1) -> None:
+    try:
+        await sleep("1m")
+    finally:
+        await say(f"round {number}")
+    continue_as_new(number + 1)
+
+
+@workflow
+async def goes_on_when_its_time_is_up(number: int = 1) -> None:
+    try:
+        await sleep("1m")
+    except asyncio.CancelledError:
+        outside.say("no")
+    continue_as_new(number + 1)
+
+
+@workflow
+async def listens(end: str = "") -> list[Any]:
+    got: list[Any] = []
+
+    @on_signal("item")
+    async def _(value: Any) -> None:
+        if value == "boom":
+            raise ValueError("boom in the handler")
+        await sleep("10s")
+        got.append(value)
+
+    @update
+    async def slowly(what: str, seconds: float = 10.0) -> str:
+        await sleep(seconds)
+        got.append(what)
+        return what
+
+    try:
+        await signal("stop")
+    except asyncio.CancelledError:
+        await say("cleaned up")
+        if end == "stays":
+            await sleep("1h")
+        elif end == "returns":
+            return got
+        raise
+    if end == "finishes":
+        await all_handlers_finished()
+    return got
+
+
+@workflow
+async def listens_for_rounds(rounds: int, got: list[Any]) -> list[Any]:
+    got = list(got)
+
+    @on_signal("item")
+    async def _(value: Any) -> None:
+        await sleep("10s")
+        got.append(value)
+
+    await signal("next")
+    if rounds:
+        continue_as_new(rounds - 1, got)
+    await all_handlers_finished()
+    return got
+
+
+@workflow
+async def listens_anew() -> list[Any]:
+    got: list[Any] = []
+
+    @on_signal("item")
+    async def _(value: Any) -> None:
+        await sleep("10s")
+        got.append(f"first {value}")
+
+    await signal("next")
+
+    @on_signal("item")
+    async def _(value: Any) -> None:
+        await sleep("1s")
+        got.append(f"second {value}")
+
+    await signal("stop")
+    await all_handlers_finished()
+    return got
+
+
+@workflow
+async def validated() -> list[str]:
+    got: list[str] = []
+
+    @update
+    def add(item: str) -> int:
+        got.append(item)
+        return len(got)
+
+    @add.validator
+    async def _(item: str) -> None:
+        if item == "wait":
+            await sleep("1s")
+        if item == "bad":
+            raise ValueError("no such item")
+
+    await signal("stop")
+    return got
+
+
+@workflow
+async def goes_on_in(where: str, rounds: int = 1, more: float = 0.0) -> str:
+    async def inner(seconds: float = 1.0) -> None:
+        await sleep(seconds)
+        continue_as_new(where, rounds - 1)
+
+    async def forever() -> None:
+        try:
+            await sleep("1h")
+        finally:
+            await shielded(say("cleaned up"))
+
+    @update
+    async def go() -> None:
+        continue_as_new(where, rounds - 1)
+
+    @update
+    async def wait_for_all() -> None:
+        await all_handlers_finished()
+
+    @on_signal("go")
+    def _(value: Any) -> None:
+        continue_as_new(where, rounds - 1)
+
+    if not rounds:
+        return "went on"
+    match where:
+        case "gather":
+            await asyncio.gather(inner(), forever())
+        case "group":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(inner())
+                group.create_task(forever())
+        case "groups":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(forever())
+                async with asyncio.TaskGroup() as inside:
+                    inside.create_task(inner())
+        case "body":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(forever())
+                await inner()
+        case "anyio":
+            async with anyio.create_task_group() as nursery:
+                nursery.start_soon(forever)
+                nursery.start_soon(inner)
+        case "two":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(inner())
+                group.create_task(inner())
+        case "wrong":
+            continue_as_new(where, "none")
+        case _:
+            await signal("stop")
+    return "stayed"
+
+
+@workflow
+async def supervisor(rounds: int) -> str:
+    if rounds == 2:
+        child.start("kept", 3600.0, id="kept")
+    await sleep("1s")
+    if rounds:
+        continue_as_new(rounds - 1)
+    return "done"
+
+
+@workflow
+async def owes_and_goes_on(rounds: int = 1) -> int:
+    @update
+    async def slowly(what: str, seconds: float) -> str:
+        async with saga() as s:
+            await s.do(say, what, undo=unsay)
+            await sleep(seconds)
         return what
 
     await signal("next")
@@ -407,6 +670,16 @@ async def cleans_up() -> str:
         await sleep("1h")
     finally:
         await shielded(say("cleaned up"))
+    return "?"
+
+
+@workflow
+async def cleans_up_slowly() -> str:
+    try:
+        await sleep("1h")
+    finally:
+        await sleep("1m")
+        await say("cleaned up")
     return "?"
 
 

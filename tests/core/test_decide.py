@@ -152,6 +152,21 @@ def test_a_closed_run_refuses(message: m.AnyMessage) -> None:
         decide(after(CLOSED), message, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("closing", "said"),
+    [
+        (CLOSED, "has succeeded"),
+        (e.RunFailed(failure=BAD), "has failed"),
+        (e.RunCancelled(), "was cancelled"),
+        (e.RunTerminated(), "was terminated"),
+        (e.RunContinued(run=RunId("r~2")), "has continued"),
+    ],
+)
+def test_how_a_run_ended_is_said_in_english(closing: e.AnyEvent, said: str) -> None:
+    with pytest.raises(RunClosed, match=f'run "r" {said}, so'):
+        decide(after(closing), SENT, 1.0)
+
+
 @pytest.mark.parametrize("message", [SENT, m.ResumeRun(), m.CancelRun()])
 def test_a_run_that_never_started_is_unknown(message: m.AnyMessage) -> None:
     with pytest.raises(UnknownRun):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from flowbook.core import events as e
 from flowbook.core import messages as m
+from flowbook.core.consequences import consequences
 from flowbook.core.decide import decide
 from flowbook.core.due import due
+from flowbook.core.evolve import evolve
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
 from flowbook.core.retry import RetryPolicy
 from flowbook.core.state import RunState
 from flowbook.core.value import NOTHING
-from flowbook.errors import RunClosed, UserError
-from tests.core.test_decide import BAD, CLOSED, START, after, begun
+from flowbook.errors import RunClosed, RunConflict, UserError
+from tests.core.test_decide import AWAITED, BAD, CLOSED, START, after, begun, timer
 
 OWES = e.ObligationOpened(key=Key("o"), name="create_vm")
 KEPT = e.ObligationSettled(key=Key("o"))
@@ -30,6 +33,7 @@ QUEUED = e.StepScheduled(key=Key("k"), step="s", queue="gpu")
 AGAIN = RetryPolicy(maximum_attempts=3)
 MOVE = m.MoveRun(Digest("n"))
 NEXT = e.RunContinued(run=RunId("r~2"))
+SEEN = e.RunContinued(run=RunId("r~2"), seen=Seq(9))
 
 CASES: dict[str, tuple[tuple[e.AnyEvent, ...], m.AnyMessage, list[type]]] = {
     "terminate": ((), m.TerminateRun(), [e.RunTerminated]),
@@ -40,6 +44,9 @@ CASES: dict[str, tuple[tuple[e.AnyEvent, ...], m.AnyMessage, list[type]]] = {
     "terminate now what owes something": ((OWES,), m.TerminateRun(now=True), [e.RunTerminated]),
     "terminate what owes nothing any more": ((OWES, KEPT), m.TerminateRun(), [e.RunTerminated]),
     "terminate what has given up taking back": ((OWES, GAVE_UP), m.TerminateRun(), [e.RunTerminated]),
+    "a wait that ended with the termination": ((AWAITED, OWES, e.TerminateRequested()), AWAITED, []),
+    "a timer that ended with the termination": ((timer(), OWES, e.TerminateRequested()), timer(), []),
+    "a message that ended with the termination": ((SENT, OWES, e.TerminateRequested()), SENT, []),
     "cancel what is being terminated": ((OWES, e.TerminateRequested()), m.CancelRun(), []),
     "an obligation twice": ((OWES,), OWES, []),
     "an obligation again after it was settled": ((OWES, KEPT), OWES, []),
@@ -48,14 +55,20 @@ CASES: dict[str, tuple[tuple[e.AnyEvent, ...], m.AnyMessage, list[type]]] = {
     "settled that was never owed": ((), KEPT, []),
     "a child": ((), CHILD, [e.ChildStarted]),
     "a child twice": ((CHILD,), CHILD, []),
-    "a child ends": ((CHILD,), m.ChildEnded(Key("c"), value=NOTHING), [e.StepCompleted]),
-    "a child fails": ((CHILD,), m.ChildEnded(Key("c"), failure=BAD), [e.StepFailed]),
-    "a child ends that nobody waits for": ((), m.ChildEnded(Key("c"), value=NOTHING), []),
+    "a child ends": ((CHILD,), m.ChildEnded(Key("c"), RunId("r.c"), value=NOTHING), [e.StepCompleted]),
+    "a child fails": ((CHILD,), m.ChildEnded(Key("c"), RunId("r.c"), failure=BAD), [e.StepFailed]),
+    "a child ends that nobody waits for": ((), m.ChildEnded(Key("c"), RunId("r.c"), value=NOTHING), []),
     "a child ends twice": (
         (CHILD, e.StepCompleted(key=Key("c"), step="child", value=NOTHING)),
-        m.ChildEnded(Key("c"), value=NOTHING),
+        m.ChildEnded(Key("c"), RunId("r.c"), value=NOTHING),
         [],
     ),
+    "the run that a child went on as ends": (
+        (CHILD,),
+        m.ChildEnded(Key("c"), RunId("r.c~3"), value=NOTHING),
+        [e.StepCompleted],
+    ),
+    "a child that another run asked for ends": ((CHILD,), m.ChildEnded(Key("c"), RunId("r.d"), value=NOTHING), []),
     "a child is given up": ((CHILD,), e.StepCancelled(key=Key("c"), step="child"), [e.StepCancelled]),
     "a signal is sent": ((), SENT, [e.SignalSent]),
     "a signal is sent twice": ((SENT,), SENT, []),
@@ -88,6 +101,9 @@ CASES: dict[str, tuple[tuple[e.AnyEvent, ...], m.AnyMessage, list[type]]] = {
     ),
     "go on as a new run": ((), NEXT, [e.RunContinued]),
     "go on with a signal the code has not seen": ((e.SignalReceived(name="go", value=NOTHING),), NEXT, []),
+    "go on with a cancel the code has not seen": ((e.CancelRequested(),), NEXT, []),
+    "go on with a cancel the code has seen": ((e.CancelRequested(),), SEEN, [e.RunContinued]),
+    "go on while being terminated": ((OWES, e.TerminateRequested()), SEEN, []),
 }
 
 
@@ -95,6 +111,12 @@ CASES: dict[str, tuple[tuple[e.AnyEvent, ...], m.AnyMessage, list[type]]] = {
 def test_what_follows(case: str) -> None:
     history, message, expected = CASES[case]
     assert [type(event) for event in decide(after(*history), message, 20.0)] == expected
+
+
+def test_an_update_that_was_answered_is_known_when_the_run_has_ended() -> None:
+    assert decide(after(UPDATED, HANDLED, CLOSED), UPDATE, 9.0) == ()
+    with pytest.raises(RunClosed):
+        decide(after(UPDATED, CLOSED), UPDATE, 9.0)
 
 
 @pytest.mark.parametrize("message", [UPDATE, MOVE])
@@ -147,6 +169,36 @@ def test_a_run_whose_time_is_up_is_cancelled_once() -> None:
     assert not due(timed(event), 99.0).timed_out
 
 
+def test_the_time_of_a_run_is_that_of_its_chain() -> None:
+    ((_, (start, *_), _, _),) = consequences(timed(), NEXT)
+    assert isinstance(start, m.StartRun) and (start.since, start.timeout) == (1.0, 10.0)
+    second = RunState()
+    (started,) = decide(second, start, 7.0)
+    evolve(second, e.Recorded(Seq(1), 7.0, started))
+    assert due(second, 7.0).next == 11.0
+    ((_, (third, *_), _, _),) = consequences(second, NEXT)
+    assert isinstance(third, m.StartRun) and third.since == 1.0
+    ((_, (free, *_), _, _),) = consequences(after(), NEXT)
+    assert isinstance(free, m.StartRun) and free.since == 0.0
+
+
+def test_a_run_whose_time_is_up_does_not_go_on_unheard() -> None:
+    (told,) = decide(timed(), SEEN, 11.0)
+    assert isinstance(told, e.CancelRequested) and told.cause == "timeout"
+    assert decide(timed(told), NEXT, 12.0) == ()
+    carried = replace(SEEN, cancel=told)
+    assert decide(timed(told), carried, 12.0) == (carried,)
+    (failed,) = decide(timed(told), SEEN, 12.0)
+    assert isinstance(failed, e.RunFailed) and failed.failure.type == "TimeoutError"
+
+
+def test_a_cancel_is_another_one_where_something_has_happened_since() -> None:
+    asked = e.CancelRequested()
+    assert decide(after(asked), m.CancelRun(), 5.0) == ()
+    again = decide(after(asked, timer()), m.CancelRun("stop", "parent"), 5.0)
+    assert again == (e.CancelRequested("stop", "parent"),)
+
+
 def test_a_paused_run_whose_time_is_up_fails() -> None:
     (event,) = decide(timed(PAUSED), m.RunTimedOut(), 11.0)
     assert isinstance(event, e.RunFailed) and event.failure.type == "TimeoutError"
@@ -183,9 +235,38 @@ def test_a_run_that_goes_on_takes_what_it_had_not_read() -> None:
     assert decide(after(signal), again, 5.0) == (again,)
 
 
+def test_a_cancel_that_was_carried_over_is_one_of_the_new_run() -> None:
+    (event,) = decide(after(), m.CancelRun("enough", "parent", carried=True), 2.0)
+    assert event == e.CancelRequested("enough", "parent", carried=True)
+    queued = after(start=m.StartRun(**{**_fields(START), "queue": "gpu"}))
+    assert [type(event) for event in decide(queued, m.CancelRun(), 2.0)] == [e.RunCancelled]
+    (failed,) = decide(queued, m.CancelRun("too long", "timeout", carried=True), 2.0)
+    assert isinstance(failed, e.RunFailed) and failed.failure.type == "TimeoutError"
+
+
 def test_a_start_may_bring_signals() -> None:
     go = m.SendSignal("go", NOTHING, "x")
     start = m.StartRun(**{**_fields(START), "signals": (go,)})
     assert [type(event) for event in decide(RunState(), start, 0.0)] == [e.RunStarted, e.SignalReceived]
     running = after()
     assert [type(event) for event in decide(running, start, 1.0)] == [e.SignalReceived]
+
+
+def test_a_start_whose_signal_nobody_will_read_is_refused() -> None:
+    go = m.SendSignal("go", NOTHING, "x")
+    start = m.StartRun(**{**_fields(START), "signals": (go,)})
+    with pytest.raises(RunClosed, match='has succeeded, so it can take no signal "go"'):
+        decide(after(CLOSED), start, 1.0)
+    heard = e.SignalReceived(name="go", value=NOTHING, id="x")
+    assert decide(after(heard, CLOSED), start, 1.0) == []
+
+
+@pytest.mark.parametrize(
+    ("history", "how"),
+    [((), "is running"), ((CLOSED,), "has succeeded"), ((e.RunCancelled(),), "was cancelled")],
+    ids=["open", "ended", "cancelled"],
+)
+def test_an_id_that_is_taken_is_refused_for_what_it_is(history: tuple[e.AnyEvent, ...], how: str) -> None:
+    start = m.StartRun(**{**_fields(START), "on_conflict": "fail"})
+    with pytest.raises(RunConflict, match=f"exists already: it {how}"):
+        decide(after(*history), start, 1.0)

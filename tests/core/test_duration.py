@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowbook.core.duration import seconds, spoken
+from flowbook.core.duration import seconds, spoken, time_limit
 from flowbook.errors import UserError
 
 
@@ -34,6 +34,13 @@ def test_written_durations(written: float | str, length: float) -> None:
 def test_what_is_no_duration_says_how_to_write_one(written: float | str) -> None:
     with pytest.raises(UserError, match="duration"):
         seconds(written)
+
+
+@pytest.mark.parametrize("written", [0, "0s", "0", -1, float("inf"), "soon"])
+def test_a_time_limit_is_a_length_of_time(written: float | str) -> None:
+    with pytest.raises(UserError):
+        time_limit(written)
+    assert (time_limit(None), time_limit("2m")) == (0.0, 120.0)
 
 
 @given(st.integers(1, 10_000_000))

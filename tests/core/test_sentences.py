@@ -57,6 +57,7 @@ SENTENCES: list[tuple[e.AnyEvent, str]] = [
     (e.StepSkipped(K, "load", "not needed"), "load was skipped: not needed"),
     (e.MapStarted(K, "load", 4), "load has 4 items"),
     (e.ChildStarted(K, "other", RunId("r-1.c")), "other was started as child run r-1.c"),
+    (e.ChildLeft(RunId("r-1.c")), "child run r-1.c, started by an earlier run, has ended"),
     (e.TimerStarted(K, 9.0, "cool down"), "timer cool down was set"),
     (e.TimerFired(K), "a timer's time came"),
     (e.TimerCancelled(K), "a timer is no longer needed"),

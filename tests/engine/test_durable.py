@@ -18,7 +18,7 @@ from flowbook.core.value import NOTHING
 from flowbook.errors import RunClosed, RunConflict, StoreError, UserError
 from flowbook.store.memory import MemoryStore
 from flowbook.wire import calls
-from flowbook.wire.protocol import Commit
+from flowbook.wire.protocol import Activate, Commit
 from tests.engine.conftest import MODULE, Project
 from tests.engine.scripted import PLACE, ScriptedWorker
 from tests.engine.test_runs import ONE, begun, kinds
@@ -131,6 +131,26 @@ async def test_a_chain_is_spoken_to_at_its_end_and_waited_for_to_its_end(project
         assert (await client.run("r1"))["status"] == "continued"
     async with project.engine(), project.client() as client:
         assert (await client.wait("r1"))["id"] == "r1~2"
+
+
+async def test_where_a_run_has_gone_on_is_known_to_the_next_engine(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await started(client)
+        await worker.take("r1")
+        await worker.report("r1", e.RunFailed(failure=Failure("ValueError", "no")))
+        assert (await started(client, on_closed="allow"))["id"] == "r1~2"
+        await worker.take("r1~2")
+        await worker.report("r1~2", e.RunContinued(run=RunId("r1~3"), seen=Seq(1)))
+        await started(client, "other")
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await client.signal("r1~2", "go", ONE)
+        assert await kinds(client, "r1~3") == ["RunStarted", "SignalReceived"]
+        await worker.next(Activate)
+        await worker.next(Activate)
+        await worker.tell("other", e.SignalSent(Key("g"), "signal", RunId("r1~2"), "go", ONE))
+        while (await worker.next(Commit)).run != "other":
+            pass
+        assert await kinds(client, "r1~3") == ["RunStarted", "SignalReceived", "SignalReceived"]
 
 
 async def test_continuing_waits_for_a_signal_the_code_has_not_seen(project: Project) -> None:

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import anyio
 import msgspec
@@ -17,8 +18,10 @@ from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
 from flowbook.core.messages import AttemptFailed
 from flowbook.core.retry import RetryPolicy
 from flowbook.core.value import NOTHING, Value
+from flowbook.engine import fleet
 from flowbook.engine.engine import MOST_BEHIND
 from flowbook.engine.links import WorkerLink
+from flowbook.engine.processes import is_alive
 from flowbook.errors import FlowbookError, RunClosed, RunConflict, StoreError, UnknownRun
 from flowbook.store.mark import Mark
 from flowbook.store.memory import MemoryStore
@@ -265,6 +268,30 @@ async def test_a_worker_known_to_be_gone_is_not_waited_for(project: Project) -> 
     async with project.engine(grace=math.inf), ScriptedWorker(project.home.folder, "w2") as second:
         last = (await second.take("r1")).history[-1].event
         assert isinstance(last, e.StepAttemptFailed) and last.lost
+
+
+async def test_a_worker_that_ends_while_it_is_waited_for_is_waited_for_no_longer(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        await worker.report("r1", begun())
+    project.home.workers.write_bytes(b'{"w1": 4242}')
+    looks = iter([True, True])
+    monkeypatch.setattr(fleet, "is_alive", lambda pid: next(looks, False))
+    async with project.engine(grace=math.inf), ScriptedWorker(project.home.folder, "w2") as second:
+        last = (await second.take("r1")).history[-1].event
+        assert isinstance(last, e.StepAttemptFailed) and last.lost
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not say what state a process is in")
+def test_a_process_that_nobody_has_buried_is_dead() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert is_alive(process.pid)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not is_alive(process.pid)
 
 
 async def test_only_a_worker_that_could_be_heard_is_silent(project: Project) -> None:

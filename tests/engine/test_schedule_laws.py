@@ -75,7 +75,7 @@ class World:
         """As the host does it."""
         self.engine = Engine(self.disk, self)
         self.engine.placement = self.engine.publication = self.engine.queues = Nobody()
-        self.engine.runs.recall(self.disk.closed_ids(), self.disk.closed_runs(100))
+        self.engine.runs.recall(self.disk.closed_ids(), self.disk.continued_ids(), self.disk.closed_runs(100))
         for found, records in self.disk.open_runs():
             self.engine.arm(self.engine.runs.add(LiveRun(found, list(records))))
         self.engine.schedules.recall(self.disk)

@@ -52,7 +52,9 @@ messages: st.SearchStrategy[m.AnyMessage] = st.one_of(
     st.builds(m.CompleteStep, key=keys, attempt=attempts, value=st.just(NOTHING)),
     st.builds(m.StepExpired, key=keys),
     st.builds(e.ChildStarted, key=keys, step=st.just("c"), run=st.just(RunId("r.c"))),
-    st.builds(m.ChildEnded, key=keys, failure=st.sampled_from([None, BAD])),
+    st.builds(
+        m.ChildEnded, key=keys, run=st.sampled_from([RunId("r.c"), RunId("x")]), failure=st.sampled_from([None, BAD])
+    ),
     st.builds(e.SignalSent, key=keys, step=st.just("g"), run=st.just(RunId("x")), name=names, value=st.just(NOTHING)),
     st.builds(m.SignalDelivered, key=keys, failure=st.sampled_from([None, BAD])),
     st.builds(m.SendUpdate, id=st.sampled_from(["u", "v"]), name=names),

@@ -280,6 +280,19 @@ def test_a_caught_cancellation_lets_the_run_succeed(evict: bool) -> None:
     assert driver.run() == "tidied up"
 
 
+def test_a_run_leaves_memory_from_within_groups(evict: bool) -> None:
+    async def work() -> str:
+        async with asyncio.TaskGroup(), asyncio.TaskGroup() as inner:
+            inner.create_task(asyncio.sleep(1))
+        return "done"
+
+    driver = Driver(work, evict=evict)
+    driver.turn()
+    driver.execution.close()
+    driver.execution = driver._activate()
+    assert driver.run() == "done"
+
+
 def test_unfinished_tasks_end_with_the_run(evict: bool) -> None:
     async def work() -> str:
         left = asyncio.create_task(signal("never"))

@@ -12,7 +12,9 @@ import pytest
 from flowbook.core import events as e
 from flowbook.core.retry import RetryPolicy
 from flowbook.runtime.definitions import step
+from flowbook.runtime.handles import launch
 from flowbook.runtime.operation import operation
+from flowbook.runtime.results import results
 from flowbook.runtime.saga import saga
 from flowbook.runtime.shielding import shielded
 from tests.runtime.driver import Driver
@@ -59,6 +61,11 @@ def ready(vm: str) -> bool:
 @step
 def delete(vm: str) -> None:
     world.say("delete")
+
+
+@step
+def unmake(name: str) -> None:
+    world.say("unmake")
 
 
 @step
@@ -366,3 +373,29 @@ def test_shielded_work_ends_before_the_cancellation_goes_on(evict: bool) -> None
     driver.mailbox.append(e.CancelRequested())
     assert isinstance(driver.run(), e.RunCancelled)
     assert world.said == ["forget it"]
+
+
+@pytest.mark.parametrize("kind", ["operation", "saga"])
+def test_what_is_taken_back_before_it_is_recorded_does_not_begin(kind: str, evict: bool) -> None:
+    """A task that nobody told of the cancellation waited for the record, and began what was settled by then."""
+
+    async def inner() -> None:
+        if kind == "operation":
+            await operation(create, "a", poll=ready, every="10s", cancel=delete)
+        else:
+            async with saga() as s:
+                await s.do(create, "a", undo=unmake)
+
+    async def body() -> None:
+        await asyncio.wait([asyncio.create_task(inner())])
+
+    async def work() -> None:
+        kept = create.undo(delete).start("b")
+        await results(out=launch(body, after=(kept,), label="body"))
+
+    driver = Driver(work, evict=evict, order=lambda calls: calls[-1])
+    while not any(isinstance(item, e.ObligationOpened) for item in driver.execution.items) or not driver.executed:
+        driver.turn()
+    driver._tell(e.CancelRequested())
+    assert isinstance(driver.run(), e.RunCancelled)
+    assert world.said == ["create", "delete"]

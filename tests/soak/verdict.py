@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from tests.soak.load import Log, Sample
 
-SLACK = 24 * 1024 * 1024
+SLACK = 16 * 1024 * 1024
 """Bytes by which memory may grow over the second half whatever it was: caches that have not met their limits."""
 
-GROWTH = 1.25
+GROWTH = 1.15
 """By how much the middle of the last quarter may be above that of the second."""
 
 

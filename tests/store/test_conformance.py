@@ -54,6 +54,15 @@ def test_one_group_may_hold_many_runs(store: Store) -> None:
     assert store.closed_ids() == ["a"]
 
 
+def test_runs_that_went_on_are_known(store: Store) -> None:
+    store.commit(group("a"))
+    goes_on = e.RunContinued(run=RunId("r~2"))
+    store.commit(group("r", [*events("r", closed=False), goes_on]))
+    assert store.continued_ids() == ["r"]
+    store.drain()
+    assert store.continued_ids() == ["r"] and sorted(store.closed_ids()) == ["a", "r"]
+
+
 def test_open_runs_come_whole(store: Store) -> None:
     store.commit(group("r", events("r", closed=False)))
     store.drain()

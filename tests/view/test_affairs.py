@@ -57,6 +57,12 @@ def test_a_child_is_followed_to_its_end(ending: e.AnyEvent, status: str, step: s
     assert ended["steps"]["other"]["attempts"][0]["run"] == "r-1.c"
 
 
+def test_a_child_goes_along_with_a_run_that_goes_on_unless_it_is_abandoned() -> None:
+    left = e.ChildStarted(k("left"), "left", RunId("r-1.l"), close="abandon")
+    ended = shown(CHILD, left, e.RunContinued(RunId("r-1~2")))
+    assert [child["status"] for child in ended["children"]] == ["continued", "abandoned"]
+
+
 def test_one_child_done_leaves_the_others_running() -> None:
     second = e.ChildStarted(k("other.2"), "other", RunId("r-1.d"))
     found = shown(CHILD, second, e.StepCompleted(k("other"), "other", value(1)))

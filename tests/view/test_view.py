@@ -108,6 +108,28 @@ def _same_moment(events: list[Any]) -> dict[str, Any]:
     return fold.shown()
 
 
+def test_a_signal_that_came_before_its_receiver_is_taken_at_once() -> None:
+    early = [e.SignalReceived("approval", value(True)), e.SignalReceived("approval", value(False))]
+    awaited = e.SignalAwaited(k("signal.approval"), "approval")
+    came = shown(*early, awaited)
+    assert came["waits"] == [] and came["status"] == "running"
+    approval = came["steps"]["approval"]
+    assert (approval["status"], approval["values"]["approved"]["json"]) == ("done", True)
+    second = e.SignalAwaited(k("signal.approval:2"), "approval")
+    assert shown(*early, awaited, second)["waits"] == []
+    third = e.SignalAwaited(k("signal.approval:3"), "approval")
+    assert [wait["key"] for wait in shown(*early, awaited, second, third)["waits"]] == [third.key]
+    assert shown(*early, awaited, e.RunCompleted(value(1)))["steps"]["approval"]["status"] == "done"
+
+
+def test_a_signal_given_to_one_who_was_giving_up_goes_to_the_next() -> None:
+    first, second = (e.SignalAwaited(k("signal.approval", task), "approval") for task in "ab")
+    came = e.SignalReceived("approval", value(True))
+    gave_up = e.SignalDropped(first.key, "approval")
+    assert shown(first, second, came, gave_up)["waits"] == []
+    assert shown(first, came, gave_up, second)["waits"] == []
+
+
 def test_a_signal_too_late_fails_its_step() -> None:
     late = [
         e.SignalAwaited(k("signal.approval"), "approval"),
