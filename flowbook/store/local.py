@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from flowbook.core.ids import Digest, RunId, Seq
 from flowbook.errors import StoreError
-from flowbook.store.base import ClosedRun, Group, RunSize, Table
+from flowbook.store.base import ClosedRun, Group, RunSize, Stop, Table
 from flowbook.store.duckdb import DamagedDatabase, Database
 from flowbook.store.home import Home
 from flowbook.store.journal import DamagedJournal, Journal
@@ -246,10 +246,25 @@ class LocalStore:
         self._drain_all()
         return self._database.used_files()
 
-    def query(self, sql: str, limit: int) -> Table:
+    def owing(self) -> set[RunId]:
         """See ``Store``."""
         self._drain_all()
-        return self._database.query(sql, limit)
+        return self._database.owing()
+
+    def ends(self, runs: Sequence[RunId]) -> list[ClosedRun]:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.ends(runs)
+
+    def query(self, sql: str, limit: int, stop: Stop) -> Table:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.query(sql, limit, stop)
+
+    def matching(self, conditions: Sequence[str], limit: int, stop: Stop) -> Table:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.matching(conditions, limit, stop)
 
     def tidy(self) -> None:
         """See ``Store``."""
