@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowbook.cli import shapes, terminal
 from flowbook.core.duration import seconds
+from flowbook.core.printable import printable
 from flowbook.core.queues import checked_count, checked_limits, checked_name
 from flowbook.errors import EngineUnavailable, UserError
 
@@ -123,6 +124,7 @@ def _worker_row(status: WorkerStatus) -> tuple[str, ...]:
 
 def table(rows: list[tuple[str, ...]]) -> str:
     """Rows in columns."""
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from flowbook.core.duration import spoken
+from flowbook.core.printable import printable
 from flowbook.export.card import GOING, advanced, elsewhere
 from flowbook.export.dealings import remarks
 from flowbook.export.style import face
@@ -56,7 +57,7 @@ def _tail(view: dict[str, Any]) -> list[str]:
     """How the run is being stopped, what it owes, what comes after it, and how a step outside is finished."""
     waits = [wait for wait in view.get("waits", ()) if wait["kind"] == "outside"]
     tokens = [f"  {wait['name']}: flowbook complete {wait['token']} VALUE" for wait in waits]
-    return [*(f"  {words}" for words in remarks(view)), *tokens]
+    return [*(f"  {printable(words)}" for words in remarks(view)), *tokens]
 
 
 def shown_names(view: dict[str, Any]) -> list[str]:
@@ -76,7 +77,7 @@ def _head(view: dict[str, Any], now: float, colour: bool) -> str:
     status = view["status"]
     length = spoken(max(0.0, (view.get("ended") or now) - (view.get("started") or now)))
     word = f"{GLYPHS.get(status, '')} {status}".strip()
-    return f"{view['workflow']}  {painted(word, status, colour)}  {length}"
+    return f"{printable(view['workflow'])}  {painted(word, status, colour)}  {length}"
 
 
 def _line(
@@ -121,7 +122,7 @@ def about(name: str, step: dict[str, Any], view: dict[str, Any], now: float) -> 
         parts.append(f"{error['type']}: {' '.join(str(error['message']).split())}")
     elif step.get("reason"):
         parts.append(str(step["reason"]))
-    return " · ".join(part for part in parts if part)
+    return printable(" · ".join(part for part in parts if part))
 
 
 def _waiting(wait: dict[str, Any], now: float) -> str:
