@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import cast
 
 import anyio
 import anyio.abc
@@ -47,13 +47,14 @@ from flowbook.core.messages import (
 from flowbook.core.schedule import PREFIX
 from flowbook.engine.clock import Clock, Leases
 from flowbook.engine.links import WorkerLink
+from flowbook.engine.neighbours import Placement, Publication, Queueing
 from flowbook.engine.runs import LiveRun, Runs
 from flowbook.engine.schedules import Schedules
 from flowbook.engine.timers import Timers
 from flowbook.engine.told import Told
 from flowbook.engine.updates import Updates
 from flowbook.errors import FlowbookError, RunClosed, StoreError, UnknownRun
-from flowbook.store.base import Entry, Group, Store
+from flowbook.store.base import Group, Store
 from flowbook.wire.protocol import Evict, Released, RunReport, Unreadable, WorkerHello
 
 log = logging.getLogger("flowbook.engine")
@@ -69,33 +70,6 @@ RETRY_COMMIT = 1.0
 
 _ANSWERS = {UpdateCompleted, UpdateFailed}
 _TIMELY = {RunStarted, TimerStarted, StepAttemptFailed, StepScheduled, StepWaiting, RunResumed}
-
-
-class Placement(Protocol):
-    """Finds a worker for a run."""
-
-    def want(self, run: LiveRun) -> None:
-        """Have the run activated: now, or when a worker of its place is there."""
-
-
-class Queueing(Protocol):
-    """Keeps what waits in queues."""
-
-    def note(self, run: LiveRun, event: AnyEvent) -> None:
-        """The run's state has taken over this event, which is not durable yet."""
-
-    def act(self) -> None:
-        """What was noted is durable, or was taken back: the states say which."""
-
-    def offer(self, run: LiveRun, keys: Sequence[Key]) -> None:
-        """These steps are due."""
-
-
-class Publication(Protocol):
-    """Tells those who watch."""
-
-    def note(self, entries: Sequence[Entry]) -> None:
-        """These events are durable."""
 
 
 class Engine:
@@ -437,7 +411,8 @@ class Engine:
         else:
             reuse = []
         self._claim(run, link)
-        link.activate(run.id, run.lease, run.state.module, run.records[: run.committed], reuse)
+        history = run.records[: run.committed]
+        link.activate(run.id, run.lease, run.state.module, history, reuse, self.clock.now())
 
     async def _activate_fork(self, run: LiveRun) -> None:
         assert run.state.origin is not None
@@ -476,7 +451,7 @@ class Engine:
         return runs
 
     def lost(self, runs: Sequence[LiveRun], link: WorkerLink, reason: str, ran: str = "") -> None:
-        """A worker is gone for good; what it held is due again. ``ran`` is the run, or the module, whose code it ran."""
+        """A worker is gone for good; what it held is due again. ``ran``: the run, or the module, whose code it ran."""
         for run in runs:
             if not run.reserved or run.holder is not None:
                 continue

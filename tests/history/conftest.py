@@ -53,4 +53,4 @@ def new_project(tmp_path: Path) -> Iterator[Callable[[str], Project]]:
 
     yield make
     for project in made:
-        project("engine", "stop", code=None)
+        project("engine", "stop", "--now", code=None)
