@@ -20,7 +20,9 @@ from flowbook.core.decide import decide
 from flowbook.core.due import NOTHING_DUE, due
 from flowbook.core.events import (
     AnyEvent,
+    Recorded,
     RunMoved,
+    RunPaused,
     RunResumed,
     RunStarted,
     StepAttemptFailed,
@@ -51,10 +53,10 @@ from flowbook.engine.neighbours import Placement, Publication, Queueing
 from flowbook.engine.runs import LiveRun, Runs
 from flowbook.engine.schedules import Schedules
 from flowbook.engine.timers import Timers
-from flowbook.engine.told import Told
+from flowbook.engine.told import Told, last_line
 from flowbook.engine.updates import Updates
-from flowbook.errors import FlowbookError, RunClosed, StoreError, UnknownRun
-from flowbook.store.base import Group, Store
+from flowbook.errors import FlowbookError, InternalError, RunClosed, StoreError, UnknownRun
+from flowbook.store.base import Group, Store, entry
 from flowbook.wire.protocol import Evict, Released, RunReport, Unreadable, WorkerHello
 
 log = logging.getLogger("flowbook.engine")
@@ -209,20 +211,40 @@ class Engine:
                     self._happen(run, event, group, now)
         except FlowbookError as error:
             self._refuse(told, error)
+        except Exception as fault:
+            self._contain(told, run, fault, group, now)
+        if told.error is not None:
+            if not run.records:
+                # It was never started.
+                self.runs.forget(run.id)
+                del touched[run.id]
             return
         if told.sender is not None:
             self._answer_sender(told.sender, None)
 
+    def _contain(self, told: Told, run: LiveRun, fault: Exception, group: Group, now: float) -> None:
+        """A fault in deciding about one run ends neither the turn nor the engine: the run waits for people."""
+        log.error("run %s could not be decided about", run.id, exc_info=fault)
+        text = f"the engine met a fault of its own: {last_line(fault)}; its log has more"
+        self._refuse(told, InternalError(f'run "{run.id}": {text}.'))
+        # What was half done is taken back, what became a fact before it stays.
+        run.go_back_to(run.committed + sum(happened.run == run.id for happened in group.entries))
+        if run.records and not (run.state.closed or run.state.paused):
+            self._happen(run, RunPaused(text), group, now)
+
     def _happen(self, run: LiveRun, event: AnyEvent, group: Group, now: float) -> None:
         """One more fact; what it means for other runs is decided later in this turn, and committed with it."""
         state = run.state
-        for run_id, messages, key in consequences(state, event):
+        told = consequences(state, event)
+        happened = entry(run.id, Recorded(Seq(state.seq + 1), now, event))
+        evolve(state, happened.recorded)
+        # Up to here nobody has seen anything: half a fact is none.
+        group.entries.append(happened)
+        run.records.append(happened.record)
+        for run_id, messages, key in told:
             following = Told(run_id if isinstance(messages[0], StartRun) else self.runs.current(run_id), messages)
             following.sender = None if key is None else (run.id, key)
             self._following.append(following)
-        recorded = group.add(run.id, Seq(state.seq + 1), now, event)
-        run.records.append(group.entries[-1].record)
-        evolve(state, recorded)
         self.queues.note(run, event)
         if type(event) in _TIMELY:
             self._timely.add(run.id)

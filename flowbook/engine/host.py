@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import inf
 
 import anyio
@@ -13,7 +13,7 @@ import msgspec
 
 import flowbook
 from flowbook.core.duration import seconds, seconds_with_unit
-from flowbook.core.ids import WorkerId
+from flowbook.core.ids import RunId, WorkerId
 from flowbook.core.messages import WorkerLost
 from flowbook.engine.answers import Answers
 from flowbook.engine.clock import Clock
@@ -154,10 +154,11 @@ class Host:
         idle = self.store.idle_runs()
         broken = []
         for found, records in self.store.open_runs():
-            if not _is_whole(records):
+            run = _read(found, records)
+            if run is None:
                 broken.append(found)
                 continue
-            run = runs.add(LiveRun(found, records))
+            runs.add(run)
             run.idle = idle.get(found, run.idle)
             run.reserved = run.idle < run.state.woken or bool(run.state.steps)
             self.engine.arm(run)
@@ -166,7 +167,7 @@ class Host:
         self.fleet.forget_the_dead()
         if broken:
             self.store.notices.append(
-                f"{len(broken)} runs have lost a part of their history and are not continued: "
+                f"{len(broken)} runs have lost a part of their history, or it cannot be read, and are not continued: "
                 f"{', '.join(sorted(broken)[:10])}"
             )
         for notice in self.store.notices:
@@ -243,9 +244,14 @@ class Host:
                 self.stop("there was nothing to do")
 
 
-def _is_whole(records: Sequence[bytes]) -> bool:
-    """True for events numbered from 1 without a gap."""
-    return decode_recorded(records[-1]).seq == len(records) and decode_recorded(records[0]).seq == 1
+def _read(run: RunId, records: list[bytes]) -> LiveRun | None:
+    """The run, if its events are numbered from 1 without a gap and mean something to this version."""
+    try:
+        is_whole = decode_recorded(records[-1]).seq == len(records) and decode_recorded(records[0]).seq == 1
+        return LiveRun(run, records) if is_whole else None
+    except Exception:
+        log.exception("the history of run %s cannot be read", run)
+        return None
 
 
 def settings_from(environment: Mapping[str, str]) -> Settings:

@@ -73,9 +73,13 @@ class LiveRun:
 
     def forget_uncommitted(self) -> None:
         """Back to what is durable, after a refused commit."""
-        del self.records[self.committed :]
-        self.state = fold(map(decode_recorded, self.records))
+        self.go_back_to(self.committed)
         self.answering = 0
+
+    def go_back_to(self, count: int) -> None:
+        """Only the first ``count`` events have happened."""
+        del self.records[count:]
+        self.state = fold(map(decode_recorded, self.records))
 
     def release(self) -> None:
         """Nobody holds the run any more."""

@@ -212,13 +212,16 @@ sums as (
         max(seq) filter (kind = 'ScheduleSet') as set_at,
         coalesce(max(seq) filter (kind = 'ScheduleDeleted'), 0) as deleted_at,
         max(seq) filter (kind = 'SchedulePaused') as paused_at,
+        max(seq) filter (kind = 'ScheduleFinished') as finished_at,
+        arg_max(coalesce(cast(body ->> '$.over' as boolean), true), seq) filter (kind = 'ScheduleFinished') as over,
         coalesce(max(seq) filter (kind = 'ScheduleResumed'), 0) as resumed_at,
         max(time) filter (kind = 'ScheduleReleased' or body ->> '$.outcome' = 'started') as fired_at,
         count(*) filter (kind = 'ScheduleReleased' or body ->> '$.outcome' = 'started') as fired,
         coalesce(sum(cast(body ->> '$.count' as bigint)), 0) as skipped
     from told group by name)
 select sums.name, spec.body ->> '$.spec.run.workflow' as workflow,
-    case when paused_at > greatest(resumed_at, deleted_at) then 'paused' else 'active' end as status,
+    case when paused_at > greatest(resumed_at, deleted_at) then 'paused'
+        when over and finished_at > deleted_at then 'finished' else 'active' end as status,
     case when paused_at > greatest(resumed_at, deleted_at) then pause.body ->> '$.reason' end as reason,
     {_moment("fired_at")} as last_fired, fired, skipped,
     coalesce(spec.body ->> '$.spec.timezone', 'UTC') as timezone, spec.body ->> '$.spec.run.module' as module,
