@@ -6,11 +6,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from flowbook.api.bounds import at_least_one, query_time
 from flowbook.api.connection import Connection, connect
 from flowbook.api.decorator import Workflow
 from flowbook.api.rows import Rows
 from flowbook.api.started import Run, one_line
-from flowbook.core.duration import seconds
 from flowbook.errors import UserError
 from flowbook.runtime import current
 from flowbook.runtime.elsewhere import other_run
@@ -63,21 +63,6 @@ def sql(query: str, limit: int | None = None, *, timeout: float | str = QUERY_TI
 def table(connection: Connection, query: str, limit: int, timeout: float | str = QUERY_TIMEOUT) -> Rows:
     """The answer to a query as rows."""
     return Rows(connection.client.sql(query, limit, query_time(timeout)))
-
-
-def at_least_one(name: str, count: int) -> int:
-    """``count``. Raises UserError where it is none that can be asked for."""
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise UserError(f"{name} is {count!r}; it has to be a whole number from 1")
-    return count
-
-
-def query_time(timeout: float | str) -> float:
-    """How long a query may take, in seconds. Raises UserError."""
-    length = seconds(timeout)
-    if not length:
-        raise UserError(f"timeout={timeout!r} leaves the query no time; write for example '5m'")
-    return length
 
 
 def run(what: str | Path | Workflow[..., Any], /, **params: Any) -> Run:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from flowbook.api.arguments import checked
+from flowbook.api.bounds import at_least_one
 from flowbook.api.connection import Connection, connect, here
-from flowbook.api.project import at_least_one
 from flowbook.api.started import Run
 from flowbook.client import schedule_asks
 from flowbook.core.calendar import local, shown, zone

@@ -39,7 +39,7 @@ class LocalStore:
             self._journal.start_after(max([self._database.position, *(position for position, _ in tail)]))
             self._pending = [item for item in tail if item[0] > self._database.position]
             self._backlog = sum(group.size for _, group in self._pending)
-            self._report_gap()
+            self._report_gaps()
             while self.drain():
                 pass
         except BaseException:
@@ -130,12 +130,18 @@ class LocalStore:
         )
         return Database(path)
 
-    def _report_gap(self) -> None:
-        if self._journal.first > self._database.position + 1:
+    def _report_gaps(self) -> None:
+        """What the journal does not have although the database has not seen it."""
+        expected, missing = self._database.position + 1, []
+        for position in [position for position, _ in self._pending] or [self._journal.first]:
+            if position > expected:
+                missing.append(f"{expected} to {position - 1}")
+            expected = position + 1
+        if missing:
             self.notices.append(
-                f"the history {self._home.database} ends before the journal begins: groups "
-                f"{self._database.position + 1} to {self._journal.first - 1} are missing. Runs that have lost events "
-                "are not continued. Put a backup of the file in its place if there is one."
+                f"the history {self._home.database} ends before the journal goes on: groups {', '.join(missing)} are "
+                "missing. Runs that have lost events are not continued. Put a backup of the file in its place if there "
+                "is one."
             )
 
     def _copy_aside(self, path: Path, what: str) -> Path:
