@@ -90,6 +90,9 @@ def _follow(summary: Summary, connection: Connection, options: Namespace) -> int
         else:
             _draw(run, connection)
             while (summary := connection.client.run(run))["status"] == "continued":
+                if connection.client.wait(run, 0.0)["id"] == run:
+                    # It was imported, and the one that goes on from it was not.
+                    break
                 run = following(RunId(run))
                 print(f"\nit goes on as {run}")
                 _draw(run, connection)

@@ -295,7 +295,7 @@ class Answers:
         timeout = LONGEST_WAIT if params.timeout is None else params.timeout
         with anyio.move_on_after(timeout):
             while True:
-                if run.state.closed == "continued":
+                if run.state.closed == "continued" and self._engine.runs.is_known(following(run.id)):
                     run = await self._engine.load(following(run.id))
                 elif run.state.closed or run.state.paused:
                     break

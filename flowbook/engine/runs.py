@@ -160,7 +160,7 @@ def _ended(summary: Summary, last: Recorded) -> Summary:
         case RunCancelled() | RunTerminated():
             summary["reason"] = last.event.reason
         case RunContinued():
-            summary["reason"] = f"it went on as {last.event.run}"
+            summary["reason"] = f"it went on as {last.event.run or 'another run, where it was imported from'}"
     return summary
 
 
@@ -217,6 +217,10 @@ class Runs:
     def is_stored(self, id: RunId) -> bool:
         """True when the run is known and must be read from the store."""
         return id in self._known and id not in self._closed and id not in self.open
+
+    def is_known(self, id: RunId) -> bool:
+        """True when there is such a run, in memory or stored."""
+        return id in self.open or id in self._known
 
     def keep(self, run: LiveRun) -> None:
         """Put a closed run where the next question about it finds it."""

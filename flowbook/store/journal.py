@@ -163,7 +163,9 @@ class Journal:
             if prune:
                 self._connection.execute("begin immediate")
                 self._connection.execute("delete from journal where position <= ?", (prune,))
-            self._connection.execute("insert into journal values (?, ?, ?)", (position, body, _checksum(position, body)))
+            self._connection.execute(
+                "insert into journal values (?, ?, ?)", (position, body, _checksum(position, body))
+            )
             if prune:
                 self._connection.execute("commit")
         except sqlite3.Error as error:

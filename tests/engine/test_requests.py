@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from flowbook.client import Client, asks, history_asks, launch
+from flowbook.engine import retention
 from flowbook.errors import EngineUnavailable, FlowbookError, InternalError, UserError
+from flowbook.wire.history import Prune
 from tests.engine.conftest import MODULE, Project
 from tests.engine.processes import eventually, is_free
 from tests.engine.scripted import PLACE
@@ -175,3 +177,32 @@ def test_what_waits_is_refused_when_the_engine_leaves(home: Path) -> None:
                 waiting.result(20.0)
         for each in crowd:
             each.close()
+
+
+@pytest.mark.parametrize(("keep", "next"), [(1.0, 60.0), (600.0, 150.0), (7200.0, 1800.0), (1e7, 3600.0)])
+def test_how_often_it_is_pruned(keep: float, next: float) -> None:
+    assert retention.pause(keep) == next
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (Prune(keep_last=-1), "keep_last cannot be negative"),
+        (Prune(older_than=-3600.0), "older_than cannot be negative"),
+        (Prune(status="running"), "Open runs are never deleted"),
+    ],
+)
+async def test_what_makes_no_sense_deletes_nothing(project: Project, asked: Prune, said: str) -> None:
+    async with project.engine(), project.client() as client:
+        with pytest.raises(UserError, match=said):
+            await client.ask(history_asks.prune(asked))
+
+
+@pytest.mark.anyio
+async def test_ids_that_no_run_can_have_leave_nothing(project: Project) -> None:
+    async with project.engine(), project.client() as client:
+        for run in ("a\nb", "x" * 201, ""):
+            with pytest.raises(UserError, match="cannot be the id of a run"):
+                await project.start(client, run)
+        assert await client.runs() == []
