@@ -203,6 +203,9 @@ class Store(Protocol):
     def used_files(self) -> set[Digest]:
         """Every value file that an event may refer to."""
 
+    def latest_scheduled(self) -> list[bytes]:
+        """The last ``StepScheduled`` of each step, encoded, oldest first."""
+
     def owing(self) -> set[RunId]:
         """The runs, closed ones too, that owe something outside."""
 

@@ -103,6 +103,15 @@ class Reader:
         )
         return [RunSize(RunId(run), flow, CLOSED_STATUS[kind], *rest) for run, flow, kind, *rest in rows]
 
+    def latest_scheduled(self) -> list[bytes]:
+        """See ``Store``."""
+        rows = self._rows(
+            "select seq, time, body from kept.recorded where rowid in "
+            "(select max(rowid) from kept.recorded where kind = 'StepScheduled' group by step) order by rowid",
+            [],
+        )
+        return [_record(*row) for row in rows]
+
     def owing(self) -> set[RunId]:
         """See ``Store``."""
         rows = self._rows(

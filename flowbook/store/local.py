@@ -252,6 +252,11 @@ class LocalStore:
         self._drain_all()
         return self._database.used_files()
 
+    def latest_scheduled(self) -> list[bytes]:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.latest_scheduled()
+
     def owing(self) -> set[RunId]:
         """See ``Store``."""
         self._drain_all()

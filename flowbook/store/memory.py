@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import cast
 
-from flowbook.core.events import ObligationOpened, ObligationSettled, RunStarted
+from flowbook.core.events import ObligationOpened, ObligationSettled, RunStarted, StepScheduled
 from flowbook.core.ids import Digest, Key, RunId, Seq
 from flowbook.errors import StoreError
 from flowbook.store.base import CLOSED_STATUS, INTERNAL, ClosedRun, Entry, Group, RunSize, Stop, Table
@@ -117,6 +118,14 @@ class MemoryStore:
         """See ``Store``."""
         records = (entry.record for entries in self._runs.values() for entry in entries)
         return {Digest(found.decode()) for record in records for found in _FILE.findall(record)}
+
+    def latest_scheduled(self) -> list[bytes]:
+        """See ``Store``."""
+        entries = [entry for entries in self._runs.values() for entry in entries]
+        asked = [entry for entry in entries if isinstance(entry.recorded.event, StepScheduled)]
+        asked.sort(key=lambda entry: entry.recorded.time)
+        latest = {cast(StepScheduled, entry.recorded.event).step: entry for entry in asked}
+        return [entry.record for entry in sorted(latest.values(), key=lambda entry: entry.recorded.time)]
 
     def owing(self) -> set[RunId]:
         """See ``Store``."""
