@@ -45,7 +45,8 @@ class Parser(argparse.ArgumentParser):
     def unknown(self, extras: Sequence[str]) -> NoReturn:
         """Words that no command takes."""
         options = [flag for flag in self._option_string_actions if flag.startswith("--")]
-        hints = [_meant(word.partition("=")[0], options) for word in extras if word.startswith("--")]
+        mistyped = [word.partition("=")[0] for word in extras if word.startswith("--")]
+        hints = [_meant(word, options) for word in mistyped if word not in options]
         self.error(f"it takes no {' '.join(extras)}{next(filter(None, hints), '')}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

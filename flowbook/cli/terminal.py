@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
@@ -15,6 +16,8 @@ from typing import Any, TextIO
 from flowbook.core.duration import spoken
 from flowbook.core.printable import printable
 from flowbook.errors import UserError
+
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 def make_ready() -> None:
@@ -46,15 +49,13 @@ def let_go() -> None:
 
 
 def cannot_write(error: OSError) -> bool:
-    """True where the trouble is with stdout (a full disk behind ``> file``); it is said on stderr then."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        with suppress(OSError):
-            print(f"flowbook: the output could not be written: {error.strerror or error}", file=sys.stderr, flush=True)
-        let_go()
-        return True
-    return False
+    """True where this is what a full disk behind ``> file`` says; it is said on stderr then."""
+    if error.errno not in _UNWRITABLE:
+        return False
+    with suppress(OSError):
+        print(f"flowbook: the output could not be written: {error.strerror}", file=sys.stderr, flush=True)
+    let_go()
+    return True
 
 
 def lines(text: str) -> str:
