@@ -54,7 +54,7 @@ class Project:
     def stop(self) -> None:
         """End the engine and its workers; the next call starts another."""
         engine, workers = self.pids()
-        self.client.stop()
+        self.client.stop(0.0)
         _await_end([engine, *workers])
 
     def pids(self) -> tuple[int, list[int]]:

@@ -121,3 +121,7 @@ class WorkflowBlocked(FlowbookError):
 
 class RunWaits(FlowbookError):
     """A test asked for the result of a run that waits for something the test never brings; the message says what."""
+
+
+class InternalError(FlowbookError):
+    """Something in the engine broke that Flowbook did not foresee; the message says what and which log has more."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from flowbook.api.connection import Connection
 from flowbook.core.failure import Frame
+from flowbook.core.printable import printable
 from flowbook.core.value import Value
 
 WIDTH = 100
@@ -79,7 +80,7 @@ def stack_lines(stack: Iterable[Frame], indent: str = "  ") -> list[str]:
         place = f"cell {frame.number}, line {frame.line}" if frame.cell else f"{frame.file or 'module'}:{frame.line}"
         lines.append(f"{indent}{place}, in {frame.function}")
         if frame.source.strip():
-            lines.append(f"{indent}  > {frame.source.strip()}")
+            lines.append(f"{indent}  > {printable(frame.source.strip())}")
         lines += [f"{indent}    {name} = {clip(shown(value))}" for name, value in frame.locals.items()]
     return lines
 
@@ -94,5 +95,5 @@ def shown(value: Any) -> str:
 
 def clip(text: str, width: int = WIDTH) -> str:
     """At most ``width`` characters on one line."""
-    text = " ".join(text.split("\n"))
+    text = printable(" ".join(text.split("\n")))
     return text if len(text) <= width else text[: width - 1] + "…"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flowbook.api.connection import connect
-from flowbook.api.project import Rows, table
+from flowbook.api.project import table
+from flowbook.api.rows import Rows
 from flowbook.core.failure import Failure
 
 _OWED = """

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
+from flowbook.api.bounds import at_least_one, query_time
 from flowbook.api.connection import Connection, connect
 from flowbook.api.decorator import Workflow
+from flowbook.api.rows import Rows
 from flowbook.api.started import Run, one_line
 from flowbook.errors import UserError
 from flowbook.runtime import current
 from flowbook.runtime.elsewhere import other_run
+
+MOST_ROWS = 1_000_000
+QUERY_TIMEOUT = "60s"
 
 
 class Runs(list[Run]):
@@ -24,28 +30,10 @@ class Runs(list[Run]):
         return "\n".join(self._lines) or "no runs yet"
 
 
-class Rows(list[dict[str, Any]]):
-    """The rows of a query; shows as a table. ``more`` is true when the limit cut some off."""
-
-    def __init__(self, columns: list[str], rows: list[list[Any]], more: bool = False) -> None:
-        super().__init__(dict(zip(columns, row, strict=True)) for row in rows)
-        self.columns = columns
-        self.more = more
-
-    def __repr__(self) -> str:
-        texts = [self.columns, *([_cell(row[name]) for name in self.columns] for row in self)]
-        widths = [max(len(row[i]) for row in texts) for i in range(len(self.columns))]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in texts
-        ]
-        lines.insert(1, "  ".join("─" * width for width in widths))
-        return "\n".join([*lines, *(["… and more; raise the limit to see them"] if self.more else [])])
-
-
 def runs(limit: int = 20, status: str = "") -> Runs:
     """The newest runs of this project; ``status`` keeps those with it."""
     connection = connect()
-    summaries = connection.client.runs(limit, status)
+    summaries = connection.client.runs(at_least_one("limit", limit), status)
     return Runs([one_line(s, connection) for s in summaries], [Run(s["id"], connection) for s in summaries])
 
 
@@ -57,20 +45,24 @@ def get_run(id: str) -> Any:
     return Run(connection.client.run(id)["id"], connection)
 
 
-def sql(query: str, limit: int = 1000) -> Any:
-    """One read-only SQL statement over the project's history: a DataFrame where pandas is installed, else rows."""
-    found = table(connect(), query, limit)
+def sql(query: str, limit: int | None = None, *, timeout: float | str = QUERY_TIMEOUT) -> Any:
+    """One read-only SQL statement over the project's history: a DataFrame where pandas is installed, else rows.
+
+    ``limit``: at most so many rows; without one, all of them. ``timeout``: it is ended after that time. Raises
+    UserError for what is no such statement, takes longer, or answers with more than 64 MiB.
+    """
+    found = table(connect(), query, MOST_ROWS if limit is None else at_least_one("limit", limit), timeout)
+    if found.more and limit is None:
+        warnings.warn(f"there are more than {MOST_ROWS:,} rows; these are the first", stacklevel=2)
     try:
-        import pandas
+        return found.frame()
     except ImportError:
         return found
-    return pandas.DataFrame(list(found), columns=found.columns)
 
 
-def table(connection: Connection, query: str, limit: int) -> Rows:
+def table(connection: Connection, query: str, limit: int, timeout: float | str = QUERY_TIMEOUT) -> Rows:
     """The answer to a query as rows."""
-    answer = connection.client.sql(query, limit)
-    return Rows([column["name"] for column in answer["columns"]], answer["rows"], answer.get("more", False))
+    return Rows(connection.client.sql(query, limit, query_time(timeout)))
 
 
 def run(what: str | Path | Workflow[..., Any], /, **params: Any) -> Run:
@@ -103,8 +95,3 @@ def import_run(path: str | Path, *, id: str = "") -> Run:
 
     connection = connect()
     return Run(imported(connection, path, id)["id"], connection)
-
-
-def _cell(value: Any) -> str:
-    text = "" if value is None else str(value)
-    return text if len(text) <= 60 else text[:59] + "…"

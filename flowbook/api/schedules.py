@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from flowbook.api.arguments import checked
+from flowbook.api.bounds import at_least_one
 from flowbook.api.connection import Connection, connect, here
 from flowbook.api.started import Run
 from flowbook.client import schedule_asks
-from flowbook.core.calendar import local, zone
+from flowbook.core.calendar import local, shown, zone
 from flowbook.core.duration import seconds, spoken, time_limit
 from flowbook.core.module import Module, Workflow
 from flowbook.core.schedule import ScheduledStart, ScheduleSpec
@@ -48,13 +49,14 @@ class Schedule:
         return self.summary["status"]
 
     def next(self, count: int = 5) -> list[datetime]:
-        """The next nominal times, in the schedule's time zone."""
-        summary = self._told(count)
+        """The next nominal times, in the schedule's time zone; of a paused one those if it were resumed now."""
+        summary = self._told(at_least_one("count", count))
         return [local(at, summary["timezone"]) for at in summary["next"]]
 
     def runs(self, limit: int = 20) -> list[Run]:
         """The runs it started last, newest first."""
-        return [Run(begun["run"], self._connection) for begun in self.summary["recent"][:limit]]
+        recent = self.summary["recent"][: at_least_one("limit", limit)]
+        return [Run(begun["run"], self._connection) for begun in recent]
 
     def pause(self, reason: str = "") -> Schedule:
         """Let times pass. Its runs go on, and ``trigger`` still works."""
@@ -284,7 +286,12 @@ def moment(value: Moment, timezone: str, is_end: bool = False) -> float:
             raise UserError(f"'{value}' is not a time; write for example 2026-11-23 or 2026-11-23T03:00") from None
     if not isinstance(value, datetime):
         value = datetime.combine(value, time.max if is_end else time.min)
-    return (value if value.tzinfo is not None else value.replace(tzinfo=zone(timezone))).timestamp()
+    try:
+        return (value if value.tzinfo is not None else value.replace(tzinfo=zone(timezone))).timestamp()
+    except (OverflowError, ValueError):
+        raise UserError(
+            f"{value.isoformat()} is no time that a schedule has: they lie in the years 1970 to 9000"
+        ) from None
 
 
 def timing(summary: ScheduleSummary) -> str:
@@ -304,8 +311,3 @@ def one_line(summary: ScheduleSummary) -> str:
     if summary["next"]:
         text += f", next {shown(summary['next'][0], summary['timezone'])}"
     return text
-
-
-def shown(at: float, timezone: str) -> str:
-    """A time for eyes: ``2026-11-23 03:00+01:00``."""
-    return local(at, timezone).isoformat(" ", "minutes" if at % 60 == 0 else "seconds")

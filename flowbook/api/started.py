@@ -134,6 +134,8 @@ class Run:
                 raise RunTerminated(f"{run} was terminated{reason}")
             case "paused":
                 raise FlowbookError(f"{run} is paused{reason}. run.resume() goes on")
+            case "continued":
+                raise FlowbookError(f"{run} has no result here{reason}")
         raise TimeoutError(f"{run} is still {status} after {timeout or 0:g} s; it goes on without you")
 
     @property

@@ -7,7 +7,6 @@ from argparse import Namespace
 from flowbook.api.arguments import read_value
 from flowbook.api.connection import Connection, connect
 from flowbook.cli import shapes, terminal
-from flowbook.core.duration import spoken
 from flowbook.wire.calls import HANDLERS
 
 
@@ -67,7 +66,7 @@ def obligations(options: Namespace) -> int:
                         row["run"],
                         row["status"],
                         f"{row['what']} {row['name']}",
-                        f"{spoken(max(0.0, now - row['since']))} ago",
+                        terminal.ago(row["since"], now),
                         "taking it back failed" if row["failed"] else "",
                     )
                     for row in rows

@@ -4,38 +4,37 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from flowbook.api.arguments import read_value
-from flowbook.api.connection import Connection, connect, new_mark
+from flowbook.api.connection import connect, new_mark
 from flowbook.cli import shapes, terminal
 from flowbook.cli.looking import table
-from flowbook.errors import FlowbookError, UserError
+from flowbook.client import many_asks
+from flowbook.core.messages import CancelRun, ResumeRun, SendSignal, TerminateRun
+from flowbook.errors import UserError
 
-MOST = 100_000
-"""Runs that one command speaks to."""
+if TYPE_CHECKING:
+    from flowbook.wire.many import MatchedRun, ToldRun
 
-Say = Callable[[str], str]
-"""Says it to one run and gives what came of it."""
+AT_ONCE = 500
+"""Runs that are told in one call: one turn of the engine, and one step of the progress shown."""
 
 
 def cancel(options: Namespace) -> int:
     """``flowbook cancel --where``."""
-    client = connect().client
-    return _each(options, "cancel", lambda run: client.cancel(run, options.reason)["outcome"])
+    return _each(options, "cancel", CancelRun(options.reason))
 
 
 def terminate(options: Namespace) -> int:
     """``flowbook terminate --where``."""
-    client = connect().client
-    return _each(options, "terminate", lambda run: client.terminate(run, options.reason, options.now)["outcome"])
+    return _each(options, "terminate", TerminateRun(options.reason, options.now))
 
 
 def resume(options: Namespace) -> int:
     """``flowbook resume --where``."""
-    client = connect().client
-    return _each(options, "resume", lambda run: client.resume(run)["status"], "status = 'paused'")
+    return _each(options, "resume", ResumeRun())
 
 
 def signal(options: Namespace) -> int:
@@ -43,21 +42,14 @@ def signal(options: Namespace) -> int:
     name, text = options.run, options.name
     if name is None or options.value != "null":
         raise UserError("with --where give the signal's name and value alone: flowbook signal --where SQL NAME JSON")
-    connection = connect()
-    value = connection.encode(read_value("null" if text is None else text), name)
-    mark = options.id or new_mark()
-
-    def say(run: str) -> str:
-        connection.client.signal(run, name, value, mark)
-        return "recorded"
-
-    return _each(options, f"send signal '{name}' to", say)
+    value = connect().encode(read_value("null" if text is None else text), name)
+    return _each(options, f"send signal '{name}' to", SendSignal(name, value, options.id or new_mark()))
 
 
-def _each(options: Namespace, verb: str, say: Say, among: str = "ended is null") -> int:
-    """Find the runs, ask, tell each, and show what came of it; 1 when one refused."""
-    connection = connect()
-    found = _matching(connection, options.where, among)
+def _each(options: Namespace, verb: str, message: CancelRun | TerminateRun | ResumeRun | SendSignal) -> int:
+    """Find the runs, ask, tell them, and show what came of it; 1 when one refused."""
+    paused = isinstance(message, ResumeRun)
+    found = connect().client.ask(many_asks.match(options.where, paused, options.timeout))
     if not found:
         if options.json:
             shapes.emit([])
@@ -65,37 +57,35 @@ def _each(options: Namespace, verb: str, say: Say, among: str = "ended is null")
             print("no run matches")
         return 0
     if not options.yes:
+        now = terminal.now()
         rows: list[tuple[str, ...]] = [
-            (run, status, str(started), workflow) for run, workflow, status, started in found
+            (run["id"], run["status"], terminal.ago(run["started"], now), run["workflow"]) for run in found
         ]
         print(table(("run", "status", "started", "workflow"), rows), file=sys.stderr)
         if not terminal.agreed(f"{verb} {_counted(len(found))}?"):
             return 1
-    told = [_told(run[0], say) for run in found]
+    told = _told(found, message)
     if options.json:
         shapes.emit(told)
     else:
         done: list[tuple[str, ...]] = [
-            (run[0], said["error"] or said["outcome"], run[1]) for run, said in zip(found, told, strict=True)
+            (run["id"], said["error"] or said["outcome"] or "", run["workflow"])
+            for run, said in zip(found, told, strict=True)
         ]
         print(table(("run", "outcome", "workflow"), done, terminal.has_colour(sys.stdout)))
     return 1 if any(said["error"] for said in told) else 0
 
 
-def _matching(connection: Connection, where: str, among: str) -> list[list[Any]]:
-    # The line break ends a comment at the predicate's end.
-    query = f"select id, workflow, status, started from runs where {among} and (\n{where}\n) order by started, id"
-    found = connection.client.sql(query, MOST)
-    if found.get("more"):
-        raise UserError(f"more than {MOST:,} runs match; narrow the predicate.")
-    return found["rows"]
-
-
-def _told(run: str, say: Say) -> dict[str, Any]:
-    try:
-        return {"run": run, "outcome": say(run), "error": None}
-    except FlowbookError as error:
-        return {"run": run, "outcome": None, "error": str(error)}
+def _told(found: Sequence[MatchedRun], message: CancelRun | TerminateRun | ResumeRun | SendSignal) -> list[ToldRun]:
+    client, ids = connect().client, [run["id"] for run in found]
+    told: list[ToldRun] = []
+    with terminal.Progress() as progress:
+        for begin in range(0, len(ids), AT_ONCE):
+            if begin:
+                progress.say(f"{begin:,} of {len(ids):,} runs")
+            answer = client.ask(many_asks.tell(ids[begin : begin + AT_ONCE], message))
+            told += answer
+    return told
 
 
 def _counted(count: int) -> str:

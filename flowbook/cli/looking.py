@@ -10,7 +10,9 @@ from flowbook.api.connection import Connection, connect
 from flowbook.api.moment import Moment, Values, clip
 from flowbook.api.started import Run
 from flowbook.cli import selection, shapes, steps, terminal
+from flowbook.client import many_asks
 from flowbook.core.duration import spoken
+from flowbook.core.printable import printable
 
 if TYPE_CHECKING:
     from flowbook.wire.calls import Summary
@@ -21,7 +23,8 @@ def runs(options: Namespace) -> int:
     connection = connect()
     conditions = selection.conditions(options.where, options.attribute)
     if conditions:
-        found = selection.matching(connection, conditions, options.limit, options.status)
+        asked = many_asks.runs(conditions, options.limit, options.status, options.timeout)
+        found = connection.client.ask(asked)
     else:
         found = connection.client.runs(options.limit, options.status)
     is_narrowed = bool(conditions or options.status)
@@ -56,17 +59,18 @@ def _row(summary: Summary, now: float) -> tuple[str, ...]:
     if summary["error"] is not None:
         where = f"{summary['step']}: " if summary["step"] else ""
         note = clip(f"{where}{summary['error'].type}: {summary['error'].message}", 60)
-    elif summary["waits"]:
-        note = "waits for " + ", ".join(w["name"] or w["kind"] for w in summary["waits"][:3])
     elif summary["reason"]:
         note = clip(summary["reason"], 60)
+    elif summary["waits"]:
+        note = "waits for " + ", ".join(w["name"] or w["kind"] for w in summary["waits"][:3])
     status = summary["status"]
-    ago = f"{spoken(max(0.0, now - summary['started']))} ago"
-    return summary["id"], f"{steps.GLYPHS.get(status, '')} {status}", ago, took, summary["workflow"], note
+    started = terminal.ago(summary["started"], now)
+    return summary["id"], f"{steps.GLYPHS.get(status, '')} {status}", started, took, summary["workflow"], note
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]], colour: bool = False) -> str:
     """Columns as wide as they need to be; the second is a status."""
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)).rstrip()]
     for row in rows:
@@ -105,11 +109,13 @@ def _step(step: dict[str, Any]) -> dict[str, Any]:
 
 
 def _open(summary: Summary) -> str:
-    lines, program = [""], terminal.program()
+    lines = [""]
     for wait in summary["waits"]:
         if wait["kind"] == "signal":
-            lines.append(f"waits for signal '{wait['name']}':  {program} signal {summary['id']} {wait['name']} true")
-    lines.append(f"event {summary['seq']} is the last so far; follow it with  {program} watch {summary['id']}")
+            command = terminal.typed("signal", summary["id"], wait["name"], "true")
+            lines.append(f"waits for signal '{printable(wait['name'])}':  {command}")
+    follow = terminal.typed("watch", summary["id"])
+    lines.append(f"event {summary['seq']} is the last so far; follow it with  {follow}")
     return "\n".join(lines)
 
 
@@ -126,12 +132,11 @@ def at(options: Namespace) -> int:
 
 def sql(options: Namespace) -> int:
     """``flowbook sql``."""
-    from flowbook.api.project import Rows
+    from flowbook.api.rows import Rows
 
-    connection: Connection = connect()
-    answer = connection.client.sql(options.query, options.limit)
+    answer = connect().client.sql(options.query, options.limit, options.timeout)
     if options.json:
         shapes.emit(answer)
     else:
-        print(Rows([column["name"] for column in answer["columns"]], answer["rows"], answer.get("more", False)))
+        print(Rows(answer))
     return 0

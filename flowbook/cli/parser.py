@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 from flowbook import __version__
-from flowbook.cli import dealing_parser, keeping_parser, queue_parser, schedule_parser
+from flowbook.cli import dealing_parser, helping, keeping_parser, queue_parser, schedule_parser
 
 FORMATS = ("svg", "dot", "mermaid", "json")
 STATUSES = (
@@ -25,23 +26,28 @@ STATUSES = (
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options; ``command`` is the function to call. Leaves with exit code 2 where they make no sense."""
-    return build().parse_args(argv)
+    """The options; ``command`` is the function to call. Raises Mistake where they make no sense."""
+    parser = build()
+    options, extras = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
+    if extras:
+        options.parser.unknown(extras)
+    return options
 
 
-def build() -> argparse.ArgumentParser:
+def build() -> helping.Parser:
     """The whole parser."""
-    parser = argparse.ArgumentParser(
+    parser = helping.Parser(
         prog="flowbook",
         description="Durable workflows from annotated notebooks and plain async Python.",
-        epilog=_examples(
+        epilog=helping.examples(
             "flowbook run analysis.ipynb -p since=2026-01-01",
             "flowbook runs",
             "flowbook lab",
         ),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        groups=helping.GROUPS,
     )
     parser.add_argument("--version", action="version", version=f"flowbook {__version__}")
+    parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (_run, _runs, _show, _watch, _at, _signal, _cancel, _resume, _fork):
         add(commands)
@@ -52,10 +58,6 @@ def build() -> argparse.ArgumentParser:
     schedule_parser.add(commands, _command)
     keeping_parser.add(commands, _command)
     return parser
-
-
-def _examples(*lines: str) -> str:
-    return "examples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def _command(
@@ -72,10 +74,9 @@ def _command(
         name,
         help=help,
         description=f"{help[0].upper()}{help[1:]}.{' ' + about if about else ''}",
-        epilog=_examples(*examples),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=helping.examples(*examples),
     )
-    made.set_defaults(command=_later(home, function or name))
+    made.set_defaults(command=_later(home, function or name), parser=made)
     if json:
         made.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     return made
@@ -141,12 +142,13 @@ def _runs(commands: Any) -> None:
         "flowbook runs --status failed --limit 5",
         "flowbook runs --attribute customer=ada --where \"workflow = 'cart' and seconds > 60\"",
     )
-    parser.add_argument("--limit", type=int, default=20, help="how many (default: 20)")
-    parser.add_argument("--status", default="", choices=STATUSES)
-    parser.add_argument("--where", default="", metavar="SQL", help="those that match, a predicate over the view `runs`")
+    parser.add_argument("--limit", type=helping.count(1), default=20, metavar="N", help="how many (default: 20)")
+    parser.add_argument("--status", default="", choices=STATUSES, help="those with this status")
+    parser.add_argument("--where", metavar="SQL", help="those that match, a predicate over the view `runs`")
     parser.add_argument(
         "--attribute", action="append", default=[], metavar="k=v", help="those with this label (may be repeated)"
     )
+    helping.timeout(parser, "--where")
 
 
 def _show(commands: Any) -> None:
@@ -307,7 +309,10 @@ def _sql(commands: Any) -> None:
         "flowbook sql 'select * from events order by time desc' --limit 20",
     )
     parser.add_argument("query", metavar="QUERY", help="one SELECT statement; `show tables` lists what there is")
-    parser.add_argument("--limit", type=int, default=1000, help="at most so many rows (default: 1000)")
+    parser.add_argument(
+        "--limit", type=helping.count(1), default=1000, metavar="N", help="at most so many rows (default: 1000)"
+    )
+    helping.timeout(parser, "the query")
 
 
 def _engine(commands: Any) -> None:
@@ -318,9 +323,15 @@ def _engine(commands: Any) -> None:
         "start, stop or look at this project's engine",
         "flowbook engine status",
         "flowbook engine stop",
-        about="It is started by whoever needs it first, and leaves when nobody has for a while.",
+        "flowbook engine stop --grace 10m",
+        about="It is started by whoever needs it first, and leaves when nobody has for a while. When it is stopped, "
+        "running steps may end first, and the command returns when it has really left.",
     )
-    parser.add_argument("action", choices=("start", "stop", "status"))
+    parser.add_argument("action", choices=("start", "stop", "status"), help="what to do")
+    parser.add_argument(
+        "--grace", default="30s", metavar="TIME", help="with stop: how long running steps may take (default: 30s)"
+    )
+    parser.add_argument("--now", action="store_true", help="with stop: do not wait for running steps")
 
 
 def _lab(commands: Any) -> None:

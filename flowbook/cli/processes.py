@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from argparse import Namespace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from flowbook.cli import shapes
-from flowbook.errors import UserError
+from flowbook.cli import shapes, terminal
+from flowbook.core.duration import seconds, spoken
+from flowbook.errors import FlowbookError, UserError
 
 if TYPE_CHECKING:
+    from flowbook.client import Client
     from flowbook.wire.calls import Status
+
+LOOK_EVERY = 0.1
+LEAVES_WITHIN = 30.0
+"""Seconds after the grace in which an engine has closed its files."""
 
 
 def engine(options: Namespace) -> int:
@@ -26,14 +34,8 @@ def engine(options: Namespace) -> int:
         client = connect(start=options.action == "start").client
         status: Status = client.status()
         if options.action == "stop":
-            client.stop()
-            _say(
-                options,
-                {"stopped": True, "pid": status["pid"]},
-                f"the engine of {home} (pid {status['pid']}) has stopped",
-            )
-        else:
-            _say(options, status, _described(status))
+            return _stop(options, client, home, status)
+        _say(options, status, _described(status))
         return 0
     nothing: dict[str, Any] = {
         "pid": None,
@@ -44,6 +46,35 @@ def engine(options: Namespace) -> int:
     }
     _say(options, nothing, f"no engine is running for {home}")
     return 0
+
+
+def _stop(options: Namespace, client: Client, home: Path, status: Status) -> int:
+    """Stop it and wait until it has really left; 1 where it takes longer than it should."""
+    from flowbook.client.launch import has_ended
+
+    pid, grace = status["pid"], 0.0 if options.now else seconds(options.grace)
+    begun = time.monotonic()
+    client.stop(grace)
+    with terminal.Progress() as progress:
+        while not (ended := has_ended(home, pid)) and time.monotonic() - begun < grace + LEAVES_WITHIN:
+            progress.say(_waiting(client, grace - (time.monotonic() - begun)))
+            time.sleep(LOOK_EVERY)
+    if not ended:
+        text = f"the engine of {home} (pid {pid}) is still leaving; its log is {home / 'logs' / 'engine.log'}"
+    else:
+        text = f"the engine of {home} (pid {pid}) has stopped"
+    _say(options, {"stopped": ended, "pid": pid}, text)
+    return 0 if ended else 1
+
+
+def _waiting(client: Client, left: float) -> str:
+    try:
+        busy = sum(worker["busy"] for worker in client.status()["workers"])
+    except FlowbookError:
+        return "the engine closes its files"
+    if not busy:
+        return "the workers leave"
+    return f"{busy} step{'' if busy == 1 else 's'} may take {spoken(max(left, 0.0))} more (--now does not wait)"
 
 
 def _say(options: Namespace, document: Any, text: str) -> None:

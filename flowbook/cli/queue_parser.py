@@ -32,7 +32,7 @@ def _queue(commands: Any, command: Make) -> None:
         commands,
         "queue",
         "queues",
-        "set limits of a task queue, pause and resume it",
+        "set limits of a task queue, pause, resume and delete it",
         "flowbook queue set gpu --concurrency 4 --rate 10/s",
         "flowbook queue pause gpu --reason 'driver update'",
         about="What is set here counts more than what the code says.",
@@ -68,6 +68,15 @@ def _queue(commands: Any, command: Make) -> None:
     _name(made)
     made.add_argument("--reason", default="", help="shown with the queue")
     made = command(actions, "resume", "queues", "end a pause", "flowbook queue resume gpu", function="resume_queue")
+    _name(made)
+    made = command(
+        actions,
+        "delete",
+        "queues",
+        "forget what was set for a queue that nobody uses",
+        "flowbook queue delete gpuu",
+        function="delete_queue",
+    )
     _name(made)
 
 

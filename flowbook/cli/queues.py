@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowbook.cli import shapes, terminal
 from flowbook.core.duration import seconds
+from flowbook.core.printable import printable
 from flowbook.core.queues import checked_count, checked_limits, checked_name
 from flowbook.errors import EngineUnavailable, UserError
 
@@ -57,6 +58,19 @@ def resume_queue(options: Namespace) -> int:
     return _changed(queue_asks.resume(checked_name(options.name)), options)
 
 
+def delete_queue(options: Namespace) -> int:
+    """``flowbook queue delete``."""
+    from flowbook.api.connection import connect
+    from flowbook.client import queue_asks
+
+    status = connect().client.ask(queue_asks.delete(checked_name(options.name)))
+    if options.json:
+        shapes.emit(status)
+    else:
+        print(f"queue {status['name']} is deleted; what was set for it is forgotten")
+    return 0
+
+
 def _changed(ask: Ask[QueueStatus], options: Namespace) -> int:
     from flowbook.api.connection import connect
 
@@ -65,7 +79,11 @@ def _changed(ask: Ask[QueueStatus], options: Namespace) -> int:
         shapes.emit(status)
     else:
         state = " is paused" if status["paused"] else ""
-        print(f"queue {status['name']}{state}: {_counted(status)}")
+        print(f"{'new ' if status['new'] else ''}queue {status['name']}{state}: {_counted(status)}")
+        if status["new"]:
+            print(
+                f"nobody has used it yet; if that is not its name:  {terminal.typed('queue', 'delete', status['name'])}"
+            )
     return 0
 
 
@@ -123,6 +141,7 @@ def _worker_row(status: WorkerStatus) -> tuple[str, ...]:
 
 def table(rows: list[tuple[str, ...]]) -> str:
     """Rows in columns."""
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)

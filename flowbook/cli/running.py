@@ -16,6 +16,7 @@ from flowbook.api.started import POLL, Run
 from flowbook.cli import shapes, steps, terminal
 from flowbook.core.chains import following
 from flowbook.core.ids import RunId
+from flowbook.core.printable import printable
 from flowbook.errors import FlowbookError
 
 if TYPE_CHECKING:
@@ -89,6 +90,9 @@ def _follow(summary: Summary, connection: Connection, options: Namespace) -> int
         else:
             _draw(run, connection)
             while (summary := connection.client.run(run))["status"] == "continued":
+                if connection.client.wait(run, 0.0)["id"] == run:
+                    # It was imported, and the one that goes on from it was not.
+                    break
                 run = following(RunId(run))
                 print(f"\nit goes on as {run}")
                 _draw(run, connection)
@@ -118,8 +122,7 @@ def _detach(run: str, connection: Connection, options: Namespace) -> int:
 
 
 def _later(run: str) -> str:
-    program = terminal.program()
-    return f"follow it   {program} watch {run}\nstop it     {program} cancel {run}"
+    return f"follow it   {terminal.typed('watch', run)}\nstop it     {terminal.typed('cancel', run)}"
 
 
 def _draw(run: str, connection: Connection) -> None:
@@ -194,36 +197,43 @@ def ending(summary: Summary, connection: Connection) -> str:
     if status == "succeeded":
         result = None if summary["result"] is None else connection.plain(summary["result"])
         if isinstance(result, dict) and result and "$type" not in result:
-            label = max(len(name) for name in result)
-            lines += ["result", *(f"  {name.ljust(label)}  {clip(shown(value))}" for name, value in result.items())]
+            named = {printable(name): clip(shown(value)) for name, value in result.items()}
+            label = max(len(name) for name in named)
+            lines += ["result", *(f"  {name.ljust(label)}  {text}" for name, text in named.items())]
         else:
             lines.append(f"result  {clip(shown(result))}")
     elif summary["error"] is not None:
         error = summary["error"]
         where = f"step '{summary['step']}' failed" if summary["step"] else "the workflow failed"
         lines.append(f"{where}{failure_place(error)}")
-        lines += [f"  {line}" for line in f"{error.type}: {error.message}".splitlines()]
+        lines += [f"  {printable(line)}" for line in f"{error.type}: {error.message}".splitlines()]
     else:
-        lines.append(f"{status}: {summary['reason']}" if summary["reason"] else status)
+        lines.append(f"{status}: {terminal.lines(summary['reason'])}" if summary["reason"] else status)
     return "\n".join([*lines, "", f"run     {run}", *_next(summary)])
 
 
 def _next(summary: Summary) -> list[str]:
-    run, program = summary["id"], terminal.program()
-    lab = "make lab" if Path("Makefile").is_file() and "\nlab:" in Path("Makefile").read_text() else f"{program} lab"
+    run, typed = summary["id"], terminal.typed
     if summary["status"] == "failed":
-        step = f" --step {summary['step']}" if summary["step"] else f" --at {summary['seq']}"
+        again = {"step": summary["step"]} if summary["step"] else {"at": str(summary["seq"])}
         todo = [
-            (f"{program} at {run} {summary['seq']}", "where it stood, with its variables"),
-            (f"{program} fork {run}{step}", "after mending the code: reuse what was done, run the rest"),
+            (typed("at", run, str(summary["seq"])), "where it stood, with its variables"),
+            (typed("fork", run, **again), "after mending the code: reuse what was done, run the rest"),
         ]
     elif summary["status"] == "paused":
-        todo = [(f"{program} resume {run}", "go on"), (f"{program} cancel {run}", "stop it")]
+        todo = [(typed("resume", run), "go on"), (typed("cancel", run), "stop it")]
     else:
         todo = [
-            (f"{program} show {run}", "the steps again"),
-            (f"{program} at {run} {max(1, summary['seq'] // 2)}", "half-way"),
+            (typed("show", run), "the steps again"),
+            (typed("at", run, str(max(1, summary["seq"] // 2))), "half-way"),
+            (_lab(), "the same in JupyterLab: live graph, history, time travel"),
         ]
-        todo.append((lab, "the same in JupyterLab: live graph, history, time travel"))
     width = max(len(command) for command, _ in todo)
     return [f"{'next' if not i else '':<6}  {command.ljust(width)}   {why}" for i, (command, why) in enumerate(todo)]
+
+
+def _lab() -> str:
+    makefile = Path("Makefile")
+    return (
+        "make lab" if makefile.is_file() and "\nlab:" in makefile.read_text(errors="replace") else terminal.typed("lab")
+    )

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from flowbook.cli import helping
+
 Make = Callable[..., argparse.ArgumentParser]
 
 OVERLAPS = ("skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all")
@@ -68,7 +70,7 @@ def _set(command: Make) -> None:
         "--catch-up", default="365d", metavar="TIME", help="how late a missed time still counts (default: 365d)"
     )
     parser.add_argument("--pause-on-failure", action="store_true", help="a run that fails pauses the schedule")
-    parser.add_argument("--limit", type=int, default=0, metavar="N", help="start so many runs and no more")
+    parser.add_argument("--limit", type=helping.count(1), default=0, metavar="N", help="start so many runs and no more")
     parser.add_argument(
         "--time-parameter", default="", metavar="k", help="the parameter that is given the nominal time"
     )
@@ -94,7 +96,9 @@ def _show(command: Make) -> None:
         "flowbook schedule show nightly --next 20",
     )
     _name(parser)
-    parser.add_argument("--next", type=int, default=5, metavar="N", help="how many times to come (default: 5)")
+    parser.add_argument(
+        "--next", type=helping.count(1), default=5, metavar="N", help="how many times to come (default: 5)"
+    )
 
 
 def _pause(command: Make) -> None:

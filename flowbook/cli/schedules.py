@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from flowbook.api.arguments import from_texts, read_params
 from flowbook.api.connection import Connection, connect
-from flowbook.api.schedules import Schedule, loaded, one_line, schedule, shown, timing, without
+from flowbook.api.schedules import Schedule, loaded, one_line, schedule, timing, without
 from flowbook.cli import shapes, terminal
 from flowbook.client import schedule_asks
+from flowbook.core.calendar import shown
 from flowbook.core.duration import spoken
+from flowbook.core.printable import printable
 
 if TYPE_CHECKING:
     from flowbook.client.asks import Ask
@@ -104,10 +106,20 @@ def _report(change: ScheduleChange, options: Namespace, said: str, connection: C
     lines += [f"started {run}" for run in change["started"]]
     if change["buffered"]:
         lines.append(f"{change['buffered']} wait for their turn")
-    if change["skipped"]:
-        lines.append(f"{change['skipped']} skipped: a run is open and the policy is to skip; --overlap says otherwise")
+    if change["skipped"] and summary is not None:
+        lines.append(f"{change['skipped']} skipped: {_refusal(summary, getattr(options, 'overlap', ''))}")
     print("\n".join(lines) or "no times in between")
     return 0
+
+
+def _refusal(summary: ScheduleSummary, overlap: str) -> str:
+    """Why a time that was asked for is not carried out."""
+    policy = overlap or summary["overlap"]
+    if policy == "skip":
+        why = f"run {summary['running'][0]} is open" if summary["running"] else "a time waits for its turn"
+        return f"{why} and the policy is skip; --overlap allow_all starts it all the same"
+    waiting = len(summary["buffered"])
+    return f"{waiting} wait for their turn already, and the policy {policy} lets no more wait"
 
 
 def document(summary: ScheduleSummary, connection: Connection) -> dict[str, Any]:
@@ -126,8 +138,11 @@ def _show(summary: ScheduleSummary, connection: Connection, options: Namespace) 
         rows.append(("with", f"{name} = {connection.plain(value)!r}"))
     if summary["time_parameter"]:
         rows.append(("with", f"{summary['time_parameter']} = the nominal time"))
+    if summary["status"] == "paused":
+        rows.append(("next", "nothing while it is paused; resumed now it would be"))
     rows += [("next", shown(at, zone)) for at in summary["next"]] or [("next", "no time is to come")]
-    print(f"{summary['name']} {summary['status']}" + (f": {summary['reason']}" if summary["reason"] else ""))
+    reason = printable(f": {summary['reason']}") if summary["reason"] else ""
+    print(f"{summary['name']} {summary['status']}{reason}")
     _table(rows)
     _table([("last", f"{run}  {connection.client.run(run)['status']}") for run in _last(summary)])
     if summary["started"] or summary["skipped"]:

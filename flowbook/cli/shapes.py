@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from flowbook.cli import terminal
 from flowbook.core.failure import Failure, Frame
+from flowbook.core.printable import printable
 from flowbook.errors import CompileError
 
 if TYPE_CHECKING:
@@ -18,25 +20,26 @@ if TYPE_CHECKING:
 
 def emit(document: Any) -> None:
     """The one document on stdout."""
-    print(_json.dumps(document, indent=2, ensure_ascii=False, default=_last_resort))
+    print(_json.dumps(document, indent=2, ensure_ascii=not terminal.has_unicode(sys.stdout), default=_last_resort))
 
 
 def say(value: Any) -> None:
     """A value for people: JSON where it is plain, a preview where it is not."""
     if isinstance(value, dict) and "$type" in value:
-        print(f"<{value['$type']}> {value.get('preview', '')}".rstrip())
+        print(printable(f"<{value['$type']}> {value.get('preview', '')}".rstrip()))
     else:
-        print(_json.dumps(value, ensure_ascii=False, default=_last_resort))
+        print(printable(_json.dumps(value, ensure_ascii=False, default=_last_resort)))
 
 
-def complain(error: Exception, json: bool = False) -> None:
-    """An error for people on stderr; with ``json``, the same as a document on stdout."""
-    print(f"flowbook: {error}", file=sys.stderr)
+def complain(error: Exception, json: bool = False, text: str = "") -> None:
+    """An error for people on stderr, or ``text`` for it; with ``json``, the error as a document on stdout as well."""
+    print(terminal.lines(text or f"flowbook: {error}"), file=sys.stderr, flush=True)
     if json:
         document: dict[str, Any] = {"error": {"type": type(error).__name__, "message": str(error)}}
         if isinstance(error, CompileError):
             document["diagnostics"] = [diagnostic(d) for d in error.diagnostics]
         emit(document)
+        sys.stdout.flush()
 
 
 def run(summary: Summary, connection: Connection) -> dict[str, Any]:

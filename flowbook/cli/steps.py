@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from flowbook.core.duration import spoken
+from flowbook.core.printable import printable
 from flowbook.export.card import GOING, advanced, elsewhere
 from flowbook.export.dealings import remarks
 from flowbook.export.style import face
@@ -63,8 +64,8 @@ def _tail(view: dict[str, Any]) -> list[str]:
     """
     waits = [wait for wait in view.get("waits", ()) if wait["kind"] == "outside"]
     tokens = [f"  {wait['name']}: flowbook complete {wait['token']} VALUE" for wait in waits]
-    told = [f"  │ {line}" for line in printed(view)[-PRINTED:]]
-    return [*told, *(f"  {words}" for words in remarks(view)), *tokens]
+    told = [f"  │ {printable(line)}" for line in printed(view)[-PRINTED:]]
+    return [*told, *(f"  {printable(words)}" for words in remarks(view)), *tokens]
 
 
 def printed(view: dict[str, Any]) -> list[str]:
@@ -89,7 +90,7 @@ def _head(view: dict[str, Any], now: float, colour: bool) -> str:
     status = view["status"]
     length = spoken(max(0.0, (view.get("ended") or now) - (view.get("started") or now)))
     word = f"{GLYPHS.get(status, '')} {status}".strip()
-    return f"{view['workflow']}  {painted(word, status, colour)}  {length}"
+    return f"{printable(view['workflow'])}  {painted(word, status, colour)}  {length}"
 
 
 def _line(
@@ -134,7 +135,7 @@ def about(name: str, step: dict[str, Any], view: dict[str, Any], now: float) -> 
         parts.append(f"{error['type']}: {' '.join(str(error['message']).split())}")
     elif step.get("reason"):
         parts.append(str(step["reason"]))
-    return " · ".join(part for part in parts if part)
+    return printable(" · ".join(part for part in parts if part))
 
 
 def _waiting(wait: dict[str, Any], now: float) -> str:

@@ -179,9 +179,9 @@ def watch(run: str | None) -> Ask[dict[str, Any]]:
     return Ask("watch", calls.Watch(None if run is None else RunId(run)))
 
 
-def sql(query: str, limit: int) -> Ask[calls.Rows]:
+def sql(query: str, limit: int, timeout: float) -> Ask[calls.Rows]:
     """Query the history."""
-    return Ask("sql", calls.Query(query, limit), calls.Rows)
+    return Ask("sql", calls.Query(query, limit, timeout), calls.Rows)
 
 
 def status() -> Ask[calls.Status]:
@@ -189,6 +189,6 @@ def status() -> Ask[calls.Status]:
     return Ask("status", calls.Nothing(), calls.Status)
 
 
-def stop() -> Ask[None]:
+def stop(grace: float) -> Ask[None]:
     """Stop the engine."""
-    return Ask("stop", calls.Nothing(), repeatable=False)
+    return Ask("stop", calls.Stop(grace), repeatable=False)

@@ -132,7 +132,12 @@ class AsyncClient:
 
     async def history(self, run: str, after: int = 0, limit: int = 0) -> list[Recorded]:
         """See ``Client``."""
-        return await self._ask(asks.history(run, after, limit))
+        found = await self._ask(asks.history(run, after, limit))
+        page = found if not limit else []
+        while len(page) == calls.MOST_EVENTS:
+            page = await self._ask(asks.history(run, page[-1].seq, 0))
+            found += page
+        return found
 
     async def view(self, run: str, at: int | None = None) -> dict[str, Any]:
         """See ``Client``."""
@@ -211,17 +216,17 @@ class AsyncClient:
             with anyio.CancelScope(shield=True):
                 await self._forget(number)
 
-    async def sql(self, query: str, limit: int = 1000) -> calls.Rows:
+    async def sql(self, query: str, limit: int = 1000, timeout: float = 60.0) -> calls.Rows:
         """See ``Client``."""
-        return await self._ask(asks.sql(query, limit))
+        return await self._ask(asks.sql(query, limit, timeout))
 
     async def status(self) -> calls.Status:
         """See ``Client``."""
         return await self._ask(asks.status())
 
-    async def stop(self) -> None:
+    async def stop(self, grace: float = 30.0) -> None:
         """See ``Client``."""
-        await self._ask(asks.stop())
+        await self._ask(asks.stop(grace))
 
     async def ask(self, ask: Ask[T]) -> T:
         """See ``Client``."""
@@ -235,7 +240,8 @@ class AsyncClient:
         try:
             await sink.done.wait()
         except BaseException:
-            self._session.forget(number)
+            with anyio.CancelScope(shield=True):
+                await self._forget(number)
             raise
         if sink.error is not None:
             raise sink.error

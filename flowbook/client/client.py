@@ -132,8 +132,13 @@ class Client:
         return self._ask(asks.run(run))
 
     def history(self, run: str, after: int = 0, limit: int = 0) -> list[Recorded]:
-        """The run's events after a sequence number."""
-        return self._ask(asks.history(run, after, limit))
+        """The run's events after a sequence number: all, or as many as there are up to ``limit``."""
+        found = self._ask(asks.history(run, after, limit))
+        page = found if not limit else []
+        while len(page) == calls.MOST_EVENTS:
+            page = self._ask(asks.history(run, page[-1].seq, 0))
+            found += page
+        return found
 
     def view(self, run: str, at: int | None = None) -> dict[str, Any]:
         """What every UI draws, now or as of an event."""
@@ -216,17 +221,20 @@ class Client:
         finally:
             self._forget(number)
 
-    def sql(self, query: str, limit: int = 1000) -> calls.Rows:
-        """One read-only statement over the documented views."""
-        return self._ask(asks.sql(query, limit))
+    def sql(self, query: str, limit: int = 1000, timeout: float = 60.0) -> calls.Rows:
+        """One read-only statement over the documented views; interrupted after ``timeout`` seconds."""
+        return self._ask(asks.sql(query, limit, timeout))
 
     def status(self) -> calls.Status:
         """The engine about itself."""
         return self._ask(asks.status())
 
-    def stop(self) -> None:
-        """Stop the engine; open runs go on when it is started again."""
-        self._ask(asks.stop())
+    def stop(self, grace: float = 30.0) -> None:
+        """Have the engine leave, after at most ``grace`` seconds for running steps to end.
+
+        Open runs go on when it is started again.
+        """
+        self._ask(asks.stop(grace))
 
     def ask(self, ask: Ask[T]) -> T:
         """Make a call that has no method here, for example one of ``schedule_asks``."""

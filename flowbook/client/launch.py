@@ -29,6 +29,7 @@ class Address(msgspec.Struct, frozen=True):
 class _Advertised(msgspec.Struct):
     socket: str
     pid: int
+    home: str
 
 
 def find_home(folder: Path | None = None) -> Path:
@@ -47,13 +48,21 @@ def find_home(folder: Path | None = None) -> Path:
 
 
 def read_address(home: Path) -> Address | None:
-    """What the folder says about its engine, running or not; None when there never was one."""
+    """What the folder says about its engine, running or not; None when there never was one.
+
+    In a copy of a folder it names the engine of the original, which is none of the copy's.
+    """
     paths = Home(home)
     try:
         advertised = msgspec.json.decode(paths.address.read_bytes(), type=_Advertised)
-        return Address(advertised.socket, paths.token.read_text().strip(), advertised.pid)
+        token = paths.token.read_text().strip()
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
+    try:
+        is_of_this_folder = os.path.samefile(advertised.home, home)
+    except OSError:
+        is_of_this_folder = False
+    return Address(advertised.socket, token, advertised.pid) if is_of_this_folder else None
 
 
 def open_socket(address: Address, timeout: float | None = 5.0) -> socket.socket:
@@ -97,6 +106,19 @@ def ensure_engine(home: Path, timeout: float = 20.0) -> Address:
     finally:
         if lock is not None:
             lock.close()
+
+
+def has_ended(home: Path, pid: int) -> bool:
+    """True when the engine with this process id serves the folder no longer: its lock is free, or another's."""
+    paths = Home(home)
+    lock = paths.lock(paths.engine_lock)
+    if lock is not None:
+        lock.close()
+        return True
+    try:
+        return paths.engine_lock.read_text().strip() not in ("", str(pid))
+    except OSError:
+        return True
 
 
 def _start(paths: Home, deadline: float, timeout: float) -> Address:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowbook.client.asks import Ask
 from flowbook.core.messages import StartRun
-from flowbook.core.queues import Limits, PauseQueue, ResumeQueue, SetLimits
+from flowbook.core.queues import DeleteQueue, Limits, PauseQueue, ResumeQueue, SetLimits
 from flowbook.wire.calls import Nothing, Summary
 from flowbook.wire.queues import ChangeQueue, DrainWorker, QueueStatus
 
@@ -37,6 +37,11 @@ def pause(name: str, reason: str) -> Ask[QueueStatus]:
 def resume(name: str) -> Ask[QueueStatus]:
     """End a pause."""
     return Ask("change_queue", ChangeQueue(name, ResumeQueue()), QueueStatus)
+
+
+def delete(name: str) -> Ask[QueueStatus]:
+    """Forget what was set for a queue. Not sent again: a second time there is none."""
+    return Ask("change_queue", ChangeQueue(name, DeleteQueue()), QueueStatus, repeatable=False)
 
 
 def drain(worker: str) -> Ask[int]:

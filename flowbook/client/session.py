@@ -62,10 +62,11 @@ class Session:
 
     def forget(self, number: int) -> bytes:
         """Stop listening to a request; the frame that tells the engine, or nothing when it is over anyway."""
-        self._waiting.pop(number, None)
-        if self._watching.pop(number, None) is None:
-            return b""
-        return pack(Request(next(self._numbers), "unwatch", msgspec.Raw(b'{"watch":%d}' % number)))
+        if self._waiting.pop(number, None) is not None:
+            return pack(Request(next(self._numbers), "forget", msgspec.Raw(b'{"request":%d}' % number)))
+        if self._watching.pop(number, None) is not None:
+            return pack(Request(next(self._numbers), "unwatch", msgspec.Raw(b'{"watch":%d}' % number)))
+        return b""
 
     def opening(self, token: str) -> bytes:
         """What to send on a new connection: who this is, and what was not answered on the old one."""

@@ -16,6 +16,7 @@ from itertools import zip_longest
 
 import msgspec
 
+import flowbook
 from flowbook.compiler.beside import Find, beside, marks
 from flowbook.compiler.diagnostics import Diagnostic, Severity, has_errors
 from flowbook.compiler.digests import Digests
@@ -386,6 +387,8 @@ def _names_of_ours(tree: ast.Module) -> dict[str, str]:
             ours = isinstance(statement, ast.ImportFrom) and (statement.module or "").partition(".")[0] == "flowbook"
             for alias in statement.names:
                 found.pop(alias.asname or alias.name, None)
-                if ours:
+                if ours and alias.name == "*":
+                    found |= {name: name for name in flowbook.__all__}
+                elif ours:
                     found[alias.asname or alias.name] = alias.name
     return found

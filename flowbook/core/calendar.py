@@ -29,6 +29,9 @@ _ALIASES = {
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+FIRST, LAST = 0.0, datetime(9000, 1, 1, tzinfo=UTC).timestamp()
+"""Between these are all nominal times. What Python's calendar says near the year 9999 is an exception."""
+
 
 def zone(name: str) -> ZoneInfo:
     """The time zone of this IANA name. Raises UserError with the nearest names."""
@@ -125,3 +128,12 @@ def iso(at: float) -> str:
 def local(at: float, timezone: str) -> datetime:
     """The time in a time zone."""
     return datetime.fromtimestamp(at, zone(timezone))
+
+
+def shown(at: float, timezone: str) -> str:
+    """For eyes: ``2026-11-23 03:00+01:00``. Seconds only where there are any, and nothing finer."""
+    whole = at // 1
+    try:
+        return local(whole, timezone).isoformat(" ", "minutes" if whole % 60 == 0 else "seconds")
+    except (OverflowError, ValueError, OSError):
+        return "a time that no schedule has"

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from flowbook.core.events import RunStarted
 from flowbook.core.ids import RunId
 from flowbook.core.messages import AnyMessage, StartRun, TerminateRun
+from flowbook.core.printable import is_printable, printable
 from flowbook.core.state import RunState, request_mark
 from flowbook.errors import RunConflict, UserError
 
@@ -21,6 +22,11 @@ _MEMBER = re.compile(r"^(?P<root>.+)~(?P<number>[1-9]\d*)$", re.DOTALL)
 
 ON_CONFLICT = ("same", "use_existing", "fail", "terminate_existing")
 ON_CLOSED = ("same", "reject", "allow", "allow_failed")
+LONGEST_ID, LONGEST_CHILD = 200, 1000
+"""Characters. What a child is called by its parent begins with the parent's id."""
+
+LONGEST_SHOWN = 40
+
 _FAILED = ("failed", "cancelled", "terminated")
 
 
@@ -95,10 +101,26 @@ def _check(message: StartRun) -> None:
     ):
         if value not in known:
             raise UserError(f'{name}="{value}" is not known; it is one of {", ".join(known)}.')
-    if message.run.startswith("$"):
-        raise UserError(f'"{message.run}" cannot be the id of a run: ids that begin with $ are Flowbook\'s own.')
-    if message.run != root(message.run) and not message.continued:
-        raise UserError(f'"{message.run}" cannot be the id of a new run: ids that end in ~ and a number are given out.')
+    if not message.continued:
+        check_new_id(message.run)
+
+
+def check_new_id(run: str) -> None:
+    """Raises UserError where people cannot give a run this id."""
+    check_id(run)
+    if run.startswith("$"):
+        raise UserError(f'"{run}" cannot be the id of a run: ids that begin with $ are Flowbook\'s own.')
+    if run != root(RunId(run)):
+        raise UserError(f'"{run}" cannot be the id of a new run: ids that end in ~ and a number are given out.')
+
+
+def check_id(run: str, longest: int = LONGEST_ID) -> None:
+    """Raises UserError where no run can have this id, whoever gives it."""
+    shown = printable(run[:LONGEST_SHOWN]) + ("…" if run[LONGEST_SHOWN:] else "")
+    if not 0 < len(run) <= longest:
+        raise UserError(f'"{shown}" cannot be the id of a run: it has to have 1 to {longest} characters.')
+    if not is_printable(run):
+        raise UserError(f'"{shown}" cannot be the id of a run: it has characters that cannot be shown.')
 
 
 def is_same_start(message: StartRun, state: RunState) -> bool:
@@ -107,5 +129,6 @@ def is_same_start(message: StartRun, state: RunState) -> bool:
 
 
 def started(message: StartRun) -> RunStarted:
-    """The fact that follows from a start."""
+    """The fact that follows from a start. Raises UserError for an id that no run can have."""
+    check_id(root(message.run), LONGEST_CHILD if message.parent is not None else LONGEST_ID)
     return RunStarted(**{name: getattr(message, name) for name in RunStarted.__struct_fields__})

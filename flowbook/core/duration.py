@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from math import inf
+from math import inf, isinf
 
 from flowbook.errors import UserError
 
@@ -22,11 +22,25 @@ def seconds(duration: float | int | str) -> float:
         return float(duration)
     text = str(duration).strip().lower()
     if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
+        return _finite(float(text), text)
     parts = _PART.findall(text)
     if not parts or re.sub(r"\s", "", _PART.sub("", text)):
         raise UserError(f"'{duration}' is not a duration; write for example '250ms', '30s', '10m', '2h' or '1h30m'")
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return _finite(sum(float(number) * _UNITS[unit] for number, unit in parts), text)
+
+
+def _finite(length: float, text: str) -> float:
+    if isinf(length):
+        raise UserError(f"'{text}' is longer than any time there is")
+    return length
+
+
+def seconds_with_unit(text: str) -> float:
+    """The same for a text that has to say its unit. Raises UserError for a bare number."""
+    if re.fullmatch(r"\d+(\.\d+)?", text.strip()):
+        number = text.strip()
+        raise UserError(f"'{number}' has no unit; write '{number}d' for days, '{number}h' for hours, 'm', 's' or 'w'")
+    return seconds(text)
 
 
 def time_limit(timeout: float | int | str | None) -> float:

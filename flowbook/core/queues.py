@@ -196,7 +196,11 @@ class QueueResumed(Event, frozen=True, tag=True):
     """Ends a pause."""
 
 
-AnyQueueEvent = QueueLimited | QueuePaused | QueueResumed
+class QueueDeleted(Event, frozen=True, tag=True):
+    """What was set is forgotten, and so is the queue, until something is said about it again."""
+
+
+AnyQueueEvent = QueueLimited | QueuePaused | QueueResumed | QueueDeleted
 
 
 class QueueRecorded(msgspec.Struct, frozen=True):
@@ -212,7 +216,10 @@ NO_SEQ = Seq(0)
 
 @dataclass(slots=True)
 class QueueState:
-    """What has been set for a queue. ``user`` counts more than ``code``; ``since`` is when it was paused."""
+    """What has been set for a queue. ``user`` counts more than ``code``; ``since`` is when it was paused, ``deleted``
+
+    when it was deleted, where nothing was set since; 0 for never.
+    """
 
     seq: Seq = NO_SEQ
     user: Limits = NO_LIMITS
@@ -220,6 +227,7 @@ class QueueState:
     paused: bool = False
     reason: str = ""
     since: float = 0.0
+    deleted: float = 0.0
 
     @property
     def limits(self) -> Limits:
@@ -229,7 +237,7 @@ class QueueState:
 
 def evolve(state: QueueState, recorded: QueueRecorded) -> QueueState:
     """The state after one more fact; it is changed in place."""
-    state.seq = recorded.seq
+    state.seq, state.deleted = recorded.seq, 0.0
     match recorded.event:
         case QueueLimited() as event:
             if event.by == "code":
@@ -240,6 +248,10 @@ def evolve(state: QueueState, recorded: QueueRecorded) -> QueueState:
             state.paused, state.reason, state.since = True, event.reason, recorded.time
         case QueueResumed():
             state.paused, state.reason, state.since = False, "", 0.0
+        case QueueDeleted():
+            state.user = state.code = NO_LIMITS
+            state.paused, state.reason, state.since = False, "", 0.0
+            state.deleted = recorded.time
     return state
 
 
@@ -264,7 +276,21 @@ class ResumeQueue(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="ki
     """It goes on."""
 
 
-AnyQueueMessage = SetLimits | PauseQueue | ResumeQueue
+class DeleteQueue(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag=True):
+    """What was set for it is to be forgotten."""
+
+
+AnyQueueMessage = SetLimits | PauseQueue | ResumeQueue | DeleteQueue
+
+
+def check_change(name: str, message: AnyQueueMessage) -> None:
+    """Raises UserError where a queue cannot be told so, whatever its state."""
+    checked_name(name)
+    if name == DEFAULT and not (isinstance(message, SetLimits) and message.by == "code"):
+        raise UserError(
+            f"'{DEFAULT}' is where runs and steps are done that name no queue: it cannot be paused, limited or "
+            'deleted. Give what you want to hold back a queue of its own: @step(queue="…"), start(queue="…").'
+        )
 
 
 def decide(state: QueueState, message: AnyQueueMessage) -> Sequence[AnyQueueEvent]:
@@ -279,3 +305,5 @@ def decide(state: QueueState, message: AnyQueueMessage) -> Sequence[AnyQueueEven
             return () if state.paused else (QueuePaused(message.reason),)
         case ResumeQueue():
             return (QueueResumed(),) if state.paused else ()
+        case DeleteQueue():
+            return (QueueDeleted(),) if state.seq and not state.deleted else ()

@@ -134,6 +134,15 @@ class ScheduleDeleted(Event, frozen=True, tag=True):
     """There is no such schedule any more; its runs go on. A ``ScheduleSet`` may follow."""
 
 
+class ScheduleFinished(Event, frozen=True, tag=True):
+    """From here on no time will come; with ``over`` false, times come again after all.
+
+    It follows from what was recorded before. It is recorded because whoever reads events alone knows no calendar.
+    """
+
+    over: bool = True
+
+
 class ScheduleSummed(Event, frozen=True, tag=True):
     """All that the events before this one add up to, encoded: nobody has to read them to go on from here."""
 
@@ -149,6 +158,7 @@ AnyScheduleEvent = (
     | SchedulePaused
     | ScheduleResumed
     | ScheduleDeleted
+    | ScheduleFinished
     | ScheduleSummed
 )
 

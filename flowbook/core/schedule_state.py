@@ -12,6 +12,7 @@ import msgspec
 from flowbook.core.ids import RunId, Seq
 from flowbook.core.schedule import (
     ScheduleDeleted,
+    ScheduleFinished,
     ScheduleFired,
     SchedulePaused,
     ScheduleRecorded,
@@ -52,7 +53,8 @@ class ScheduleState:
     """One schedule. ``spec`` is None where there is none (any more); ``cursor``: times up to it are decided.
 
     ``summed`` is the last event that sums up all before it; ``counted`` is how many runs its times have started since
-    the spec was set; ``started``, ``skipped`` and ``recent`` are for eyes.
+    the spec was set; ``finished`` is whether it is recorded that no time will come; ``started``, ``skipped`` and
+    ``recent`` are for eyes.
     """
 
     name: str = ""
@@ -66,6 +68,7 @@ class ScheduleState:
     running: Mapping[RunId, float] = field(default_factory=dict)
     buffer: tuple[Waiting, ...] = ()
     counted: int = 0
+    finished: bool = False
     started: int = 0
     skipped: int = 0
     recent: tuple[Begun, ...] = ()
@@ -83,7 +86,12 @@ class ScheduleState:
             return "deleted"
         if self.is_paused:
             return "paused"
-        return "finished" if self.is_used_up or next(times(self.spec, self.cursor), None) is None else "active"
+        return "finished" if self.is_over else "active"
+
+    @property
+    def is_over(self) -> bool:
+        """True when no time will come."""
+        return self.spec is not None and (self.is_used_up or next(times(self.spec, self.cursor), None) is None)
 
 
 def evolve(state: ScheduleState, recorded: ScheduleRecorded) -> ScheduleState:
@@ -129,7 +137,9 @@ def evolve(state: ScheduleState, recorded: ScheduleRecorded) -> ScheduleState:
         case ScheduleResumed():
             return replace(state, is_paused=False, reason="", cursor=recorded.time)
         case ScheduleDeleted():
-            return replace(state, spec=None, buffer=(), is_paused=False, reason="")
+            return replace(state, spec=None, buffer=(), is_paused=False, reason="", finished=False)
+        case ScheduleFinished():
+            return replace(state, finished=event.over)
         case ScheduleSummed():
             return replace(_decode(event.state), seq=recorded.seq, summed=recorded.seq)
 

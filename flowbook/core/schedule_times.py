@@ -10,8 +10,12 @@ from itertools import pairwise, takewhile
 from msgspec.structs import replace
 
 from flowbook.core import calendar
+from flowbook.core.duration import spoken
 from flowbook.core.schedule import OVERLAPS, ScheduleSpec
 from flowbook.errors import UserError
+
+LONGEST = 100 * 366 * 86400.0
+"""Seconds."""
 
 _NAME = re.compile(r"\w[\w.-]{0,99}")
 _TIMING = ("crons", "every", "offset", "timezone", "start", "end", "jitter")
@@ -26,8 +30,19 @@ def checked(name: str, spec: ScheduleSpec) -> ScheduleSpec:
     crons = tuple(calendar.check_cron(text) for text in spec.crons)
     calendar.zone(spec.timezone)
     checked_overlap(spec.overlap)
-    if spec.every and spec.every < 1.0:
-        raise UserError(f"schedule '{name}' cannot run every {spec.every:g} s; a second is the shortest interval")
+    if spec.every and not 1.0 <= spec.every <= LONGEST:
+        raise UserError(
+            f"schedule '{name}' cannot run every {spoken(spec.every)}: a second is the shortest interval, a hundred "
+            "years are the longest"
+        )
+    if spec.offset and not spec.every:
+        raise UserError(f"schedule '{name}' has an offset and no interval that it could be of; give every= as well")
+    for told in ("offset", "jitter"):
+        if getattr(spec, told) > LONGEST:
+            raise UserError(f"{told} of schedule '{name}' cannot be longer than a hundred years")
+    for told in ("start", "end"):
+        if not calendar.FIRST <= getattr(spec, told) <= calendar.LAST:
+            raise UserError(f"{told} of schedule '{name}' has to lie between the years 1970 and 9000")
     for told in ("jitter", "catch_up", "limit"):
         if getattr(spec, told) < 0:
             raise UserError(f"{told} of schedule '{name}' cannot be negative")
@@ -50,9 +65,8 @@ def is_same_timing(one: ScheduleSpec, other: ScheduleSpec) -> bool:
 
 def times(spec: ScheduleSpec, after: float) -> Iterator[float]:
     """The nominal times later than ``after``, ascending, each once."""
-    end = spec.end
-    found = _unending(spec, after)
-    return takewhile(lambda at: at <= end, found) if end else found
+    end = spec.end or calendar.LAST
+    return takewhile(lambda at: at <= end, _unending(spec, after))
 
 
 def fire_times(name: str, spec: ScheduleSpec, after: float) -> Iterator[tuple[float, float]]:
@@ -60,8 +74,9 @@ def fire_times(name: str, spec: ScheduleSpec, after: float) -> Iterator[tuple[fl
     if not spec.jitter:
         yield from ((at, at) for at in times(spec, after))
         return
+    end = spec.end or calendar.LAST
     for at, following in pairwise(_unending(spec, after)):
-        if spec.end and at > spec.end:
+        if at > end:
             return
         yield at, at + _fraction(name, at) * min(spec.jitter, following - at)
 

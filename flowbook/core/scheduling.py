@@ -7,12 +7,12 @@ force when it comes - started, buffered or skipped. A time that comes in a pause
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 import msgspec
 
-from flowbook.core.calendar import iso, local
+from flowbook.core.calendar import iso, local, shown
 from flowbook.core.chains import following
 from flowbook.core.ids import RunId, Seq
 from flowbook.core.messages import AnyMessage, CancelRun, StartRun, TerminateRun
@@ -26,6 +26,7 @@ from flowbook.core.schedule import (
     ScheduleDeleted,
     ScheduledRunEnded,
     ScheduleDue,
+    ScheduleFinished,
     ScheduleFired,
     SchedulePaused,
     ScheduleRecorded,
@@ -55,6 +56,9 @@ GRACE = 10.0
 
 SUM_EVERY = 500
 """Events after which one sums them up, so that a schedule of every minute is read as fast after a year."""
+
+_REST_OF_TODAY = 86400.0
+"""Seconds: a backfill up to a date that is today, wherever that is, ends with what has come."""
 
 Free = Callable[[RunId], RunId]
 """Gives an id no run has, made from the one it is given."""
@@ -194,9 +198,17 @@ def decide(state: ScheduleState, message: AnyScheduleMessage, now: float, free: 
         case BackfillSchedule():
             _backfill(decision, message)
     decision.release()
+    _note_end(decision)
     if decision.state.seq - decision.state.summed >= SUM_EVERY:
         decision.happen(ScheduleSummed(msgspec.Raw(msgspec.json.encode(decision.state))))
     return decision.events
+
+
+def _note_end(decision: _Decision) -> None:
+    """In a pause nothing is over: what comes after it is decided when it ends."""
+    state = decision.state
+    if state.spec is not None and not state.is_paused and state.finished != state.is_over:
+        decision.happen(ScheduleFinished(state.is_over))
 
 
 def _require(state: ScheduleState) -> ScheduleSpec:
@@ -251,12 +263,14 @@ def _backfill(decision: _Decision, message: BackfillSchedule) -> None:
         return
     # A policy that lets one of them run and skips the rest is not what anybody asks a backfill for.
     overlap = checked_overlap(message.overlap or ("allow_all" if spec.overlap == "allow_all" else "buffer_all"))
+    span = f"{shown(message.start, spec.timezone)} to {shown(message.end, spec.timezone)}"
     if message.end < message.start:
-        raise UserError("a backfill's end lies before its start")
+        raise UserError(f"a backfill's end lies before its start: {span}")
+    if message.start > decision.now or message.end > decision.now + _REST_OF_TODAY:
+        raise UserError(f"a backfill is of the past, and {span} is not; what is to come comes by itself")
     whole = msgspec.structs.replace(spec, start=message.start, end=message.end)
     found = list(islice(times(whole, message.start - 1.0), MOST_BUFFERED + 1))
     if len(found) > MOST_BUFFERED:
-        span = f"from {iso(message.start)} to {iso(message.end)}"
-        raise UserError(f"there are more than {MOST_BUFFERED} times {span}; ask for less at once")
-    for at in found:
+        raise UserError(f"there are more than {MOST_BUFFERED} times from {span}; ask for less at once")
+    for at in takewhile(lambda at: at <= decision.now, found):
         decision.fire(at, "backfill", overlap, message.id)

@@ -73,7 +73,7 @@ def _of_the_run(event: e.AnyEvent) -> str:
         case e.RunTerminated():
             return "the run was terminated" + _because(event.reason)
         case e.RunContinued():
-            return f"the run went on as {event.run}"
+            return f"the run went on as {event.run or 'another one, where it was imported from'}"
         case e.RunPaused():
             return "the run was paused" + _because(event.reason)
         case e.RunResumed():

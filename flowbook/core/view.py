@@ -275,16 +275,20 @@ class RunView:
                 return
         name = self._paths.get(path) or self._sleeper(event, time)
         node = self._nodes.get(name)
-        if node is not None and (_repeats(node) or self._step(name).status not in _OVER):
+        again = node is not None and (_repeats(node) or _is_at(node, event))
+        if node is not None and (again or self._step(name).status not in _OVER):
             wait["step"] = name
             self._paths[path] = name
             self._step(name).waits(time, event.due)
         self._waits[event.key] = wait
 
     def _sleeper(self, event: e.TimerStarted, time: float) -> str:
-        """The node that this timer is the pause of: the first one that could start and waits for so long."""
+        """The node whose pause this timer is: of its line, or the first that could start and waits for so long."""
         if event.label in self._nodes:
             return event.label
+        for node in self._nodes.values():
+            if _is_at(node, event):
+                return node.id
         for node in self._nodes.values():
             pause = _pause(node)
             if pause is None or abs(event.due - time - pause) > max(2.0, pause / 50):
@@ -346,9 +350,11 @@ class RunView:
         step = self._step(wait["step"])
         step.resumed(time)
         if event.key in self._late:
-            # Whether that fails the run or lets the step's code run, the next event tells.
+            # Whether that fails the run or lets the step's code run, the next event tells; a bare wait has no code.
             self._timed_out = wait["step"]
-            step.set("queued", time, reason=f"signal '{event.name}' did not come in time")
+            is_bare = step.node is not None and step.node.kind == "wait"
+            reason = f"signal '{event.name}' did not come in time"
+            step.set("cancelled" if is_bare else "queued", time, reason=reason)
         else:
             step.set("cancelled", time)
 
@@ -392,6 +398,11 @@ def _path(key: str) -> str:
 
 def _repeats(node: Node) -> bool:
     return node.kind == "loop" or "until" in node.options or "loop" in node.options
+
+
+def _is_at(node: Node, event: e.TimerStarted) -> bool:
+    """True for a wait that is written where the timer was set."""
+    return node.kind == "wait" and 0 < node.line == event.site
 
 
 def _pause(node: Node) -> float | None:

@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import anyio
@@ -16,11 +17,14 @@ from flowbook.core.module import Module
 from flowbook.core.patch import difference
 from flowbook.core.view import RunView
 from flowbook.engine.clock import SystemClock
-from flowbook.engine.host import Host, settings_from
+from flowbook.engine.host import STOP_GRACE, Host, settings_from
 from flowbook.engine.processes import spawner
 from flowbook.errors import FlowbookError, StoreError
 from flowbook.store.home import Home, write_private
 from flowbook.store.local import LocalStore
+
+ENDS_WITHIN = 60.0
+"""Seconds after its goodbye in which the process ends, whatever its threads still do: all that matters is on disk."""
 
 
 def main() -> int:
@@ -84,14 +88,25 @@ async def _serve(home: Home, store: LocalStore) -> None:
     )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_on_signal, host)
+        tasks.start_soon(_end_for_certain, host)
         await host.run()
         tasks.cancel_scope.cancel()
 
 
 async def _stop_on_signal(host: Host) -> None:
+    """The first signal lets running steps end, the second does not wait for them."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        grace = STOP_GRACE
         async for number in signals:
-            host.stop(f"it received {number.name}")
+            host.stop(f"it received {number.name}", grace)
+            grace = 0.0
+
+
+async def _end_for_certain(host: Host) -> None:
+    await host.left.wait()
+    last_resort = threading.Timer(ENDS_WITHIN, os._exit, (1,))
+    last_resort.daemon = True
+    last_resort.start()
 
 
 def _token(home: Home) -> str:

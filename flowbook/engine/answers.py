@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -20,26 +21,44 @@ from flowbook.engine.engine import Engine
 from flowbook.engine.fleet import Fleet
 from flowbook.engine.inspections import Inspections
 from flowbook.engine.links import ClientLink
+from flowbook.engine.many import Many
 from flowbook.engine.modules import Modules
 from flowbook.engine.moves import Moves
 from flowbook.engine.publish import Publisher
+from flowbook.engine.queries import Queries
 from flowbook.engine.queue_calls import QueueCalls
 from flowbook.engine.queues import Queues
 from flowbook.engine.retention import Retention
-from flowbook.engine.runs import LiveRun, newest_first, summary_of
+from flowbook.engine.runs import LiveRun, summary_of
 from flowbook.engine.schedule_calls import ScheduleCalls
 from flowbook.engine.views import ViewMaker
-from flowbook.errors import FlowbookError, ProtocolError
-from flowbook.store.base import CLOSED_STATUS, decode_recorded
+from flowbook.errors import FlowbookError, InternalError, ProtocolError
+from flowbook.store.base import Stop, decode_recorded
 from flowbook.store.home import Home
 from flowbook.store.values import ValueFiles
 from flowbook.wire import calls
 from flowbook.wire.history import ExportRun, ImportRun, Prune
+from flowbook.wire.many import MatchRuns, TellRuns
 from flowbook.wire.protocol import Request
 from flowbook.wire.queues import ChangeQueue, DrainWorker
 from flowbook.wire.schedules import ChangeSchedule, OfSchedule
 
+log = logging.getLogger("flowbook.engine")
+
 LONGEST_WAIT = 24 * 3600.0
+
+MOST_ROWS = 1_000_000
+
+_READ = frozenset({"run", "history"})
+"""For these an ended run need not be in memory."""
+
+
+Methods = dict[str, tuple[msgspec.json.Decoder[Any], Callable[..., Any]]]
+"""How the parameters of each are read, and who answers it."""
+
+
+def _methods(*methods: tuple[str, Any, Callable[..., Any]]) -> Methods:
+    return {name: (msgspec.json.Decoder(shape), method) for name, shape, method in methods}
 
 
 class Answers:
@@ -53,7 +72,7 @@ class Answers:
         modules: Modules,
         views: ViewMaker,
         home: Home,
-        stop: Callable[[str], None],
+        stop: Callable[[str, float], None],
         keep: float = 0.0,
     ) -> None:
         self._engine = engine
@@ -62,6 +81,9 @@ class Answers:
         self._views = views
         self._home = home
         self._stop = stop
+        self._going: dict[tuple[ClientLink, int], anyio.CancelScope] = {}
+        self.queries = Queries()
+        self.many = Many(engine, self.queries)
         self.changes = Changes(engine)
         self.inspections = Inspections(engine, fleet)
         self._moves = Moves(engine, modules, self.inspections)
@@ -69,57 +91,51 @@ class Answers:
         self.schedules = ScheduleCalls(engine.schedules, modules, engine.clock)
         values = ValueFiles(home.folder)
         self.archives = Archives(engine, values)
-        self.retention = Retention(engine, modules, values, keep)
-        self.publisher = Publisher(views, self._watched_runs)
-        self._at_once: dict[str, tuple[msgspec.json.Decoder[Any], Callable[[ClientLink, int, Any], None]]] = {
-            name: (msgspec.json.Decoder(shape), method)
-            for name, shape, method in (
-                ("put_module", calls.PutModule, self._put_module),
-                ("status", calls.Nothing, self._status),
-                ("stop", calls.Nothing, self._stop_engine),
-                ("unwatch", dict[str, int], self._unwatch),
-                ("signal", calls.Signal, self.changes.signal),
-                ("cancel", calls.Cancel, self.changes.cancel),
-                ("terminate", calls.Terminate, self.changes.terminate),
-                ("update", calls.Update, self.changes.update),
-                ("resume", calls.OfRun, self.changes.resume),
-                ("complete", calls.Complete, self.changes.complete),
-                ("queues", calls.Nothing, self.queues.all),
-                ("change_queue", ChangeQueue, self.queues.change),
-                ("drain", DrainWorker, self.queues.drain),
-                ("schedules", calls.Nothing, self.schedules.all),
-                ("schedule", OfSchedule, self.schedules.one),
-                ("change_schedule", ChangeSchedule, self.schedules.change),
-            )
-        }
-        self._of_run: dict[str, tuple[msgspec.json.Decoder[Any], Callable[[ClientLink, int, Any, Any], None]]] = {
-            name: (msgspec.json.Decoder(shape), method)
-            for name, shape, method in (
-                ("run", calls.OfRun, self._run),
-                ("history", calls.GetHistory, self._history),
-            )
-        }
+        self.retention = Retention(engine, modules, values, self.queries, keep)
+        self.publisher = Publisher(views, lambda: self.many.newest(100))
+        self._at_once: Methods = _methods(
+            ("put_module", calls.PutModule, self._put_module),
+            ("status", calls.Nothing, self._status),
+            ("stop", calls.Stop, self._stop_engine),
+            ("forget", calls.Forget, self._forget),
+            ("tell_runs", TellRuns, self.many.tell),
+            ("unwatch", dict[str, int], self._unwatch),
+            ("signal", calls.Signal, self.changes.signal),
+            ("cancel", calls.Cancel, self.changes.cancel),
+            ("terminate", calls.Terminate, self.changes.terminate),
+            ("update", calls.Update, self.changes.update),
+            ("resume", calls.OfRun, self.changes.resume),
+            ("complete", calls.Complete, self.changes.complete),
+            ("queues", calls.Nothing, self.queues.all),
+            ("change_queue", ChangeQueue, self.queues.change),
+            ("drain", DrainWorker, self.queues.drain),
+            ("schedules", calls.Nothing, self.schedules.all),
+            ("schedule", OfSchedule, self.schedules.one),
+            ("change_schedule", ChangeSchedule, self.schedules.change),
+        )
+        self._of_run: Methods = _methods(
+            ("run", calls.OfRun, self._run),
+            ("history", calls.GetHistory, self._history),
+        )
         self._start_decoder = msgspec.json.Decoder(StartRun)
-        self._in_a_task: dict[str, tuple[msgspec.json.Decoder[Any], Any]] = {
-            name: (msgspec.json.Decoder(shape), method)
-            for name, shape, method in (
-                ("module", calls.GetModule, self._module),
-                ("runs", calls.ListRuns, self._runs),
-                ("view", calls.GetView, self._view),
-                ("at", calls.GetMoment, self._at),
-                ("wait", calls.Wait, self._wait),
-                ("watch", calls.Watch, self._watch),
-                ("sql", calls.Query, self._sql),
-                ("query", calls.Ask, self._query),
-                ("update_result", calls.OfUpdate, self.changes.update_result),
-                ("move", calls.Move, self._move),
-                ("check_runs", calls.CheckRuns, self._check_runs),
-                ("set_schedule", SetSchedule, self.schedules.set),
-                ("export_run", ExportRun, self.archives.export),
-                ("import_run", ImportRun, self.archives.take_in),
-                ("prune", Prune, self.retention.prune),
-            )
-        }
+        self._in_a_task: Methods = _methods(
+            ("module", calls.GetModule, self._module),
+            ("runs", calls.ListRuns, self.many.runs),
+            ("match_runs", MatchRuns, self.many.match),
+            ("view", calls.GetView, self._view),
+            ("at", calls.GetMoment, self._at),
+            ("wait", calls.Wait, self._wait),
+            ("watch", calls.Watch, self._watch),
+            ("sql", calls.Query, self._sql),
+            ("query", calls.Ask, self._query),
+            ("update_result", calls.OfUpdate, self.changes.update_result),
+            ("move", calls.Move, self._move),
+            ("check_runs", calls.CheckRuns, self._check_runs),
+            ("set_schedule", SetSchedule, self.schedules.set),
+            ("export_run", ExportRun, self.archives.export),
+            ("import_run", ImportRun, self.archives.take_in),
+            ("prune", Prune, self.retention.prune),
+        )
 
     def request(self, client: ClientLink, request: Request, tasks: anyio.abc.TaskGroup) -> None:
         """Answer a request, now or later."""
@@ -131,7 +147,8 @@ class Answers:
                 params = decoder.decode(request.params)
                 run = self._engine.runs.get(params.run)
                 if run is None:
-                    tasks.start_soon(self._load_first, client, request.id, params, method)
+                    first = self._read_only if request.method in _READ else self._load_first
+                    tasks.start_soon(self._carefully, client, request.id, first, (params, method))
                 else:
                     method(client, request.id, params, run)
             elif request.method in self._at_once:
@@ -146,6 +163,26 @@ class Answers:
             client.refuse(request.id, error)
         except msgspec.DecodeError as error:
             client.refuse(request.id, ProtocolError(f'"{request.method}" was asked with wrong parameters: {error}'))
+        except Exception as error:
+            self._broke(client, request.id, error)
+
+    async def _carefully(self, client: ClientLink, request: int, method: Any, params: Any) -> None:
+        """One request's trouble is its own: neither the connection nor the engine ends with it."""
+        with anyio.CancelScope() as self._going[client, request]:
+            try:
+                await method(client, request, params)
+            except FlowbookError as error:
+                client.refuse(request, error)
+            except Exception as error:
+                self._broke(client, request, error)
+            finally:
+                # A client that numbers two requests alike harms itself alone.
+                self._going.pop((client, request), None)
+
+    def _broke(self, client: ClientLink, request: int, error: Exception) -> None:
+        log.exception("a request could not be answered")
+        text = f"the engine met a fault of its own: {type(error).__name__}: {error}. {self._home.engine_log} has more."
+        client.refuse(request, InternalError(text))
 
     def _start(self, client: ClientLink, request: int, params: StartRun, tasks: anyio.abc.TaskGroup) -> None:
         if self._modules.is_known(params.module):
@@ -157,17 +194,22 @@ class Answers:
         await self._modules.body(params.module)
         self.changes.start(client, request, params)
 
-    async def _load_first(self, client: ClientLink, request: int, params: Any, method: Any) -> None:
-        try:
-            method(client, request, params, await self._engine.load(params.run))
-        except FlowbookError as error:
-            client.refuse(request, error)
+    async def _load_first(self, client: ClientLink, request: int, asked: tuple[Any, Any]) -> None:
+        params, method = asked
+        method(client, request, params, await self._engine.load(params.run))
 
-    async def _carefully(self, client: ClientLink, request: int, method: Any, params: Any) -> None:
-        try:
-            await method(client, request, params)
-        except FlowbookError as error:
-            client.refuse(request, error)
+    async def _read_only(self, client: ClientLink, request: int, asked: tuple[Any, Any]) -> None:
+        """A look at a run that is not in memory. Of one that has ended only what is looked at is read."""
+        params = asked[0]
+        if isinstance(params, calls.GetHistory) and self._engine.runs.is_stored(params.run):
+            limit = _page(params)
+            records = await anyio.to_thread.run_sync(self._engine.store.history, params.run, params.after, limit)
+            client.answer_raw(request, b"[" + b",".join(records) + b"]")
+            return
+        for ended in await anyio.to_thread.run_sync(self._engine.store.ends, [params.run]):
+            client.answer(request, summary_of(decode_recorded(ended.first), decode_recorded(ended.last)))
+            return
+        await self._load_first(client, request, asked)
 
     # At once
 
@@ -195,7 +237,7 @@ class Answers:
             )
             for link in self._fleet.links.values()
         ]
-        troubles = [text for text in (self._engine.refusal, self._engine.delay) if text]
+        troubles = [text for text in (self._engine.refusal, self._engine.delay, self._engine.clock.notice) if text]
         return calls.Status(
             pid=os.getpid(),
             workers=workers,
@@ -204,11 +246,17 @@ class Answers:
             version=flowbook.__version__,
             home=str(self._home.folder),
             notices=[*self._engine.store.notices, *troubles],
+            stopping=self._fleet.leaving,
         )
 
-    def _stop_engine(self, client: ClientLink, request: int, params: calls.Nothing) -> None:
+    def _stop_engine(self, client: ClientLink, request: int, params: calls.Stop) -> None:
         client.answer(request, None)
-        self._stop("it was asked to")
+        self._stop("it was asked to", params.grace)
+
+    def _forget(self, client: ClientLink, request: int, params: calls.Forget) -> None:
+        going = self._going.get((client, params.request))
+        if going is not None:
+            going.cancel()
 
     def _unwatch(self, client: ClientLink, request: int, params: dict[str, int]) -> None:
         self.publisher.unwatch(client, params.get("watch"))
@@ -219,29 +267,13 @@ class Answers:
         client.answer(request, run.summary())
 
     def _history(self, client: ClientLink, request: int, params: calls.GetHistory, run: LiveRun) -> None:
-        end = min(params.after + params.limit, run.committed) if params.limit else run.committed
+        end = min(params.after + _page(params), run.committed)
         client.answer_raw(request, b"[" + b",".join(run.records[max(params.after, 0) : end]) + b"]")
 
     # In a task
 
     async def _module(self, client: ClientLink, request: int, params: calls.GetModule) -> None:
         client.answer_raw(request, await self._modules.body(params.digest))
-
-    async def _runs(self, client: ClientLink, request: int, params: calls.ListRuns) -> None:
-        client.answer(request, await self._summaries(params.limit, params.status))
-
-    async def _watched_runs(self) -> list[calls.Summary]:
-        return await self._summaries(100, "")
-
-    async def _summaries(self, limit: int, status: str) -> list[calls.Summary]:
-        runs = self._engine.runs
-        found = runs.summaries(limit, status)
-        if found is None:
-            closed = await anyio.to_thread.run_sync(self._engine.store.closed_runs, limit, status)
-            stored = [summary_of(decode_recorded(run.first), decode_recorded(run.last)) for run in closed]
-            opened = [] if status in CLOSED_STATUS.values() else [r.summary() for r in runs.open.values()]
-            found = newest_first(stored + opened, limit)
-        return found
 
     async def _view(self, client: ClientLink, request: int, params: calls.GetView) -> None:
         run = await self._engine.load(params.run)
@@ -256,7 +288,7 @@ class Answers:
         timeout = LONGEST_WAIT if params.timeout is None else params.timeout
         with anyio.move_on_after(timeout):
             while True:
-                if run.state.closed == "continued":
+                if run.state.closed == "continued" and self._engine.runs.is_known(following(run.id)):
                     run = await self._engine.load(following(run.id))
                 elif run.state.closed or run.state.paused:
                     break
@@ -284,6 +316,13 @@ class Answers:
         client.answer(request, await self._moves.check(params))
 
     async def _sql(self, client: ClientLink, request: int, params: calls.Query) -> None:
-        limit = max(1, min(params.limit, 1_000_000))
-        table = await anyio.to_thread.run_sync(self._engine.store.query, params.query, limit)
-        client.answer(request, table)
+        limit = max(1, min(params.limit, MOST_ROWS))
+
+        def answer(stop: Stop) -> bytes:
+            return msgspec.json.encode(self._engine.store.query(params.query, limit, stop))
+
+        client.answer_raw(request, await self.queries.run(answer, params.timeout))
+
+
+def _page(params: calls.GetHistory) -> int:
+    return min(params.limit, calls.MOST_EVENTS) if params.limit > 0 else calls.MOST_EVENTS

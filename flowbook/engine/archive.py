@@ -1,8 +1,13 @@
-"""Runs that leave as files and come back: ``export_run`` and ``import_run``. The file itself is ``store.archive``'s."""
+"""Runs that leave as files and come back: ``export_run`` and ``import_run``. The file itself is ``store.archive``'s.
+
+Other runs that an imported one names are those of the project it comes from. Where a run here has the same id, it is
+another one: so links are cut, and what was awaited from there has failed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,11 +15,13 @@ import anyio.to_thread
 import msgspec
 
 import flowbook
+from flowbook.core.chains import check_new_id
 from flowbook.core.decide import decide
-from flowbook.core.events import AnyEvent, Place, Recorded, RunMoved, RunPaused, RunStarted
+from flowbook.core.events import AnyEvent, Place, Recorded, RunContinued, RunMoved, RunPaused, RunStarted
 from flowbook.core.evolve import evolve
+from flowbook.core.failure import Failure
 from flowbook.core.ids import RunId, Seq
-from flowbook.core.messages import WorkerLost
+from flowbook.core.messages import ChildEnded, SignalDelivered, WorkerLost
 from flowbook.core.state import RunState
 from flowbook.engine import hindsight
 from flowbook.engine.engine import Engine
@@ -94,13 +101,11 @@ class Archives:
             )
 
 
-def _read(params: ImportRun, values: ValueFiles, refuse_known: object, now: float) -> _Arrived:
+def _read(params: ImportRun, values: ValueFiles, refuse_known: Callable[[RunId], None], now: float) -> _Arrived:
     path = Path(params.path)
     with archive.opened(path) as file:
         called = RunId(params.id or file.manifest.run)
-        if not called or called.startswith("$"):
-            raise UserError(f'"{called}" cannot be the called of a run.')
-        assert callable(refuse_known)
+        _check_called(called, path, bool(params.id))
         refuse_known(called)
         group, state, records = Group(), RunState(), []
         for recorded in file.records():
@@ -110,38 +115,64 @@ def _read(params: ImportRun, values: ValueFiles, refuse_known: object, now: floa
             evolve(state, kept)
         group.modules = [stored_module(module) for module in file.modules()]
         file.take_values(values)
-        for event in _laid_down(state, _reason(path, file.manifest, called), now):
+        for event in _laid_down(state, _reason(path, file.manifest, called, state), now):
             group.add(called, Seq(state.seq + 1), max(now, state.time), event)
             records.append(group.entries[-1].record)
             evolve(state, group.entries[-1].recorded)
     return _Arrived(group, LiveRun(called, records))
 
 
+def _check_called(called: RunId, path: Path, is_chosen: bool) -> None:
+    """Raises UserError where no run of this project can be given this id."""
+    try:
+        check_new_id(called)
+    except UserError as error:
+        hint = "" if is_chosen else f" It is called so in {path.name}; import it under another id with --as."
+        raise UserError(f"{error}{hint} Nothing was imported.") from None
+
+
 def _at_home(recorded: Recorded, id: RunId, place: Place) -> Recorded:
-    """The event as it is here: code runs in this place, and neither parent nor schedule is told of anything."""
+    """The event as it is here: code runs in this place; other runs and schedules that it names are none of ours."""
     event = recorded.event
     if isinstance(event, RunStarted):
-        event = msgspec.structs.replace(event, run=id, place=place, parent=None, schedule="")
+        event = msgspec.structs.replace(
+            event, run=id, place=place, parent=None, schedule="", continued=RunId(""), origin=None, children={}
+        )
     elif isinstance(event, RunMoved):
         event = msgspec.structs.replace(event, place=place)
+    elif isinstance(event, RunContinued):
+        event = msgspec.structs.replace(event, run=RunId(""))
     else:
         return recorded
     return Recorded(recorded.seq, recorded.time, event)
 
 
 def _laid_down(state: RunState, reason: str, now: float) -> Iterator[AnyEvent]:
-    """What happens to an open run: the workers that ran its steps are elsewhere, and it is paused."""
+    """What happens to an open run: the workers that ran its steps and the runs it waits for are elsewhere, and it is
+
+    paused.
+    """
     workers = sorted({live.worker for live in state.steps.values() if live.running and not live.waiting})
     for worker in workers:
         yield from list(decide(state, WorkerLost(worker, "its run was taken elsewhere"), now))
+    for key, child in list(state.children.items()):
+        yield from list(decide(state, ChildEnded(key, child.run, failure=_left_behind(f"child run {child.run}")), now))
+    for key in list(state.sending):
+        yield from list(decide(state, SignalDelivered(key, _left_behind("the run that the signal is for")), now))
     if not state.closed:
         # Also where it was paused before: this is the reason people are to read.
         yield RunPaused(reason=reason)
 
 
-def _reason(path: Path, manifest: archive.Manifest, id: RunId) -> str:
+def _left_behind(what: str) -> Failure:
+    return Failure(type="LeftBehind", message=f"{what} stayed where this run was imported from", retryable=False)
+
+
+def _reason(path: Path, manifest: archive.Manifest, id: RunId, state: RunState) -> str:
     called = "" if manifest.run == id else f', where it is "{manifest.run}"'
+    left = sorted(child.run for child in state.children.values())
+    behind = f"Child runs that it waits for stayed there and have failed for it: {', '.join(left)}. " if left else ""
     return (
-        f"it was imported from {path.name}{called}. Make sure that it does not go on where it comes from as well; "
-        f"`flowbook resume {id}` goes on here"
+        f"it was imported from {path.name}{called}. {behind}Make sure that it does not go on where it comes from as "
+        f"well; `flowbook resume {shlex.quote(id)}` goes on here"
     )

@@ -6,23 +6,47 @@ import secrets
 import time
 from typing import Protocol
 
+from flowbook.core.duration import spoken
+
+NOTICED = 1.0
+"""Seconds by which the machine's clock has to be behind before it is said."""
+
 
 class Clock(Protocol):
     """Unix seconds."""
+
+    @property
+    def notice(self) -> str:
+        """What people should know about the time, "" for nothing."""
 
     def now(self) -> float:
         """The time. Never earlier than it said before."""
 
 
 class SystemClock:
-    """The machine's clock, held still while it is set back."""
+    """The machine's clock. Where that is set back, this one goes on from where it was, so that timers go on too."""
 
     def __init__(self) -> None:
         self._last = 0.0
+        self._steady = time.monotonic()
+
+    @property
+    def notice(self) -> str:
+        """See ``Clock``."""
+        behind = self.now() - time.time()
+        if behind < NOTICED:
+            return ""
+        return (
+            f"the machine's clock was set back: it is {spoken(behind)} behind the engine's, which goes on without it, "
+            "so what is due happens after the right time, and is recorded with the engine's. An engine that is started "
+            "again takes the machine's time."
+        )
 
     def now(self) -> float:
         """See ``Clock``."""
-        self._last = max(self._last, time.time())
+        wall, steady = time.time(), time.monotonic()
+        self._last = max(wall, self._last + steady - self._steady if wall < self._last else wall)
+        self._steady = steady
         return self._last
 
 

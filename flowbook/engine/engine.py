@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import cast
 
 import anyio
 import anyio.abc
@@ -20,8 +20,10 @@ from flowbook.core.decide import decide
 from flowbook.core.due import NOTHING_DUE, due
 from flowbook.core.events import (
     AnyEvent,
+    Recorded,
     RunContinued,
     RunMoved,
+    RunPaused,
     RunResumed,
     RunStarted,
     StepAttemptFailed,
@@ -48,13 +50,14 @@ from flowbook.core.schedule import PREFIX
 from flowbook.engine.clock import Clock
 from flowbook.engine.holding import Holding
 from flowbook.engine.links import WorkerLink
+from flowbook.engine.neighbours import Publication, Queueing
 from flowbook.engine.runs import LiveRun
 from flowbook.engine.schedules import Schedules
 from flowbook.engine.timers import Timers
-from flowbook.engine.told import Told
+from flowbook.engine.told import Told, last_line
 from flowbook.engine.updates import Updates
-from flowbook.errors import FlowbookError, RunClosed, RunConflict, StoreError, UnknownRun
-from flowbook.store.base import Entry, Group, Store
+from flowbook.errors import FlowbookError, InternalError, RunClosed, RunConflict, StoreError, UnknownRun
+from flowbook.store.base import Group, Store, entry
 from flowbook.wire.protocol import Evict, Released, RunReport, Unreadable
 
 log = logging.getLogger("flowbook.engine")
@@ -67,26 +70,6 @@ RETRY_COMMIT = 1.0
 
 _ANSWERS = {UpdateCompleted, UpdateFailed}
 _TIMELY = {RunStarted, TimerStarted, StepAttemptFailed, StepScheduled, StepWaiting, RunResumed}
-
-
-class Queueing(Protocol):
-    """Keeps what waits in queues."""
-
-    def note(self, run: LiveRun, event: AnyEvent) -> None:
-        """The run's state has taken over this event, which is not durable yet."""
-
-    def act(self) -> None:
-        """What was noted is durable, or was taken back: the states say which."""
-
-    def offer(self, run: LiveRun, keys: Sequence[Key]) -> None:
-        """These steps are due."""
-
-
-class Publication(Protocol):
-    """Tells those who watch."""
-
-    def note(self, entries: Sequence[Entry]) -> None:
-        """These events are durable."""
 
 
 class _Turn:
@@ -257,6 +240,13 @@ class Engine(Holding):
                 told.effect = self._decide(run, message, turn) or told.effect
         except FlowbookError as error:
             self._refuse(told, error)
+        except Exception as fault:
+            self._contain(told, run, fault, turn)
+        if told.error is not None:
+            if run is not None and not run.records:
+                # It was never started.
+                self.runs.forget(run.id)
+                turn.touched.pop(run.id, None)
             return
         if told.sender is not None:
             self._answer_sender(told, told.sender, None)
@@ -295,18 +285,32 @@ class Engine(Holding):
             raise RunClosed(f'run "{told.run}" has ended.')
         raise UnknownRun(f'no run "{told.run}" in this project. `flowbook runs` lists them.')
 
+    def _contain(self, told: Told, run: LiveRun | None, fault: Exception, turn: _Turn) -> None:
+        """A fault in deciding about one run ends neither the turn nor the engine: the run waits for people."""
+        log.error("run %s could not be decided about", told.run, exc_info=fault)
+        text = f"the engine met a fault of its own: {last_line(fault)}; its log has more"
+        self._refuse(told, InternalError(f'run "{told.run}": {text}.'))
+        if run is None:
+            return
+        # What was half done is taken back, what became a fact before it stays.
+        run.go_back_to(run.committed + sum(happened.run == run.id for happened in turn.group.entries))
+        if run.records and not (run.state.closed or run.state.paused):
+            self._happen(run, RunPaused(text), turn)
+
     def _happen(self, run: LiveRun, event: AnyEvent, turn: _Turn) -> None:
         """One more fact; what it means for other runs is decided later in this turn, and committed with it."""
-        state, group = run.state, turn.group
+        state = run.state
         following = [_told_by(run.id, consequence) for consequence in consequences(state, event)]
+        happened = entry(run.id, Recorded(Seq(state.seq + 1), turn.now, event))
+        evolve(state, happened.recorded)
+        # Up to here nobody has seen anything: half a fact is none.
+        turn.group.entries.append(happened)
+        run.records.append(happened.record)
         if type(event) is RunContinued:
             # Whoever speaks to this run means the one it goes on as: that has to be there first.
             self._following.extendleft(reversed(following))
         else:
             self._following.extend(following)
-        recorded = group.add(run.id, Seq(state.seq + 1), turn.now, event)
-        run.records.append(group.entries[-1].record)
-        evolve(state, recorded)
         self.queues.note(run, event)
         if type(event) in _TIMELY:
             self._timely.add(run.id)

@@ -23,7 +23,7 @@ from flowbook.engine.told import Told
 from flowbook.errors import EngineUnavailable
 from flowbook.store import mark
 from flowbook.store.home import Home, write_private
-from flowbook.wire.protocol import WorkerHello
+from flowbook.wire.protocol import Drain, WorkerHello
 
 log = logging.getLogger("flowbook.engine.fleet")
 
@@ -80,7 +80,7 @@ class Fleet:
         self._ended: dict[int, str] = {}
         self._changed = anyio.Event()
         self._refused: dict[Service, str] = {}
-        self._leaving = False
+        self.leaving = False
 
     # Placement
 
@@ -112,6 +112,8 @@ class Fleet:
         service = (place, DEFAULT)
         self._refused.pop(service, None)
         while (link := self.link_for(place)) is None:
+            if self.leaving:
+                raise EngineUnavailable("the engine is being stopped.")
             if service in self._refused:
                 raise EngineUnavailable(self._refused[service])
             self._ensure_start(service)
@@ -136,6 +138,9 @@ class Fleet:
                     run.wanted = False
                     self._engine.consider(run)
         self.queues.joined(link, hello)
+        if self.leaving:
+            self.drain(link)
+            link.link.say(Drain())
         self._notify()
 
     async def left(self, link: WorkerLink) -> None:
@@ -144,7 +149,9 @@ class Fleet:
             del self.links[link.worker]
         runs = self._engine.reserve(link)
         self.queues.left(link)
-        if self._leaving:
+        if self.leaving:
+            # The next engine is to see that its process is gone, so it stays noted.
+            self._notify()
             return
         reason = await self._fate(link)
         self._ended.pop(link.pid, None)
@@ -225,7 +232,7 @@ class Fleet:
     # Starting
 
     def _ensure_start(self, service: Service) -> None:
-        if service not in self._starting and not self._leaving:
+        if service not in self._starting and not self.leaving:
             self._starting.add(service)
             self._engine.tasks.start_soon(self._start, service)
 
@@ -325,9 +332,22 @@ class Fleet:
         link.draining = True
         self._notify()
 
+    async def drain_all(self, grace: float) -> None:
+        """Start no more workers, and have those there are hand over what they hold: returns when they have left.
+
+        ``grace`` is how many seconds they give running steps to end.
+        """
+        self.leaving = True
+        self._notify()
+        for link in list(self.links.values()):
+            self.drain(link)
+            link.link.say(Drain(grace))
+        while self.links:
+            await self._changed.wait()
+
     async def leave(self, reason: str) -> None:
         """Say goodbye to every worker and see that those started here end."""
-        self._leaving = True
+        self.leaving = True
         for link in self.links.values():
             link.link.farewell(reason)
         with anyio.move_on_after(LEAVE_TIMEOUT):

@@ -6,7 +6,6 @@ What happens to runs is decided by the engine, of which this is a part.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import anyio.abc
 import anyio.to_thread
@@ -16,6 +15,7 @@ from flowbook.core.ids import RunId
 from flowbook.core.messages import PauseRun, WorkerLost
 from flowbook.engine.clock import Clock, Leases
 from flowbook.engine.links import WorkerLink
+from flowbook.engine.neighbours import Placement
 from flowbook.engine.runs import LiveRun, Runs
 from flowbook.engine.told import Told
 from flowbook.errors import FlowbookError, UnknownRun
@@ -24,13 +24,6 @@ from flowbook.wire.protocol import Evict, WorkerHello
 
 LOSSES = 5
 """A run that takes down so many workers in a row without saying a word is paused."""
-
-
-class Placement(Protocol):
-    """Finds a worker for a run."""
-
-    def want(self, run: LiveRun) -> None:
-        """Have the run activated: now, or when a worker of its place is there."""
 
 
 class Holding:
@@ -69,7 +62,8 @@ class Holding:
         else:
             reuse = []
         self._claim(run, link)
-        link.activate(run.id, run.lease, run.state.module, run.records[: run.committed], reuse)
+        history = run.records[: run.committed]
+        link.activate(run.id, run.lease, run.state.module, history, reuse, self.clock.now())
 
     async def _activate_fork(self, run: LiveRun) -> None:
         assert run.state.origin is not None

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from math import inf
 
 import anyio
 import anyio.to_thread
 import msgspec
 
 import flowbook
-from flowbook.core.duration import seconds
-from flowbook.core.ids import WorkerId
+from flowbook.core.duration import seconds, seconds_with_unit
+from flowbook.core.ids import RunId, WorkerId
 from flowbook.core.messages import WorkerLost
 from flowbook.engine.answers import Answers
 from flowbook.engine.clock import Clock
@@ -26,7 +26,7 @@ from flowbook.engine.runs import RECENT, LiveRun
 from flowbook.engine.server import Server
 from flowbook.engine.told import Told
 from flowbook.engine.views import Difference, MakeFold, ViewMaker
-from flowbook.errors import StoreError
+from flowbook.errors import StoreError, UserError
 from flowbook.store.base import Store, decode_recorded
 from flowbook.store.home import Home, write_private
 
@@ -37,6 +37,9 @@ DRAIN_EVERY = 1.0
 
 DRAIN_ON = 4 * 1024 * 1024
 """Bytes that are drained at once and not a second later."""
+
+STOP_GRACE = 30.0
+"""Seconds that running steps have to end when the engine leaves, unless whoever stops it says otherwise."""
 
 TIDY_AFTER = 5.0
 """Seconds without a commit after which logs are folded into their files."""
@@ -84,11 +87,17 @@ class Host:
         self.engine.placement = self.fleet
         self.engine.publication = self.answers.publisher
         self.reason = ""
+        self.left = anyio.Event()
         self._stopping = anyio.Event()
+        self._leave_by = inf
+        self._patience: anyio.CancelScope | None = None
 
-    def stop(self, reason: str) -> None:
-        """Leave in order."""
+    def stop(self, reason: str, grace: float = STOP_GRACE) -> None:
+        """Leave in order. Running steps have ``grace`` seconds to end; a second call can shorten them."""
         self.reason = self.reason or reason
+        self._leave_by = min(self._leave_by, anyio.current_time() + grace)
+        if self._patience is not None:
+            self._patience.deadline = self._leave_by
         self._stopping.set()
 
     async def run(self) -> None:
@@ -111,11 +120,16 @@ class Host:
             log.info("stopping: %s", self.reason)
             with anyio.CancelScope(shield=True):
                 await self._leave()
+            self.left.set()
             tasks.cancel_scope.cancel()
 
     async def _leave(self) -> None:
+        """Let what runs end, then say goodbye to everybody."""
+        self.answers.queries.leave()
         if not self.home.folder.exists():
             return
+        with anyio.CancelScope(deadline=self._leave_by) as self._patience:
+            await self.fleet.drain_all(max(self._leave_by - anyio.current_time(), 0.0))
         await self.server.farewell(self.reason)
         await self.fleet.leave(self.reason)
         self.engine.flush()
@@ -123,7 +137,12 @@ class Host:
             path.unlink(missing_ok=True)
 
     def _advertise(self) -> None:
-        content = {"pid": os.getpid(), "socket": str(self.home.socket), "version": flowbook.__version__}
+        content = {
+            "pid": os.getpid(),
+            "socket": str(self.home.socket),
+            "home": str(self.home.folder),
+            "version": flowbook.__version__,
+        }
         write_private(self.home.address, msgspec.json.encode(content))
 
     # Recovery
@@ -135,10 +154,11 @@ class Host:
         idle = self.store.idle_runs()
         broken = []
         for found, records in self.store.open_runs():
-            if not _is_whole(records):
+            run = _read(found, records)
+            if run is None:
                 broken.append(found)
                 continue
-            run = runs.add(LiveRun(found, records))
+            runs.add(run)
             run.idle = idle.get(found, run.idle)
             run.reserved = run.idle < run.state.woken or bool(run.state.steps)
             self.engine.arm(run)
@@ -147,7 +167,7 @@ class Host:
         self.fleet.forget_the_dead()
         if broken:
             self.store.notices.append(
-                f"{len(broken)} runs have lost a part of their history and are not continued: "
+                f"{len(broken)} runs have lost a part of their history, or it cannot be read, and are not continued: "
                 f"{', '.join(sorted(broken)[:10])}"
             )
         for notice in self.store.notices:
@@ -208,29 +228,47 @@ class Host:
                 await anyio.sleep(1.0)
 
     async def _keep_watch(self) -> None:
-        """Leave when there is nothing to do for long, or when the project is gone."""
-        quiet = 0.0
+        """Leave when there is nothing to do for long, or when the project is gone; say what is wrong with the time."""
+        quiet, told = 0.0, False
         while True:
             await anyio.sleep(1.0)
+            notice = self.engine.clock.notice
+            if notice and not told:
+                log.warning("%s", notice)
+            told = bool(notice)
             if not self.home.folder.exists():
-                self.stop("its folder is gone")
+                self.stop("its folder is gone", 0.0)
             busy = bool(self.engine.runs.open or self.server.clients or self.engine.schedules.are_awaited)
             quiet = 0.0 if busy else quiet + 1.0
             if quiet >= self.settings.idle_exit:
                 self.stop("there was nothing to do")
 
 
-def _is_whole(records: Sequence[bytes]) -> bool:
-    """True for events numbered from 1 without a gap."""
-    return decode_recorded(records[-1]).seq == len(records) and decode_recorded(records[0]).seq == 1
+def _read(run: RunId, records: list[bytes]) -> LiveRun | None:
+    """The run, if its events are numbered from 1 without a gap and mean something to this version."""
+    try:
+        is_whole = decode_recorded(records[-1]).seq == len(records) and decode_recorded(records[0]).seq == 1
+        return LiveRun(run, records) if is_whole else None
+    except Exception:
+        log.exception("the history of run %s cannot be read", run)
+        return None
 
 
-def settings_from(environment: dict[str, str] | Any) -> Settings:
+def settings_from(environment: Mapping[str, str]) -> Settings:
     """Settings as the environment gives them."""
     usual = Settings()
+
+    def given(name: str, default: float, read: Callable[[str], float] = seconds) -> float:
+        text = environment.get(name, "").strip()
+        try:
+            return read(text) if text else default
+        except UserError as error:
+            raise UserError(f"{name} is set to '{text}': {error}") from None
+
     return Settings(
-        reconnect_grace=float(environment.get("FLOWBOOK_RECONNECT_GRACE", usual.reconnect_grace)),
-        worker_silence=float(environment.get("FLOWBOOK_WORKER_SILENCE", usual.worker_silence)),
-        idle_exit=float(environment.get("FLOWBOOK_IDLE_EXIT", usual.idle_exit)),
-        retention=seconds(environment.get("FLOWBOOK_RETENTION") or usual.retention),
+        reconnect_grace=given("FLOWBOOK_RECONNECT_GRACE", usual.reconnect_grace),
+        worker_silence=given("FLOWBOOK_WORKER_SILENCE", usual.worker_silence),
+        idle_exit=given("FLOWBOOK_IDLE_EXIT", usual.idle_exit),
+        # What is deleted by a wrong unit does not come back.
+        retention=given("FLOWBOOK_RETENTION", usual.retention, seconds_with_unit),
     )

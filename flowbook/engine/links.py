@@ -162,7 +162,7 @@ class WorkerLink:
         self.busy = 0
 
     def activate(
-        self, run: RunId, lease: str, module: str, history: Iterable[bytes], reuse: Iterable[bytes] = ()
+        self, run: RunId, lease: str, module: str, history: Iterable[bytes], reuse: Iterable[bytes], now: float
     ) -> None:
         """Send ``Activate`` from encoded events."""
         self.link.send(
@@ -172,7 +172,7 @@ class WorkerLink:
                 b",".join(history),
                 b'],"reuse":[',
                 b",".join(reuse),
-                b"]}",
+                b'],"now":%s}' % _encode(now),
             )
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flowbook.core.queues import checked_name
+import difflib
+
+from flowbook.core.queues import DeleteQueue, ResumeQueue, check_change
 from flowbook.engine.fleet import Fleet
 from flowbook.engine.links import ClientLink, WorkerLink
 from flowbook.engine.queues import Queues
@@ -22,16 +24,40 @@ class QueueCalls:
 
     def all(self, client: ClientLink, request: int, params: Nothing) -> None:
         """Every queue that something was said about, or that has a worker."""
-        served = {queue for link in self._fleet.links.values() for queue in link.queues}
+        served = self._served()
         for name in served:
             self._queues.shelf[name]
-        found = sorted(self._queues.shelf, key=lambda queue: queue.name)
-        client.answer(request, [self._status(queue) for queue in found])
+        found = [queue for queue in self._queues.shelf if queue.is_there or queue.name in served]
+        client.answer(request, [self._status(queue) for queue in sorted(found, key=lambda queue: queue.name)])
 
     def change(self, client: ClientLink, request: int, params: ChangeQueue) -> None:
-        """Set limits, pause or resume. Raises UserError for a name that can be none, StoreError."""
-        queue = self._queues.change(checked_name(params.name), params.change)
-        client.answer(request, self._status(queue))
+        """Set limits, pause, resume or delete. Raises UserError where that makes no sense, StoreError."""
+        check_change(params.name, params.change)
+        is_new = params.name not in self._queues.shelf and params.name not in self._served()
+        if isinstance(params.change, ResumeQueue | DeleteQueue) and is_new:
+            raise self._unknown(params.name)
+        if isinstance(params.change, DeleteQueue):
+            self._require_unused(params.name)
+        queue = self._queues.change(params.name, params.change)
+        client.answer(request, self._status(queue, is_new))
+
+    def _served(self) -> set[str]:
+        return {queue for link in self._fleet.links.values() for queue in link.queues}
+
+    def _unknown(self, name: str) -> UserError:
+        known = sorted({*(queue.name for queue in self._queues.shelf if queue.is_there), *self._served()})
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        return UserError(f"there is no queue '{name}'.{hint} `flowbook queues` lists them.")
+
+    def _require_unused(self, name: str) -> None:
+        status = self._status(self._queues.shelf[name])
+        if status["workers"]:
+            raise UserError(f"queue '{name}' is in use: worker {status['workers'][0]} serves it. Drain it first.")
+        if self._queues.is_used(name):
+            raise UserError(
+                f"queue '{name}' is in use: {status['waiting']} wait, {status['running']} run. End them first."
+            )
 
     def drain(self, client: ClientLink, request: int, params: DrainWorker) -> None:
         """Tell a worker to leave. Raises UserError where there is none of this id."""
@@ -46,7 +72,7 @@ class QueueCalls:
                 return link
         raise UserError(f'this engine has no worker "{named}". `flowbook workers` lists them.')
 
-    def _status(self, queue: LiveQueue) -> QueueStatus:
+    def _status(self, queue: LiveQueue, is_new: bool = False) -> QueueStatus:
         limits = queue.dispatcher.limits
         return QueueStatus(
             name=queue.name,
@@ -62,4 +88,5 @@ class QueueCalls:
             reason=queue.state.reason,
             paused_since=queue.state.since if queue.state.paused else None,
             workers=sorted(link.pid for link in self._fleet.links.values() if queue.name in link.queues),
+            new=is_new,
         )

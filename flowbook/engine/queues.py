@@ -53,11 +53,16 @@ class Queues:
         self._is_open = False
 
     def change(self, name: str, message: AnyQueueMessage) -> LiveQueue:
-        """Have a queue set, paused or resumed. Raises StoreError; then nothing has changed."""
+        """Have a queue set, paused, resumed or deleted. Raises StoreError; then nothing has changed."""
         queue = self.shelf.change(name, message, self._engine.store, self._engine.clock)
         self._engine.committed.set()
         self.dispatch()
         return queue
+
+    def is_used(self, name: str) -> bool:
+        """True while something waits or runs there, or will when its run goes on."""
+        dispatcher = self.shelf[name].dispatcher
+        return bool(dispatcher.waiting or dispatcher.running) or self.tasks.has_of(name)
 
     # What happens to runs
 

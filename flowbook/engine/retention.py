@@ -16,10 +16,11 @@ import anyio
 import anyio.to_thread
 
 from flowbook.core.chains import root
-from flowbook.core.ids import Digest
+from flowbook.core.ids import Digest, RunId
 from flowbook.engine.engine import Engine
 from flowbook.engine.links import ClientLink
 from flowbook.engine.modules import Modules
+from flowbook.engine.queries import Queries
 from flowbook.errors import FlowbookError, UserError
 from flowbook.store.base import CLOSED_STATUS, Group, RunSize
 from flowbook.store.values import ValueFiles
@@ -30,11 +31,11 @@ log = logging.getLogger("flowbook.engine.retention")
 YOUNG = 3600.0
 """Seconds in which a value file stays: it is saved before the event that refers to it is recorded."""
 
-FIRST_AFTER, AGAIN_AFTER, LOOK_EVERY = 10.0, 3600.0, 5.0
-"""Seconds from the engine's start to the first pruning by itself, from one to the next, and between looks whether
+FIRST_AFTER, LOOK_EVERY = 10.0, 5.0
+"""Seconds from the engine's start to the first pruning by itself, and between looks whether the engine is idle."""
 
-the engine is idle.
-"""
+SHORTEST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
+"""Seconds from one pruning by itself to the next: a quarter of the time that runs are kept, within these."""
 
 MOST = 1_000_000
 """Runs that one predicate can match."""
@@ -43,10 +44,13 @@ MOST = 1_000_000
 class Retention:
     """Prunes when asked to and, where ``keep`` seconds are given, by itself."""
 
-    def __init__(self, engine: Engine, modules: Modules, values: ValueFiles, keep: float = 0.0) -> None:
+    def __init__(
+        self, engine: Engine, modules: Modules, values: ValueFiles, queries: Queries, keep: float = 0.0
+    ) -> None:
         self._engine = engine
         self._modules = modules
         self._values = values
+        self._queries = queries
         self._keep = keep
         self._one_at_a_time = anyio.Lock()
 
@@ -57,6 +61,9 @@ class Retention:
                 f'"{params.status}" is no status of an ended run; it is one of {", ".join(CLOSED_STATUS.values())}. '
                 "Open runs are never deleted."
             )
+        for name, count in (("older_than", params.older_than or 0.0), ("keep_last", params.keep_last)):
+            if count < 0:
+                raise UserError(f"{name} cannot be negative ({count:g}); nothing was deleted.")
         client.answer(request, await self.pruned(params))
 
     async def run(self) -> None:
@@ -69,18 +76,22 @@ class Retention:
                 done = await self.pruned(Prune(older_than=self._keep))
             except FlowbookError as error:
                 log.error("pruning failed and is tried again later: %s", error)
+            except Exception:
+                log.exception("pruning failed and is tried again later")
             else:
                 if done["runs"]:
                     log.info("%d runs were deleted, %d bytes freed", len(done["runs"]), done["freed"])
-            await anyio.sleep(AGAIN_AFTER)
+            await anyio.sleep(pause(self._keep))
 
     async def pruned(self, asked: Prune) -> Pruned:
         """Delete what matches and say what that was."""
         async with self._one_at_a_time:
             store = self._engine.store
-            matching = await anyio.to_thread.run_sync(self._matching, asked)
+            named = await self._named(asked)
+            matching = await anyio.to_thread.run_sync(self._matching, asked, named)
+            owing = set() if asked.owing else await anyio.to_thread.run_sync(store.owing)
             # From here to the commit nothing else happens in between.
-            going, kept = self._spared(matching)
+            going, kept = self._spared(matching, owing)
             group = Group()
             group.forgotten = [run.run for run in going]
             if not asked.dry_run and going:
@@ -106,14 +117,17 @@ class Retention:
             dry_run=asked.dry_run,
         )
 
-    def _matching(self, asked: Prune) -> list[RunSize]:
+    async def _named(self, asked: Prune) -> set[RunId] | None:
+        """The runs that the predicate names; None where there is none."""
+        if asked.where is None:
+            return None
+        where = (asked.where,)
+        found = await self._queries.run(lambda stop: self._engine.store.matching(where, MOST, stop), asked.timeout)
+        return {RunId(row[0]) for row in found.rows}
+
+    def _matching(self, asked: Prune, named: set[RunId] | None) -> list[RunSize]:
         """The closed runs that are meant, the one closed last first."""
         store, now = self._engine.store, self._engine.clock.now()
-        named = None
-        if asked.where:
-            # The line break ends a comment at the predicate's end.
-            found = store.query(f"select id from runs where (\n{asked.where}\n)", MOST)
-            named = {row[0] for row in found.rows}
         seen: dict[str, int] = {}
         matching = []
         for run in store.closed_sizes():
@@ -127,8 +141,8 @@ class Retention:
             matching.append(run)
         return matching
 
-    def _spared(self, matching: Sequence[RunSize]) -> tuple[list[RunSize], list[KeptRun]]:
-        """Those that go, and those that an open run needs."""
+    def _spared(self, matching: Sequence[RunSize], owing: set[RunId]) -> tuple[list[RunSize], list[KeptRun]]:
+        """Those that go, and those that an open run or a person needs."""
         runs = self._engine.runs
         sources = {run.state.origin.run: run.id for run in runs.open.values() if run.state.origin is not None}
         chains = {root(run): run for run in runs.open}
@@ -142,6 +156,8 @@ class Retention:
                 reason = f"it goes on as the open run {chains[run.run]}, which is called by its id"
             elif runs.current(root(run.run)) == run.run != root(run.run) and not runs.chain(run.run) <= meant:
                 reason = "it is the last of a chain of runs of which others stay"
+            elif run.run in owing:
+                reason = "it still owes something outside; `flowbook obligations` says what, --owing deletes it as well"
             if reason:
                 kept.append(KeptRun(id=run.run, reason=reason))
             elif run.run not in runs.open:
@@ -158,6 +174,11 @@ class Retention:
             self._engine.store.commit(group)
             self._engine.committed.set()
         return len(group.unused), sum(unused[digest] for digest in group.unused)
+
+
+def pause(keep: float) -> float:
+    """Seconds to the next pruning, where runs are kept for so many."""
+    return min(max(keep / 4, SHORTEST_PAUSE), LONGEST_PAUSE)
 
 
 def _sweep_files(values: ValueFiles, used: set[Digest]) -> tuple[int, int]:

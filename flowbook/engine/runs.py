@@ -80,9 +80,13 @@ class LiveRun:
 
     def forget_uncommitted(self) -> None:
         """Back to what is durable, after a refused commit."""
-        del self.records[self.committed :]
-        self.state = fold(map(decode_recorded, self.records))
+        self.go_back_to(self.committed)
         self.answering = 0
+
+    def go_back_to(self, count: int) -> None:
+        """Only the first ``count`` events have happened."""
+        del self.records[count:]
+        self.state = fold(map(decode_recorded, self.records))
 
     def release(self) -> None:
         """Nobody holds the run any more."""
@@ -163,7 +167,7 @@ def _ended(summary: Summary, last: Recorded) -> Summary:
         case RunCancelled() | RunTerminated():
             summary["reason"] = last.event.reason
         case RunContinued():
-            summary["reason"] = f"it went on as {last.event.run}"
+            summary["reason"] = f"it went on as {last.event.run or 'another run, where it was imported from'}"
     return summary
 
 
@@ -210,7 +214,8 @@ class Runs:
         if to == "run":
             return id
         meant = self.current(id) if to == "id" else id
-        while self._has_continued(meant):
+        # A run that came from elsewhere may have gone on there.
+        while self._has_continued(meant) and self.is_known(following(meant)):
             meant = following(meant)
         return meant
 
@@ -235,6 +240,10 @@ class Runs:
     def is_stored(self, id: RunId) -> bool:
         """True when the run is known and must be read from the store."""
         return id in self._known and id not in self._closed and id not in self.open
+
+    def is_known(self, id: RunId) -> bool:
+        """True when there is such a run, in memory or stored."""
+        return id in self.open or id in self._known
 
     def keep(self, run: LiveRun) -> None:
         """Put a closed run where the next question about it finds it."""

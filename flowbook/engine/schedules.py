@@ -6,8 +6,10 @@ what they are asked by clients is in ``schedule_calls``.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,6 +20,7 @@ from flowbook.core.schedule import (
     PREFIX,
     AnyScheduleEvent,
     AnyScheduleMessage,
+    PauseSchedule,
     ScheduledRunEnded,
     ScheduleDue,
     ScheduleRecorded,
@@ -25,13 +28,16 @@ from flowbook.core.schedule import (
     stream,
 )
 from flowbook.core.schedule_state import ScheduleState, due, evolve
-from flowbook.core.scheduling import Instruction, consequences, decide
+from flowbook.core.scheduling import Free, Instruction, consequences, decide
 from flowbook.core.state import RunState
 from flowbook.engine.clock import Clock
 from flowbook.engine.runs import Runs
 from flowbook.engine.timers import Timers
-from flowbook.errors import FlowbookError, StoreError
+from flowbook.engine.told import last_line
+from flowbook.errors import FlowbookError, InternalError, StoreError
 from flowbook.store.base import Group, Store
+
+log = logging.getLogger("flowbook.engine")
 
 TRY_AGAIN = 1.0
 """Seconds after which a time is tried again that a full disk refused."""
@@ -71,6 +77,7 @@ class Schedules:
         self._taken: list[_Told] = []
         self._before: dict[str, ScheduleState | None] = {}
         self._armed: dict[str, float] = {}
+        self._broken: set[str] = set()
 
     def recall(self, store: Store) -> None:
         """Learn at start what schedules there are. Open runs are known by now: one that is not open has ended."""
@@ -91,7 +98,7 @@ class Schedules:
     @property
     def are_awaited(self) -> bool:
         """True while a time is to come, for which the engine has to be there."""
-        return any(due(state) is not None for state in self.states.values())
+        return any(self._due(name) is not None for name in self.states)
 
     @property
     def are_told(self) -> bool:
@@ -120,21 +127,36 @@ class Schedules:
         while self._inbox:
             told = self._inbox.popleft()
             self._taken.append(told)
-            state = self.states.get(told.name) or ScheduleState(name=told.name)
+            before = self.states.get(told.name) or ScheduleState(name=told.name)
             try:
-                told.events = decide(state, told.message, now, self._free)
+                decision = _decided(before, told.message, now, self._free)
             except FlowbookError as error:
                 told.error = error
                 continue
+            except Exception as error:
+                told.error = self._contain(told.name, error, isinstance(told.message, PauseSchedule))
+                continue
             self._before.setdefault(told.name, self.states.get(told.name))
-            for event in told.events:
-                instructions += consequences(state, event)
-                seq = Seq(state.seq + 1)
-                group.note(stream(told.name), seq, now, event)
-                state = evolve(state, ScheduleRecorded(seq, now, event))
+            for number, event in enumerate(decision.events, 1):
+                group.note(stream(told.name), Seq(before.seq + number), now, event)
+            told.events = decision.events
+            instructions += decision.instructions
             if told.events:
-                self.states[told.name] = state
+                self.states[told.name] = decision.state
         return instructions
+
+    def _contain(self, name: str, fault: Exception, is_hopeless: bool = False) -> InternalError:
+        """A fault in one schedule ends neither the turn nor the engine: it is paused, or where even that cannot be
+
+        decided, it is not looked at again by this engine.
+        """
+        log.error("schedule %s could not be decided about", name, exc_info=fault)
+        text = f"the engine met a fault of its own: {last_line(fault)}; its log has more"
+        if is_hopeless:
+            self._broken.add(name)
+        else:
+            self.tell(name, PauseSchedule(text))
+        return InternalError(f'schedule "{name}": {text}.')
 
     def settle(self) -> None:
         """What was taken is durable."""
@@ -176,8 +198,7 @@ class Schedules:
         if self._armed.get(name) != at:
             return
         del self._armed[name]
-        state = self.states.get(name)
-        first = due(state) if state is not None else None
+        first = self._due(name)
         if first is None:
             return
         if first <= self._clock.now():
@@ -186,8 +207,7 @@ class Schedules:
             self._arm(name)
 
     def _arm(self, name: str, earliest: float = 0.0) -> None:
-        state = self.states.get(name)
-        first = due(state) if state is not None else None
+        first = self._due(name)
         if first is None:
             self._armed.pop(name, None)
             return
@@ -195,3 +215,30 @@ class Schedules:
         if self._armed.get(name) != at:
             self._armed[name] = at
             self._timers.set(at, stream(name))
+
+    def _due(self, name: str) -> float | None:
+        """When to look at the schedule next; None for never."""
+        state = self.states.get(name)
+        if state is None or name in self._broken:
+            return None
+        try:
+            return due(state)
+        except Exception as fault:
+            self._contain(name, fault)
+            return None
+
+
+class _Decision(NamedTuple):
+    events: list[AnyScheduleEvent]
+    instructions: list[Instruction]
+    state: ScheduleState
+
+
+def _decided(state: ScheduleState, message: AnyScheduleMessage, now: float, free: Free) -> _Decision:
+    """All that follows from a message, or nothing."""
+    events = decide(state, message, now, free)
+    instructions: list[Instruction] = []
+    for event in events:
+        instructions += consequences(state, event)
+        state = evolve(state, ScheduleRecorded(Seq(state.seq + 1), now, event))
+    return _Decision(events, instructions, state)

@@ -64,6 +64,10 @@ class Tasks:
         """The run's steps of queues, in the order they were scheduled."""
         return list(self._of_run.get(run, ()))
 
+    def has_of(self, queue: str) -> bool:
+        """True when a step of this queue has not ended."""
+        return any(step.queue == queue for step in self._steps.values())
+
     def add(self, run: RunId, event: StepScheduled, seq: Seq) -> None:
         """A step was scheduled."""
         step = QueueStep((run, event.key), event.queue, seq)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 
 from flowbook.core.chains import Address
@@ -47,3 +48,8 @@ class Told:
         self.sender: tuple[RunId, Key] | None = None
         self.check: Callable[[], bool] | None = None
         self.after: Callable[[], None] | None = None
+
+
+def last_line(fault: Exception) -> str:
+    """The end of its traceback, for people."""
+    return traceback.format_exception_only(fault)[-1].strip()

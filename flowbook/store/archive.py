@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +20,7 @@ from flowbook.core.events import Recorded, RunMoved, RunStarted
 from flowbook.core.ids import Digest, RunId
 from flowbook.core.module import Module
 from flowbook.core.value import Value
-from flowbook.errors import MissingValue, StoreError, UserError
+from flowbook.errors import FlowbookError, StoreError, UserError
 from flowbook.store.base import CLOSED_STATUS, decode_recorded
 from flowbook.store.values import ValueFiles
 
@@ -28,7 +28,6 @@ FORMAT = "flowbook-history"
 VERSION = 1
 
 _MANIFEST, _EVENTS = "manifest.json", "events.jsonl"
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, msgspec.MsgspecError, OSError)
 _LONGEST_LINE = 256 * 1024 * 1024
 
 _decode_module = msgspec.json.Decoder(Module).decode
@@ -100,22 +99,48 @@ def write(
 
     Raises UserError where it exists or cannot be written, MissingValue and StoreError where the run is not whole.
     """
-    if path.exists():
-        raise UserError(f"{path} exists already. Choose another name, or delete it first; nothing was written.")
-    draft = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as file:
-            made = _write(file, run, flowbook, records, module, values)
-        with draft.open("rb") as done:
-            os.fsync(done.fileno())
-        os.replace(draft, path)
-    except OSError as error:
+        draft = path.with_name(f".{path.name}-{os.getpid()}")
+        if path.exists():
+            raise UserError(f"{path} exists already. Choose another name, or delete it first; nothing was written.")
+        _clear_drafts(path)
+        try:
+            with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as file:
+                made = _write(file, run, flowbook, records, module, values)
+            with draft.open("rb") as done:
+                os.fsync(done.fileno())
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror or error}). Choose a folder that exists and has room."
+            f"{path} cannot be written ({_why(error)}). Choose a folder that exists and has room, and a name that it "
+            "can hold; nothing was written."
         ) from error
-    finally:
-        draft.unlink(missing_ok=True)
     return made
+
+
+def _clear_drafts(path: Path) -> None:
+    """Delete what processes that are gone have left of this file."""
+    prefix = f".{path.name}-"
+    for name in os.listdir(path.parent):
+        pid = name.removeprefix(prefix)
+        if name.startswith(prefix) and pid.isdigit() and not _is_alive(int(pid)):
+            path.with_name(name).unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else "") or str(error)
 
 
 def _write(
@@ -205,11 +230,13 @@ class Archive:
 def opened(path: Path) -> Iterator[Archive]:
     """The file, for reading. Raises UserError where it is none, or of a newer Flowbook."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UserError(f"{path} is no file. Give the one that `flowbook history export` wrote.")
+        path.open("rb").close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({_why(error)}).") from error
+    with _damage_told(path):
         file = zipfile.ZipFile(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error}).") from error
-    except zipfile.BadZipFile as error:
-        raise _refusal(path, str(error)) from error
     with file:
         with _damage_told(path):
             manifest = _decode_manifest(file.read(_MANIFEST))
@@ -238,12 +265,13 @@ def _hash(data: bytes = b"") -> Any:
 
 @contextmanager
 def _damage_told(path: Path) -> Iterator[None]:
+    """Whatever goes wrong while a file of somebody else's making is read is wrong with the file."""
     try:
         yield
-    except (UserError, MissingValue):
+    except FlowbookError:
         raise
-    except _DAMAGE as error:
-        raise _refusal(path, str(error)) from error
+    except Exception as error:
+        raise _refusal(path, str(error) or type(error).__name__) from error
 
 
 def _refusal(path: Path, why: str) -> UserError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
@@ -126,6 +128,33 @@ class Table(msgspec.Struct, frozen=True):
     more: bool = False
 
 
+class Stop:
+    """Ends a query from another thread. ``why`` is "" until somebody has asked for it."""
+
+    def __init__(self) -> None:
+        self.why = ""
+        self._lock = threading.Lock()
+        self._interrupt: Callable[[], None] | None = None
+
+    @contextmanager
+    def of(self, interrupt: Callable[[], None]) -> Iterator[None]:
+        """In here ``interrupt`` ends what runs."""
+        with self._lock:
+            self._interrupt = interrupt
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._interrupt = None
+
+    def ask(self, why: str) -> None:
+        """Have it end. What has not begun yet is not met: ask again until it has ended."""
+        with self._lock:
+            self.why = self.why or why
+            if self._interrupt is not None:
+                self._interrupt()
+
+
 class Store(Protocol):
     """Durable memory. ``commit`` is called by one thread; all else may run beside it in others."""
 
@@ -177,8 +206,20 @@ class Store(Protocol):
     def used_files(self) -> set[Digest]:
         """Every value file that an event may refer to."""
 
-    def query(self, sql: str, limit: int) -> Table:
+    def latest_scheduled(self) -> list[bytes]:
+        """The last ``StepScheduled`` of each step, encoded, oldest first."""
+
+    def owing(self) -> set[RunId]:
+        """The runs, closed ones too, that owe something outside."""
+
+    def ends(self, runs: Sequence[RunId]) -> list[ClosedRun]:
+        """Those of these runs that are closed, in no order."""
+
+    def query(self, sql: str, limit: int, stop: Stop) -> Table:
         """Run one read-only statement over the documented views. Raises ``UserError`` for anything else."""
+
+    def matching(self, conditions: Sequence[str], limit: int, stop: Stop) -> Table:
+        """The ids of the runs that meet all conditions, predicates over the view ``runs``; newest first."""
 
     def tidy(self) -> None:
         """Fold logs into their files; called when there is nothing better to do."""

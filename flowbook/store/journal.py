@@ -1,11 +1,13 @@
 """The journal: a SQLite file in WAL mode where a committed group is one row. An event is true when it is here.
 
-Rows stay after they were drained, up to ``KEPT`` bytes: a damaged database is rebuilt from them.
+Rows stay after they were drained, up to ``KEPT`` bytes: a damaged database is rebuilt from them. Each has a checksum:
+SQLite knows whether its log is whole, and not whether its file is.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -87,8 +89,13 @@ class Journal:
         self._look_at_log(in_use)
         if maximum_pages:
             run(f"pragma max_page_count={maximum_pages}")
-        run("create table if not exists journal(position integer primary key, body blob not null)")
+        run(
+            "create table if not exists journal("
+            "position integer primary key, body blob not null, checksum integer not null)"
+        )
         for position, size in run("select position, length(body) from journal order by position"):
+            if not (isinstance(position, int) and isinstance(size, int)):
+                raise DamagedJournal(f"the journal {self._path} cannot be read (group {position} has no body)")
             self._sizes.append((position, size))
             self._bytes += size
         self.position: int = self._sizes[-1][0] if self._sizes else 0
@@ -156,7 +163,9 @@ class Journal:
             if prune:
                 self._connection.execute("begin immediate")
                 self._connection.execute("delete from journal where position <= ?", (prune,))
-            self._connection.execute("insert into journal values (?, ?)", (position, body))
+            self._connection.execute(
+                "insert into journal values (?, ?, ?)", (position, body, _checksum(position, body))
+            )
             if prune:
                 self._connection.execute("commit")
         except sqlite3.Error as error:
@@ -186,12 +195,14 @@ class Journal:
         position = after
         try:
             rows = self._connection.execute(
-                "select position, body from journal where position > ? order by position", (after,)
+                "select position, body, checksum from journal where position > ? order by position", (after,)
             )
-            for position, body in rows:
+            for position, body, checksum in rows:
+                if not isinstance(body, bytes) or _checksum(position, body) != checksum:
+                    raise sqlite3.DatabaseError(f"group {position} is not what was written")
                 yield position, _group(body)
-        except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
-            raise DamagedJournal(f"the journal {self._path} cannot be read after group {position} ({error})") from error
+        except (sqlite3.DatabaseError, msgspec.MsgspecError, ValueError) as error:
+            raise DamagedJournal(f"the journal {self._path} cannot be read to its end ({error})") from error
 
     @property
     def log_is_long(self) -> bool:
@@ -230,6 +241,10 @@ class Journal:
             f"the journal {self._path} cannot be written ({error}). What was acknowledged is safe and runs stand "
             "still; the engine tries again every second. Look at the disk and at the access rights of the folder."
         )
+
+
+def _checksum(position: int, body: bytes) -> int:
+    return zlib.crc32(body, position & 0xFFFFFFFF)
 
 
 def _body(group: Group) -> bytes:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from flowbook.core.ids import Digest, RunId, Seq
 from flowbook.errors import StoreError
-from flowbook.store.base import ClosedRun, Group, RunSize, Table
+from flowbook.store.base import ClosedRun, Group, RunSize, Stop, Table
 from flowbook.store.duckdb import DamagedDatabase, Database
 from flowbook.store.home import Home
 from flowbook.store.journal import DamagedJournal, Journal
@@ -39,7 +39,7 @@ class LocalStore:
             self._journal.start_after(max([self._database.position, *(position for position, _ in tail)]))
             self._pending = [item for item in tail if item[0] > self._database.position]
             self._backlog = sum(group.size for _, group in self._pending)
-            self._report_gap()
+            self._report_gaps()
             while self.drain():
                 pass
         except BaseException:
@@ -130,12 +130,18 @@ class LocalStore:
         )
         return Database(path)
 
-    def _report_gap(self) -> None:
-        if self._journal.first > self._database.position + 1:
+    def _report_gaps(self) -> None:
+        """What the journal does not have although the database has not seen it."""
+        expected, missing = self._database.position + 1, []
+        for position in [position for position, _ in self._pending] or [self._journal.first]:
+            if position > expected:
+                missing.append(f"{expected} to {position - 1}")
+            expected = position + 1
+        if missing:
             self.notices.append(
-                f"the history {self._home.database} ends before the journal begins: groups "
-                f"{self._database.position + 1} to {self._journal.first - 1} are missing. Runs that have lost events "
-                "are not continued. Put a backup of the file in its place if there is one."
+                f"the history {self._home.database} ends before the journal goes on: groups {', '.join(missing)} are "
+                "missing. Runs that have lost events are not continued. Put a backup of the file in its place if there "
+                "is one."
             )
 
     def _copy_aside(self, path: Path, what: str) -> Path:
@@ -251,10 +257,30 @@ class LocalStore:
         self._drain_all()
         return self._database.used_files()
 
-    def query(self, sql: str, limit: int) -> Table:
+    def latest_scheduled(self) -> list[bytes]:
         """See ``Store``."""
         self._drain_all()
-        return self._database.query(sql, limit)
+        return self._database.latest_scheduled()
+
+    def owing(self) -> set[RunId]:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.owing()
+
+    def ends(self, runs: Sequence[RunId]) -> list[ClosedRun]:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.ends(runs)
+
+    def query(self, sql: str, limit: int, stop: Stop) -> Table:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.query(sql, limit, stop)
+
+    def matching(self, conditions: Sequence[str], limit: int, stop: Stop) -> Table:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.matching(conditions, limit, stop)
 
     def tidy(self) -> None:
         """See ``Store``."""

@@ -1,8 +1,7 @@
-"""Whose code a worker runs at this moment, in a page of memory that outlives it: the engine reads it when the worker is
-gone.
+"""Whose code a worker runs at this moment, in a page of memory that outlives it.
 
-Writing costs nothing and syncs nothing: the page belongs to the kernel, so it survives a SIGKILL, and a power cut does
-not matter.
+The engine reads it when the worker is gone. Writing costs nothing and syncs nothing: the page belongs to the kernel,
+so it survives a SIGKILL, and a power cut does not matter.
 """
 
 from __future__ import annotations

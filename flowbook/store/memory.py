@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import cast
 
-from flowbook.core.events import RunStarted
-from flowbook.core.ids import Digest, RunId, Seq
+from flowbook.core.events import ObligationOpened, ObligationSettled, RunStarted, StepScheduled
+from flowbook.core.ids import Digest, Key, RunId, Seq
 from flowbook.errors import StoreError
-from flowbook.store.base import CLOSED_STATUS, INTERNAL, ClosedRun, Entry, Group, RunSize, Table
+from flowbook.store.base import CLOSED_STATUS, INTERNAL, ClosedRun, Entry, Group, RunSize, Stop, Table
 
 _FILE = re.compile(rb'"file":"([0-9a-f]+)"')
 
@@ -122,9 +123,42 @@ class MemoryStore:
         records = (entry.record for entries in self._runs.values() for entry in entries)
         return {Digest(found.decode()) for record in records for found in _FILE.findall(record)}
 
-    def query(self, sql: str, limit: int) -> Table:
+    def latest_scheduled(self) -> list[bytes]:
+        """See ``Store``."""
+        entries = [entry for entries in self._runs.values() for entry in entries]
+        asked = [entry for entry in entries if isinstance(entry.recorded.event, StepScheduled)]
+        asked.sort(key=lambda entry: entry.recorded.time)
+        latest = {cast(StepScheduled, entry.recorded.event).step: entry for entry in asked}
+        return [entry.record for entry in sorted(latest.values(), key=lambda entry: entry.recorded.time)]
+
+    def owing(self) -> set[RunId]:
+        """See ``Store``."""
+        found = set()
+        for run, entries in self._runs.items():
+            opened: set[Key] = set()
+            for entry in entries:
+                event = entry.recorded.event
+                if isinstance(event, ObligationOpened):
+                    opened.add(event.key)
+                elif isinstance(event, ObligationSettled):
+                    opened.discard(event.key)
+            if opened:
+                found.add(run)
+        return found
+
+    def ends(self, runs: Sequence[RunId]) -> list[ClosedRun]:
+        """See ``Store``."""
+        return [
+            ClosedRun(run, self._runs[run][0].record, self._runs[run][-1].record) for run in runs if run in self._closed
+        ]
+
+    def query(self, sql: str, limit: int, stop: Stop) -> Table:
         """There is no SQL in memory."""
         raise StoreError("this engine keeps its history in memory, where there is no SQL.")
+
+    def matching(self, conditions: Sequence[str], limit: int, stop: Stop) -> Table:
+        """There is no SQL in memory."""
+        return self.query("", limit, stop)
 
     def tidy(self) -> None:
         """See ``Store``."""

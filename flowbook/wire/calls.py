@@ -29,10 +29,15 @@ class GetModule(Call, frozen=True):
 
 
 class ListRuns(Call, frozen=True):
-    """runs: summaries, newest first; ``status`` keeps those with it."""
+    """runs: summaries, newest first; ``status`` keeps those with it, ``where`` those that meet all these predicates
+
+    over the view ``runs``. ``timeout`` is in seconds.
+    """
 
     limit: int = 100
     status: str = ""
+    where: tuple[str, ...] = ()
+    timeout: float = 60.0
 
 
 class OfRun(Call, frozen=True):
@@ -41,8 +46,12 @@ class OfRun(Call, frozen=True):
     run: RunId
 
 
+MOST_EVENTS = 5000
+"""Events in one answer."""
+
+
 class GetHistory(Call, frozen=True):
-    """history: events after a sequence number; ``limit`` 0 means all."""
+    """history: events after a sequence number, at most ``limit`` and ``MOST_EVENTS``; 0 is no limit of one's own."""
 
     run: RunId
     after: int = 0
@@ -156,14 +165,27 @@ class Watch(Call, frozen=True):
 
 
 class Query(Call, frozen=True):
-    """sql: one read-only statement."""
+    """sql: one read-only statement, which is interrupted after ``timeout`` seconds."""
 
     query: str
     limit: int = 1000
+    timeout: float = 60.0
+
+
+class Forget(Call, frozen=True):
+    """forget: nobody waits for the answer to ``request`` any more; what still works on it ends."""
+
+    request: int
+
+
+class Stop(Call, frozen=True):
+    """stop: the engine leaves once its workers have; their running steps have ``grace`` seconds to end."""
+
+    grace: float = 30.0
 
 
 class Nothing(Call, frozen=True):
-    """status, stop: no parameters."""
+    """status: no parameters."""
 
 
 class UpdateResult(TypedDict):
@@ -273,7 +295,10 @@ class WorkerStatus(TypedDict):
 
 
 class Status(TypedDict):
-    """The engine about itself. ``notices`` is for people: damage mended, disk full."""
+    """The engine about itself. ``notices`` is for people: damage mended, disk full. ``stopping``: it leaves when its
+
+    workers have.
+    """
 
     pid: int
     workers: list[WorkerStatus]
@@ -282,6 +307,7 @@ class Status(TypedDict):
     version: str
     home: str
     notices: list[str]
+    stopping: bool
 
 
 class Column(TypedDict):

@@ -30,15 +30,18 @@ class ImportRun(Call, frozen=True):
 class Prune(Call, frozen=True):
     """prune: delete closed runs that match all that is given; answers ``Pruned``.
 
-    ``older_than`` is in seconds since the run ended, ``where`` a predicate over the view ``runs``; the ``keep_last``
-    newest runs of each workflow stay. ``dry_run`` only says what would go.
+    ``older_than`` is in seconds since the run ended, ``where`` a predicate over the view ``runs``, which may take
+    ``timeout`` seconds; the ``keep_last`` newest runs of each workflow stay, and without ``owing`` those that owe
+    something outside. ``dry_run`` only says what would go.
     """
 
     older_than: float | None = None
     status: str = ""
-    where: str = ""
+    where: str | None = None
     keep_last: int = 0
+    owing: bool = False
     dry_run: bool = False
+    timeout: float = 60.0
 
 
 class Exported(TypedDict):

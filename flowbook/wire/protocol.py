@@ -134,13 +134,17 @@ FromWorker = WorkerHello | RunReport | Released | TaskReport | Draining | NeedMo
 
 
 class Activate(Packet, frozen=True, tag=True):
-    """Take this run: its whole history. ``reuse`` is the part of another run's history a fork may take from."""
+    """Take this run: its whole history. ``reuse`` is the part of another run's history a fork may take from.
+
+    ``now`` is the engine's time, which the times in the history are of.
+    """
 
     run: RunId
     lease: str
     module: Digest
     history: tuple[Recorded, ...]
     reuse: tuple[Recorded, ...] = ()
+    now: float = 0.0
 
 
 class Commit(Packet, frozen=True, tag=True):
@@ -190,7 +194,9 @@ class TaskReported(Packet, frozen=True, tag=True):
 
 
 class Drain(Packet, frozen=True, tag=True):
-    """Take nothing new and leave when nothing is left."""
+    """Take nothing new and leave when nothing is left, after ``grace`` seconds at most; by default the worker's own."""
+
+    grace: float | None = None
 
 
 class ModuleSource(Packet, frozen=True, tag=True):

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from flowbook.core.queues import PauseQueue, ResumeQueue, SetLimits
+from flowbook.core.queues import DeleteQueue, PauseQueue, ResumeQueue, SetLimits
 from flowbook.wire.calls import Call
 
 
 class ChangeQueue(Call, frozen=True):
-    """change_queue: set limits, pause, resume; answers a ``QueueStatus``."""
+    """change_queue: set limits, pause, resume, delete; answers a ``QueueStatus``, of a deleted one the last."""
 
     name: str
-    change: SetLimits | PauseQueue | ResumeQueue
+    change: SetLimits | PauseQueue | ResumeQueue | DeleteQueue
 
 
 class DrainWorker(Call, frozen=True):
@@ -36,7 +36,7 @@ class QueueLimits(TypedDict):
 class QueueStatus(TypedDict):
     """One queue: how much waits and runs (steps and runs together), its limits and its workers' process ids.
 
-    ``paused_since`` is in unix seconds, None where it is not paused.
+    ``paused_since`` is in unix seconds, None where it is not paused. ``new``: nothing was known of it before.
     """
 
     name: str
@@ -47,3 +47,4 @@ class QueueStatus(TypedDict):
     reason: str
     paused_since: float | None
     workers: list[int]
+    new: bool

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+import msgspec
+
 from flowbook.core import events as e
 from flowbook.core.ids import Key, RunId, Seq, WorkerId
 from flowbook.core.messages import ReportItem
@@ -21,6 +23,9 @@ from flowbook.worker.watchdog import Watchdog
 
 LONG_WAIT = 30.0
 """A retry further away than this does not keep a run in memory, in seconds."""
+
+AHEAD = 1.0
+"""Seconds by which the engine's clock has to be ahead before it makes a difference."""
 
 _LAST = frozenset((*e.CLOSING, e.RunPaused))
 """After one of these the run is no longer held."""
@@ -41,6 +46,7 @@ class HeldRun:
         self.over = False
         self.draining = False
         self._left_over = False
+        self._ahead = 0.0
         self._worker = worker
         self._files = files
         self._start = start
@@ -62,6 +68,7 @@ class HeldRun:
     def activate(self, packet: Activate, module: LoadedModule) -> None:
         """Re-execute the history and take up what it leaves to do."""
         self._module = module
+        self._compare_clocks(packet.now)
         started = packet.history[0].event
         assert isinstance(started, e.RunStarted)
         try:
@@ -90,6 +97,8 @@ class HeldRun:
             self._number = 0
         while self._unanswered and self._unanswered[0][0] <= packet.reports:
             self._unanswered.pop(0)
+        if packet.events:
+            self._compare_clocks(packet.events[-1].time)
         execution = self._execution
         if execution is not None and packet.events and not self._paused:
             try:
@@ -100,6 +109,11 @@ class HeldRun:
             self.drop()
         else:
             self._take_up()
+
+    def _compare_clocks(self, now: float) -> None:
+        """After the machine's clock was set back, the engine's is ahead of it for good, and so are its times."""
+        ahead = now - time.time()
+        self._ahead = ahead if ahead > AHEAD else 0.0
 
     def _apply(self, execution: Execution, events: Iterable[e.Recorded]) -> None:
         for recorded in events:
@@ -160,6 +174,8 @@ class HeldRun:
         if current is not None and current.call.attempt >= call.attempt:
             return
         assert self._execution is not None
+        if call.not_before and self._ahead:
+            call = msgspec.structs.replace(call, not_before=call.not_before - self._ahead)
         attempt = Attempt(call, module, self._files, self.run, self._execution.workflow.name)
         self.attempts[key] = attempt
         if attempt.gate is not None:

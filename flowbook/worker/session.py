@@ -238,7 +238,7 @@ class Session:
             case TaskReported():
                 self._remote.answered(packet.task, packet.number)
             case Drain():
-                self.drain()
+                self.drain(packet.grace)
             case ModuleSource():
                 self._module_arrived(packet)
             case Goodbye():
@@ -348,11 +348,11 @@ class Session:
     def _attempt_broke(self, error: BaseException) -> None:
         self._tasks.start_soon(_raise, error)
 
-    def drain(self) -> None:
+    def drain(self, grace: float | None = None) -> None:
         """Take nothing new; leave when what runs has ended, or when its time is up."""
         if self._drained_by is not None or self._stopped:
             return
-        self._drained_by = time.monotonic() + self._grace
+        self._drained_by = time.monotonic() + (self._grace if grace is None else grace)
         for held in self._held.values():
             held.draining = True
         self._send(Draining())

@@ -130,10 +130,14 @@ class FakeClient:
         return {"outcome": "already done" if run == "ok" else "queued"}
 
     def ask(self, ask: Any) -> Any:
-        """A start, accepted."""
-        assert ask.method == "start"
-        self.said.append(("start", ask))
-        return self.run(ask.params.run)
+        """A start, accepted; of the runs that match the one that waits."""
+        self.said.append((ask.method, ask))
+        match ask.method:
+            case "start":
+                return self.run(ask.params.run)
+            case "runs":
+                return [self.run("wait")]
+        raise AssertionError(ask.method)
 
     def terminate(self, run: str, reason: str, now: bool) -> dict[str, str]:
         """Accepted."""
@@ -185,9 +189,7 @@ class FakeClient:
         self.said.append(("move", (run, source)))
         return self.check_runs(module, (run,))[0]
 
-    def sql(self, query: str, limit: int) -> dict[str, Any]:
-        """One row; of ``runs`` the one that waits."""
-        self.said.append(("sql", (query, limit)))
-        if query.startswith("select id from runs"):
-            return {"columns": [{"name": "id", "type": "VARCHAR"}], "rows": [["wait"]], "more": False}
+    def sql(self, query: str, limit: int, timeout: float = 60.0) -> dict[str, Any]:
+        """One row."""
+        self.said.append(("sql", (query, limit, timeout)))
         return {"columns": [{"name": "n", "type": "BIGINT"}], "rows": [[42]], "more": False}

@@ -58,8 +58,11 @@ def test_what_is_said(
     typed: list[str], said: Any, code: int, printed: str,
 ) -> None:  # fmt: skip
     row = ["run", "status", "name", "what", "since", "failed", "key"]
-    answer = {"columns": [{"name": n} for n in row], "rows": [["42", "failed", "vm", "undo", 1.0, True, "k"]]}
-    monkeypatch.setattr(client, "sql", lambda query, limit: answer)
+    answer = {
+        "columns": [{"name": n, "type": ""} for n in row],
+        "rows": [["42", "failed", "vm", "undo", 1.0, True, "k"]],
+    }
+    monkeypatch.setattr(client, "sql", lambda query, limit, timeout: answer)
     assert main(typed) == code
     shown = capsys.readouterr()
     assert printed in (shown.err if code else shown.out)

@@ -18,43 +18,45 @@ from tests.cli.fake import FakeClient
 @pytest.mark.parametrize(
     ("where", "labels", "found"),
     [
-        ("", ["who=ada"], ["a"]),
-        ("", ["n=3"], ["a"]),
-        ("", ["n=3.5"], ["b"]),
-        ("", ["vip=true"], ["a"]),
-        ("", ["who=ada", "n=3.5"], []),
-        ("", ["who=o'hara"], ["b"]),
-        ("", ["a.b=1"], ["b"]),
-        ("", ["unknown=1"], []),
+        (None, ["who=ada"], ["a"]),
+        (None, ["n=3"], ["a"]),
+        (None, ["n=3.5"], ["b"]),
+        (None, ["vip=true"], ["a"]),
+        (None, ["who=ada", "n=3.5"], []),
+        (None, ["who=o'hara"], ["b"]),
+        (None, ["a.b=1"], ["b"]),
+        (None, ["unknown=1"], []),
         ("seconds > 60", [], ["b"]),
         ("seconds > 60 or seconds < 2 -- any", ["who=ada"], ["a"]),
     ],
 )
-def test_conditions_find_runs(where: str, labels: list[str], found: list[str]) -> None:
+def test_conditions_find_runs(where: str | None, labels: list[str], found: list[str]) -> None:
     rows = [("a", 1.0, {"who": "ada", "n": 3, "vip": True}), ("b", 99.0, {"who": "o'hara", "n": 3.5, "a.b": 1})]
     with duckdb.connect() as base:
         base.execute("create table runs(id varchar, seconds double, attributes json)")
         base.executemany("insert into runs values (?, ?, ?)", [(r, s, json.dumps(a)) for r, s, a in rows])
-        query = f"select id from runs where {' and '.join(conditions(where, labels))} order by id"
+        met = " and ".join(f"({condition}\n)" for condition in conditions(where, labels))
+        query = f"select id from runs where {met} order by id"
         assert [row[0] for row in base.execute(query).fetchall()] == found
 
 
 def test_nothing_asked_for_is_no_condition() -> None:
-    assert conditions("  ", []) == []
+    assert conditions(None, []) == []
 
 
 @pytest.mark.parametrize("label", ["who", "=3", 'a"b=1'])
 def test_labels_that_make_no_sense(label: str) -> None:
     with pytest.raises(UserError, match="label"):
-        conditions("", [label])
+        conditions(None, [label])
 
 
 def test_runs_are_chosen(client: FakeClient, capsys: pytest.CaptureFixture[str]) -> None:
     typed = ["runs", "--where", "workflow = 'shop'", "--attribute", "who=ada", "--status", "waiting", "--limit", "3"]
     assert main([*typed, "--json"]) == 0
     assert [run["id"] for run in json.loads(capsys.readouterr().out)] == ["wait"]
-    [(_, (query, limit))] = client.said
-    assert limit == 3 and "status = 'waiting'" in query and "workflow = 'shop'" in query
+    [(_, ask)] = client.said
+    assert (ask.params.limit, ask.params.status, ask.params.timeout) == (3, "waiting", 60.0)
+    assert ask.params.where[1:] == ("workflow = 'shop'",) and "who" in ask.params.where[0]
 
 
 def test_children_are_listed(

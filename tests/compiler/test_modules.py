@@ -108,11 +108,21 @@ def test_broken_modules_give_findings() -> None:
         ("(" * 500, "FB006"),
         ("from flowbook import workflow\n@workflow\ndef f(): ...", "FB014"),
         ("from elsewhere import workflow\n@workflow\nasync def f(): ...", "FB014"),
+        ("from elsewhere import *\n@workflow\nasync def f(): ...", "FB014"),
+        ("from flowbook import *\nfrom elsewhere import workflow\n@workflow\nasync def f(): ...", "FB014"),
     ):
         result = compile_module(text, "broken")
         assert result.module is None
         assert [d.code for d in result.diagnostics] == [code]
         assert result.diagnostics[0].fix and result.diagnostics[0].line >= 1
+
+
+def test_a_star_brings_all_of_our_names() -> None:
+    text = "@step\ndef load(): ...\n\n@workflow\nasync def flow():\n    await load()\n    await sleep('1h')\n"
+    star, named = (
+        compiled(f"from flowbook import {names}\n{text}").workflows[0].graph for names in ("*", "sleep, step, workflow")
+    )
+    assert star == named and [node.id for node in star.nodes] == ["load", "sleep"]
 
 
 def test_a_used_decorator_or_attribute_counts_for_the_digest() -> None:

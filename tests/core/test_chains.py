@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from flowbook.core import events as e
 from flowbook.core import messages as m
-from flowbook.core.chains import KNOWN_IDS, Address, following, number, root, start_plan
+from flowbook.core.chains import KNOWN_IDS, Address, check_new_id, following, number, root, start_plan
 from flowbook.core.consequences import consequences
 from flowbook.core.decide import decide
 from flowbook.core.evolve import evolve
@@ -211,3 +211,34 @@ def test_the_state_is_left_alone() -> None:
 def test_ids_of_internal_streams_are_no_runs() -> None:
     with pytest.raises(UserError, match=r"begin with \$"):
         start_plan(None, replace(START, run=RunId("$schedule/x")))
+
+
+@pytest.mark.parametrize(
+    ("run", "part"),
+    [
+        ("", "1 to 200 characters"),
+        ("x" * 201, f"{'x' * 40}…"),
+        ("a\nb", r"a\\nb.* cannot be shown"),
+        ("\x1b[31mred", r"x1b\[31mred"),
+        ("turned\u202e", "cannot be shown"),
+        ("half\udc80", "cannot be shown"),
+    ],
+)
+def test_ids_that_no_run_can_have(run: str, part: str) -> None:
+    for check in (
+        lambda: start_plan(None, replace(START, run=RunId(run))),
+        lambda: decide(RunState(), replace(START, run=RunId(run)), 1.0),
+        lambda: check_new_id(run),
+    ):
+        with pytest.raises(UserError, match=part):
+            check()
+
+
+def test_ids_that_are_given_out_may_be_longer() -> None:
+    long = "x" * 200
+    check_new_id(long)
+    for message in (replace(START, run=RunId(f"{long}~2")), replace(START, run=RunId(f"{long}.c1"), parent=PARENT)):
+        assert decide(RunState(), message, 1.0)
+    with pytest.raises(UserError, match="given out"):
+        check_new_id("x~2")
+    check_new_id("-as it is, 'quoted' and all: ä")

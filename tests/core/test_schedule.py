@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flowbook.core import calendar
 from flowbook.core import messages as m
 from flowbook.core import schedule as s
 from flowbook.core.event import Place
@@ -225,7 +226,7 @@ def test_only_a_failure_pauses(status: str) -> None:
 
 def test_bounds_are_included() -> None:
     life = Life(start=T0 + 2 * HOUR, end=T0 + 4 * HOUR, overlap="allow_all")
-    assert short(life.at(9)) == ["started@2", "started@3", "started@4"]
+    assert short(life.at(9)) == ["started@2", "started@3", "started@4", "ScheduleFinished"]
     assert life.state.status == "finished" and due(life.state) is None
 
 
@@ -244,7 +245,20 @@ def test_a_limit_counts_runs_not_skips_nor_triggers() -> None:
 
 def test_a_limit_counts_what_waits() -> None:
     life = Life(limit=2, overlap="buffer_all")
-    assert short(life.at(5)) == ["started@1", "buffered@2"]
+    assert short(life.at(5)) == ["started@1", "buffered@2", "ScheduleFinished"]
+
+
+def test_that_no_time_will_come_is_recorded_and_that_one_comes_after_all() -> None:
+    life = Life(limit=2, overlap="cancel_other")
+    assert short(life.at(2)) == ["started@1", "buffered@2", "ScheduleFinished"] and life.state.status == "finished"
+    # What a trigger takes the place of has started nothing.
+    life.tell(s.TriggerSchedule())
+    assert life.log[-1] == s.ScheduleFinished(over=False) and life.state.status == "active"
+    life.tell(s.PauseSchedule())
+    assert life.tell(s.SetSchedule("nightly", spec(end=T0 + HOUR)))[-1] == s.ScheduleSet("nightly", spec(end=T0 + HOUR))
+    assert life.tell(s.ResumeSchedule())[-1] == s.ScheduleFinished()
+    life.tell(s.DeleteSchedule())
+    assert not life.state.finished
 
 
 def test_a_trigger_runs_even_in_a_pause_and_once() -> None:
@@ -279,13 +293,53 @@ def test_a_backfill_of_times_that_ran_runs_them_again() -> None:
     ("start", "end", "overlap", "part"),
     [
         (T0, T0 - 1, "", "before its start"),
-        (0.0, T0, "", f"more than {MOST_BUFFERED} times from 1970-01-01T00:00:00Z"),
+        (0.0, T0, "", f"more than {MOST_BUFFERED} times from 1970-01-01 00:00.00:00 to 2026-01-01 00:00"),
+        (T0 + 1, T0 + 2, "", "is of the past, and 2026-01-01 00:00:01"),
+        (T0 - HOUR, T0 + 90_000, "", "to 2026-01-02 01:00"),
+        (1e12, 1e12, "", "is of the past"),
+        (1e300, 1e300, "", "a time that no schedule has"),
         (T0, T0, "never", "overlap='never' is not known"),
     ],
 )
 def test_a_backfill_that_makes_no_sense(start: float, end: float, overlap: str, part: str) -> None:
     with pytest.raises(UserError, match=part):
         Life().tell(s.BackfillSchedule(start, end, overlap))
+
+
+def test_a_backfill_up_to_the_end_of_today_ends_with_what_has_come() -> None:
+    life = Life(overlap="allow_all")
+    life.at(3.5)
+    life.log.clear()
+    life.tell(s.BackfillSchedule(T0 + HOUR, T0 + 24 * HOUR - 0.000001))
+    assert short(life.log) == ["started@1", "started@2", "started@3"]
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"every": 86_400_000_000.0}, "a hundred years are the longest"),
+        ({"every": 0.5}, "a second is the shortest"),
+        ({"start": 253_402_214_400.0}, "start of schedule 'x' has to lie between the years 1970 and 9000"),
+        ({"end": 1e300}, "end of schedule"),
+        ({"start": -1.0}, "start of schedule"),
+        ({"jitter": 1e12}, "jitter of schedule 'x' cannot be longer"),
+        ({"offset": 1e12}, "offset of schedule 'x' cannot be longer"),
+        ({"every": 0.0, "crons": ("@daily",), "offset": 60.0}, "no interval that it could be of"),
+    ],
+)
+def test_times_out_of_all_calendars_are_refused(options: dict[str, object], part: str) -> None:
+    with pytest.raises(UserError, match=part):
+        decide(ScheduleState(), s.SetSchedule("x", spec(**options)), T0, lambda run: run)
+
+
+@pytest.mark.parametrize(
+    "options", [{"crons": ("0 0 29 2 MON",), "every": 0.0}, {"every": 100 * 366 * 86400.0}, {"jitter": 1e9}]
+)
+def test_times_end_before_the_calendar_does(options: dict[str, object]) -> None:
+    late = spec(start=calendar.LAST, **options)
+    state = evolve(ScheduleState(), s.ScheduleRecorded(Seq(1), T0, s.ScheduleSet("x", late)))
+    assert len(upcoming(state, T0, 5)) <= 1 and state.status in ("active", "finished")
+    due(state)
 
 
 def test_a_full_buffer_skips() -> None:

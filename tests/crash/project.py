@@ -180,7 +180,7 @@ class Project:
         pids: list[int] = []
         with contextlib.suppress(Exception):
             pids = self.worker_pids()
-            self.client.stop()
+            self.client.stop(0.0)
         self.client.close()
         for pid in pids:
             kill(pid, missing_ok=True)

@@ -6,7 +6,9 @@ so that a library that dies of what it reads is seen as well.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -16,7 +18,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from flowbook.store.home import Home
-from flowbook.store.journal import LOG
+from flowbook.store.journal import LOG, DamagedJournal, Journal
+from flowbook.store.journal_log import log_of
 from tests.crash.project import kill
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
@@ -139,7 +142,10 @@ def test_nothing_is_lost_in_silence(killed: Path, tmp_path: Path, file: str, how
     if not (home / file).exists():
         pytest.skip(f"this writer leaves no {file}")
     _spoil(home / file, how, part)
-    said = _read(home).said
+    _is_told(_read(home).said)
+
+
+def _is_told(said: dict[str, Any]) -> None:
     if said["refused"]:
         assert "Nothing was deleted" in said["refused"]
         return
@@ -147,6 +153,53 @@ def test_nothing_is_lost_in_silence(killed: Path, tmp_path: Path, file: str, how
     assert said["kept"]
     if said["missing"]:
         assert any("missing" in notice for notice in said["notices"]), said
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_drawn_damage_is_told_as_well(killed: Path, tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    home = tmp_path / ".flowbook"
+    shutil.copytree(killed, home)
+    path = chance.choice([home / file for file in FILES if (home / file).exists()])
+    data = bytearray(path.read_bytes())
+    used = min(len(data), 200_000) if path.name == "journal.sqlite-wal" else len(data)
+    at, length = chance.randrange(used), chance.choice([1, 1, 2, 8, 64, 512])
+    data[at : at + length] = chance.randbytes(min(length, len(data) - at))
+    path.write_bytes(data)
+    _is_told(_read(home).said)
+
+
+def test_a_damaged_journal_is_one_and_nothing_else_goes_wrong(killed: Path, tmp_path: Path) -> None:
+    """What is not noticed has changed nothing: every group has a checksum."""
+    chance = random.Random(7)
+    path = tmp_path / "journal.sqlite"
+    with contextlib.closing(_merged(killed, path)) as whole:
+        groups = {position: [e.record for e in group.entries] for position, group in whole.read(0)}
+    data = path.read_bytes()
+    told = 0
+    for _ in range(400):
+        damaged = bytearray(data)
+        for _ in range(chance.choice([1, 1, 4])):
+            damaged[chance.randrange(len(data))] = chance.randrange(256)
+        log_of(path).unlink(missing_ok=True)
+        path.write_bytes(damaged)
+        try:
+            with contextlib.closing(Journal(path)) as journal:
+                for position, group in journal.read(0):
+                    assert groups[position] == [entry.record for entry in group.entries]
+        except DamagedJournal:
+            told += 1
+    assert told > 20
+
+
+def _merged(killed: Path, path: Path) -> Journal:
+    """The journal with its log folded in."""
+    for file in killed.glob("journal.sqlite*"):
+        if not file.name.endswith("-shm"):
+            shutil.copy(file, path.parent / file.name)
+    with contextlib.closing(Journal(path)) as journal:
+        journal.tidy()
+    return Journal(path)
 
 
 def test_undamaged_files_are_taken_as_they_are(killed: Path, tmp_path: Path) -> None:

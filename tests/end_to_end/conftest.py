@@ -19,4 +19,4 @@ def project(tmp_path: Path) -> Iterator[Project]:
             shutil.copy(sample, tmp_path / sample.name)
     made = Project(tmp_path)
     yield made
-    made("engine", "stop", code=None)
+    made("engine", "stop", "--now", code=None)

@@ -152,7 +152,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         yield made
         for client in connection._clients.values():
             client.close()
-        made("engine", "stop", code=None)
+        made("engine", "stop", "--now", code=None)
         sys.modules.pop("durable_flows", None)
 
 

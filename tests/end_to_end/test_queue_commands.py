@@ -64,6 +64,21 @@ def test_a_queue_is_set_paused_and_resumed(project: Project) -> None:
     assert project.json("queue", "set", "gpu", "--reset")["limits"]["concurrency"] == 2
 
 
+def test_a_queue_that_was_mistyped_is_new_and_can_be_deleted(project: Project) -> None:
+    (project.folder / "flows.py").write_text(FLOWS)
+    project("run", "flows.py:many")
+    said = project("queue", "pause", "gpuu").stdout
+    assert said.startswith("new queue gpuu is paused") and "flowbook queue delete gpuu" in said
+    assert project.json("queue", "set", "gpu", "--rate", "9/s")["new"] is False
+    assert "Did you mean 'gpuu'?" in project("queue", "resume", "gpuuu", code=2).stderr
+    assert "is deleted" in project("queue", "delete", "gpuu").stdout
+    assert "there is no queue 'gpuu'. Did you mean 'gpu'?" in project("queue", "delete", "gpuu", code=2).stderr
+    project("engine", "stop")
+    # What the code said of a queue is known to the next engine, what was deleted is not.
+    (gpu,) = [queue for queue in project.json("queues") if queue["name"].startswith("gpu")]
+    assert (gpu["name"], gpu["limits"]["concurrency"], gpu["limits"]["rate"]) == ("gpu", 2, "9/s")
+
+
 def test_a_worker_that_is_terminated_leaves_in_order(project: Project) -> None:
     with worker(project, "--queue", "gpu") as mine:
         eventually(lambda: [w for w in project.json("workers") if w["queues"] == ["gpu"]])
@@ -74,7 +89,11 @@ def test_a_worker_that_is_terminated_leaves_in_order(project: Project) -> None:
 MISTAKES = {
     "a rate that is none": (("queue", "set", "gpu", "--rate", "10/x"), "'10/x' is not a rate"),
     "nothing at once": (("queue", "set", "gpu", "--concurrency", "0"), "--concurrency is 0"),
-    "a limit that does not exist": (("queue", "set", "gpu", "--speed", "9"), "unrecognized arguments"),
+    "a limit that does not exist": (("queue", "set", "gpu", "--speed", "9"), "it takes no --speed"),
+    "the queue of all": (("queue", "pause", "default"), "cannot be paused, limited or deleted"),
+    "a limit for the queue of all": (("queue", "set", "default", "--concurrency", "2"), "queue of its own"),
+    "a queue that is not there": (("queue", "resume", "gpu"), "there is no queue 'gpu'"),
+    "one that cannot be deleted": (("queue", "delete", "gpu"), "there is no queue 'gpu'"),
     "a name that can be none": (("queue", "pause", "a/b"), "cannot be the name of a queue"),
     "no action": (("queue",), "ACTION"),
     "a worker of a queue that can be none": (("worker", "--queue", "a b"), "cannot be the name of a queue"),

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -10,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from flowbook.client import AsyncClient
+from flowbook.client import AsyncClient, launch
 from flowbook.core import events as e
 from flowbook.core.ids import Digest
 from flowbook.core.module import Module
@@ -20,6 +23,7 @@ from flowbook.engine.processes import Child
 from flowbook.store.base import Store
 from flowbook.store.home import Home, write_private
 from flowbook.store.memory import MemoryStore
+from tests.engine.processes import is_running
 from tests.engine.scripted import PLACE
 
 MODULE = Module(Digest("m1"), "flow", "source")
@@ -124,6 +128,18 @@ class Project:
     async def start(self, client: AsyncClient, run: str = "r1", **options: Any) -> Any:
         await client.put_module(MODULE)
         return await client.start(run, "flow", MODULE.digest, options.pop("place", PLACE), **options)
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A state folder for engines as processes; the last one is killed afterwards."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    folder = Path(tempfile.mkdtemp(prefix="fb-"))
+    yield folder / ".flowbook"
+    address = launch.read_address(folder / ".flowbook")
+    if address is not None and is_running(address.pid):
+        os.kill(address.pid, signal.SIGKILL)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -7,8 +7,44 @@ import pytest
 from flowbook.engine import clock
 
 
-def test_it_stands_still_while_the_machines_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter([100.0, 105.0, 40.0, 104.0, 106.0])
-    monkeypatch.setattr(clock.time, "time", lambda: next(times))
+class Machine:
+    """A machine whose clock somebody sets; its steady one goes on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wall, self.steady = 1000.0, 7.0
+        monkeypatch.setattr(clock.time, "time", lambda: self.wall)
+        monkeypatch.setattr(clock.time, "monotonic", lambda: self.steady)
+
+    def passes(self, seconds: float) -> None:
+        self.wall += seconds
+        self.steady += seconds
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(monkeypatch)
+
+
+def test_it_goes_on_while_the_machines_clock_is_set_back(machine: Machine) -> None:
     system = clock.SystemClock()
-    assert [system.now() for _ in range(5)] == [100.0, 105.0, 105.0, 105.0, 106.0]
+    assert system.now() == 1000.0
+    machine.passes(5.0)
+    assert system.now() == 1005.0 and system.notice == ""
+    machine.wall -= 3600.0
+    told = []
+    for _ in range(3):
+        machine.passes(10.0)
+        told.append(system.now())
+    assert told == [1015.0, 1025.0, 1035.0]
+    assert "1h behind" in system.notice
+    machine.wall += 3600.0
+    assert system.now() == 1035.0 and system.notice == ""
+    machine.wall += 7200.0
+    assert system.now() == 8235.0
+
+
+def test_a_little_is_not_worth_a_word(machine: Machine) -> None:
+    system = clock.SystemClock()
+    system.now()
+    machine.wall -= 0.5
+    assert system.notice == "" and system.now() == 1000.0

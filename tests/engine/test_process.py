@@ -8,9 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,44 +21,12 @@ from flowbook.core.module import Module
 from flowbook.core.value import Value
 from flowbook.errors import EngineUnavailable
 from flowbook.store.home import Home
+from tests.engine.processes import eventually, is_free, is_running
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 ONE = Value("json", msgspec.Raw(b"1"), size=1)
 NOWHERE = e.Place("/nowhere", sys.executable)
-
-
-@pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    folder = Path(tempfile.mkdtemp(prefix="fb-"))
-    yield folder / ".flowbook"
-    address = launch.read_address(folder / ".flowbook")
-    if address is not None and is_running(address.pid):
-        os.kill(address.pid, signal.SIGKILL)
-    shutil.rmtree(folder)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def eventually(holds: Callable[[], bool], within: float = 10.0) -> None:
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)
-
-
-def is_free(home: Path) -> bool:
-    lock = Home(home).lock(Home(home).engine_lock)
-    if lock is not None:
-        lock.close()
-    return lock is not None
 
 
 def engine(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -178,7 +143,7 @@ def test_what_a_power_cut_leaves_behind_is_in_nobodys_way(home: Path) -> None:
         stale.bind(str(paths.socket))
     paths.engine_lock.write_text("4242")
     paths.launch_lock.write_text("")
-    paths.address.write_bytes(msgspec.json.encode({"pid": 4242, "socket": str(paths.socket)}))
+    paths.address.write_bytes(msgspec.json.encode({"pid": 4242, "socket": str(paths.socket), "home": str(home)}))
     paths.token.write_text("old")
     with Client(home) as client:
         assert client.status()["pid"] != 4242
@@ -241,6 +206,48 @@ def test_damage_is_mended_and_told(home: Path) -> None:
         assert "nothing is missing" in client.status()["notices"][0]
         assert client.run("r")["status"] == "paused"
         assert client.sql("select count(*) from runs")["rows"] == [[1]]
+
+
+def test_a_copy_of_the_folder_has_an_engine_of_its_own(home: Path) -> None:
+    with Client(home) as client:
+        client.put_module(Module(Digest("m"), "m", ""))
+        client.start("r", "flow", "m", NOWHERE)
+        client.wait("r", 20.0)
+        ours = client.status()["pid"]
+    copy = home.parent / "copy" / ".flowbook"
+    copy.mkdir(parents=True)
+    for name in ("engine.json", "token"):
+        shutil.copy(home / name, copy / name)
+    assert launch.read_address(copy) is None and launch.running_engine(copy) is None
+    with Client(copy) as client:
+        theirs = client.status()
+        client.stop(0.0)
+    assert theirs["pid"] != ours and theirs["home"] == str(copy) and theirs["open_runs"] == 0
+    eventually(lambda: is_free(copy))
+
+
+def test_a_folder_may_be_called_by_another_name(home: Path) -> None:
+    with Client(home) as client:
+        pid = client.status()["pid"]
+    link = home.parent / ("l" * 90)
+    link.symlink_to(home.parent)
+    with Client(link / ".flowbook") as client:
+        assert client.status()["pid"] == pid
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("FLOWBOOK_IDLE_EXIT", "soon", "not a duration"),
+        ("FLOWBOOK_RECONNECT_GRACE", "-1", "not a duration"),
+        ("FLOWBOOK_WORKER_SILENCE", "1x", "not a duration"),
+        ("FLOWBOOK_RETENTION", "30", "has no unit"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_named(home: Path, name: str, value: str, said: str) -> None:
+    found = engine(home, **{name: value})
+    assert found.returncode == 2 and f"{name} is set to '{value}'" in found.stderr and said in found.stderr
+    assert "Traceback" not in found.stderr
 
 
 def test_where_the_state_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,11 +14,12 @@ import pytest
 from flowbook.client import AsyncClient, queue_asks
 from flowbook.core import events as e
 from flowbook.core.failure import Failure
-from flowbook.core.ids import Key, RunId
+from flowbook.core.ids import Key, RunId, Seq, WorkerId
 from flowbook.core.messages import AttemptFailed, ReportItem, StartRun
 from flowbook.core.queues import Limits, rate
 from flowbook.core.retry import RetryPolicy
 from flowbook.errors import StoreError, UserError
+from flowbook.store.base import Group
 from flowbook.store.memory import MemoryStore
 from flowbook.wire.protocol import (
     CancelTask,
@@ -442,3 +444,44 @@ async def test_a_run_cancelled_in_its_queue_ends_without_having_begun(project: P
         await client.cancel("r2", "no longer wanted")
         summary = await client.wait("r2", 5)
         assert (summary["status"], summary["reason"]) == ("cancelled", "no longer wanted")
+
+
+async def test_a_rate_that_the_code_gave_holds_over_a_restart(project: Project) -> None:
+    """No open run names it any more, and its period is longer than what an engine looks back for anyhow."""
+    made = Group()
+    began = time.time() - 200.0
+    history: list[e.AnyEvent] = [
+        e.RunStarted(RunId("old"), "flow", MODULE.digest, PLACE),
+        asked(options=limited(rate=rate("1/10m"))),
+        e.StepStarted(Key("k"), "s", worker=WorkerId("w")),
+        e.StepCompleted(Key("k"), "s", ONE),
+        e.RunCompleted(ONE),
+    ]
+    for number, event in enumerate(history, 1):
+        made.add(RunId("old"), Seq(number), began + number, event)
+    project.store.commit(made)
+    async with running(project, asked("next")) as (_, client, _worker), TaskWorker(project) as worker:
+        await worker.none()
+        (queue,) = [each for each in await client.ask(queue_asks.queues()) if each["name"] == "gpu"]
+        assert (queue["limits"]["rate"], queue["waiting"]) == ("1/10m", 1)
+
+
+async def test_a_queue_in_use_is_not_deleted(project: Project) -> None:
+    async with running(project, asked()) as (_, client, _worker):
+        with pytest.raises(UserError, match="in use: 1 wait, 0 run"):
+            await client.ask(queue_asks.delete("gpu"))
+        async with TaskWorker(project) as worker:
+            task = await worker.task()
+            with pytest.raises(UserError, match=r"in use: worker \d+ serves it"):
+                await client.ask(queue_asks.delete("gpu"))
+            await worker.complete(task)
+        await client.ask(queue_asks.set_limits("gpu", Limits(concurrency=3)))
+        while (await client.status())["workers"][1:]:
+            await anyio.sleep(0.01)
+        await client.ask(queue_asks.delete("gpu"))
+        assert [queue["name"] for queue in await client.ask(queue_asks.queues())] == ["default"]
+        status = await client.ask(queue_asks.pause("gpu", ""))
+        assert status["new"] and status["limits"]["concurrency"] is None
+    async with project.engine(), project.client() as client:
+        found = {queue["name"]: queue for queue in await client.ask(queue_asks.queues())}
+        assert found["gpu"]["paused"] and found["gpu"]["limits"]["concurrency"] is None

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
 from flowbook.core import events as e
+from flowbook.core import queues, schedule, schedule_state
 from flowbook.core.evolve import fold
 from flowbook.core.view import RunView
 from flowbook.runtime.definitions import Workflow
 from flowbook.runtime.execution import Execution
 from flowbook.store.base import decode_recorded
 from tests.golden import workflows
-from tests.golden.record import FOLDER, SCENARIOS
+from tests.golden.record import FOLDER, SCENARIOS, STREAMS
 
 HISTORIES = sorted(FOLDER.glob("*.jsonl"))
 
@@ -70,3 +72,40 @@ def test_it_is_written_as_it_was_read(path: Path) -> None:
     """A field that is new has a default, and a default is not written: old lines stay what they are."""
     for line in path.read_bytes().splitlines():
         assert msgspec.json.encode(decode_recorded(line)) == line
+
+
+def test_every_kind_of_event_is_in_some_history() -> None:
+    seen = {type(recorded.event) for path in HISTORIES for recorded in read(path)}
+    assert not set(get_args(e.AnyEvent)) - seen
+
+
+def test_a_schedules_stream_adds_up_as_it_did() -> None:
+    lines = (STREAMS / "schedule.jsonl").read_bytes().splitlines()
+    state, seen = schedule_state.ScheduleState(), set()
+    for line in lines:
+        recorded = msgspec.json.decode(line, type=schedule.ScheduleRecorded)
+        seen.add(type(recorded.event))
+        if isinstance(recorded.event, schedule.ScheduleSummed):
+            # What was summed up then is what the events add up to now.
+            assert bytes(recorded.event.state) == msgspec.json.encode(state)
+        state = schedule_state.evolve(state, recorded)
+        assert msgspec.json.encode(recorded) == line
+    assert seen == set(get_args(schedule.AnyScheduleEvent))
+    assert (state.status, state.seq) == ("deleted", len(lines))
+
+
+def test_a_queues_stream_adds_up_as_it_did() -> None:
+    state, seen, told = queues.QueueState(), set(), []
+    for line in (STREAMS / "queue.jsonl").read_bytes().splitlines():
+        recorded = msgspec.json.decode(line, type=queues.QueueRecorded)
+        seen.add(type(recorded.event))
+        queues.evolve(state, recorded)
+        told.append((state.limits.concurrency, str(state.limits.rate), state.paused, state.reason))
+        assert msgspec.json.encode(recorded) == line
+    assert seen == set(get_args(queues.AnyQueueEvent))
+    assert told[2:] == [
+        (4, "10/m", True, "driver update"),
+        (4, "10/m", False, ""),
+        (4, "10/m", True, ""),
+        (None, "None", False, ""),
+    ]

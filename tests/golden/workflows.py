@@ -14,10 +14,14 @@ from flowbook import (
     RetryPolicy,
     awakeable,
     continue_as_new,
+    get_run,
+    heartbeat,
+    log,
     now,
     on_signal,
     operation,
     patched,
+    progress,
     query,
     random,
     record,
@@ -172,3 +176,70 @@ async def labelled() -> str:
 @workflow
 async def fan_out() -> list[int]:
     return list(await double.map([1, 2, 3], concurrency=2))
+
+
+@step(queue="gpu")
+async def double_there(x: int) -> int:
+    return 2 * x
+
+
+@step(heartbeat_timeout="1h")
+async def slow(x: int) -> int:
+    progress(x, 3, "half-way")
+    heartbeat({"x": x})
+    log(f"at {x}")
+    await asyncio.sleep(x)
+    return x
+
+
+@step(retry=RetryPolicy(maximum_attempts=1))
+async def cannot_remove(vm: str) -> None:
+    raise ValueError("it is locked")
+
+
+@workflow
+async def elsewhere() -> list[int]:
+    return [await double_there(1), await double(2)]
+
+
+@workflow
+async def at_length() -> list[Any]:
+    seen: list[Any] = [await slow(3)]
+    try:
+        async with asyncio.timeout(2):
+            await slow(60)
+    except TimeoutError:
+        seen.append("given up")
+    await sleep("1s")
+    return seen
+
+
+@workflow
+async def at_times(x: int) -> list[Any]:
+    small = double.when(lambda x: x < 10, x).start(x)
+    large = double.when(lambda x: x > 100, x).start(x)
+    return [await small, await large]
+
+
+@workflow
+async def tells() -> str:
+    await get_run("messages").signal("stop", "told")
+    return "told"
+
+
+@workflow
+async def owes_for_good() -> str:
+    async with saga() as s:
+        await s.do(make, "c", undo=cannot_remove)
+        await broken()
+    return "?"
+
+
+@workflow
+async def in_turn() -> int:
+    return await double(3)
+
+
+@workflow
+async def waits_long() -> Any:
+    return [await double(4), await signal("go")]

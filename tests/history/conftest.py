@@ -10,7 +10,7 @@ import pytest
 from tests.end_to_end.project import Project
 
 FLOWS = """
-from flowbook import signal, step, workflow
+from flowbook import RetryPolicy, continue_as_new, saga, signal, step, workflow
 
 
 @step
@@ -34,6 +34,39 @@ async def ask(size: int = 100_000):
     text = await large(size)
     answer = await signal("go")
     return [await tail(text), answer]
+
+
+@workflow
+async def family():
+    try:
+        return await ask.start(10)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+@workflow
+async def turns(left: int = 1):
+    await tail("x")
+    if left:
+        await continue_as_new(left - 1)
+    return "over"
+
+
+@step
+def nothing():
+    return None
+
+
+@step(retry=RetryPolicy(maximum_attempts=1))
+def never():
+    raise ValueError("it cannot be deleted")
+
+
+@workflow
+async def owing():
+    async with saga() as made:
+        await made.do(nothing, undo=never)
+        raise ValueError("no")
 """
 
 
@@ -53,4 +86,4 @@ def new_project(tmp_path: Path) -> Iterator[Callable[[str], Project]]:
 
     yield make
     for project in made:
-        project("engine", "stop", code=None)
+        project("engine", "stop", "--now", code=None)

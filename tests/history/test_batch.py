@@ -41,15 +41,21 @@ def test_many_runs_are_told_the_same(new_project: Callable[..., Project]) -> Non
     ("command", "said"),
     [
         (("cancel", "--where", "nonsense = 1"), "nonsense"),
-        (("cancel", "--where", "1 = 1); delete from recorded; --"), "Error"),
+        (("cancel", "--where", "1 = 1); delete from recorded; --"), "more than one"),
+        (("cancel", "--where", "true) or (true", "--yes"), "more than one"),
+        (("cancel", "--where", " ", "--yes"), "predicate is empty"),
+        (("runs", "--where", ""), "predicate is empty"),
+        (("prune", "--where", "-- all", "--yes"), "predicate is empty"),
         (("cancel", "run-1", "--where", "true"), "not both"),
         (("cancel",), "RUN is missing"),
         (("signal", "run-1"), "NAME is missing"),
         (("signal", "--where", "true", "run-1", "go", "1"), "name and value alone"),
         (("prune",), "say which runs"),
         (("prune", "--where", "nonsense"), "nonsense"),
-        (("prune", "--status", "running"), "Open runs are never deleted"),
+        (("prune", "--status", "running"), "there is no 'running'"),
         (("prune", "--older-than", "soon"), "not a duration"),
+        (("prune", "--older-than", "30"), "'30' has no unit"),
+        (("prune", "--keep-last", "-1"), "whole number from 0"),
     ],
 )
 def test_mistakes_are_told(new_project: Callable[..., Project], command: tuple[str, ...], said: str) -> None:

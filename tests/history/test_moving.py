@@ -130,3 +130,42 @@ def test_damaged_and_foreign_files_leave_nothing_behind(new_project: New, tmp_pa
     theirs("history", "import", tmp_path / "none.flow", code=2)
     assert "no runs yet" in theirs("runs").stdout
     assert not [path for path in (theirs.folder / ".flowbook" / "values").rglob("*") if path.is_file()]
+
+
+def test_a_run_that_waits_for_its_child_fails_that_wait_where_the_child_is_not(new_project: New) -> None:
+    ours, theirs = new_project("ours"), new_project("theirs")
+    started(ours, "family", "p")
+    awaiting(ours, "p")
+    (child,) = shown(ours, "p")["children"]
+    file = ours.folder / "p.flow"
+    ours("history", "export", "p", "-o", file)
+    # A run of the child's name is another run here.
+    started(theirs, "ask", child)
+    said = theirs("history", "import", file).stdout
+    assert f"Child runs that it waits for stayed there and have failed for it: {child}" in said
+    theirs("resume", "p")
+    theirs("watch", "p")
+    assert f"child run {child} stayed where this run was imported from" in shown(theirs, "p")["result"]
+    assert shown(theirs, child)["status"] in ("running", "waiting")
+
+
+def test_links_to_other_runs_stay_where_the_file_comes_from(new_project: New) -> None:
+    ours, theirs = new_project("ours"), new_project("theirs")
+    ours("run", "flows.py:turns", "--id", "t")
+    first, last = ours.folder / "t.flow", ours.folder / "t2.flow"
+    ours("history", "export", "t", "-o", first)
+    ours("history", "export", "t~2", "-o", last)
+    ours("fork", "t~2", "--step", "tail", "--id", "f", "--file", "flows.py:turns")
+    ours("history", "export", "f", "-o", ours.folder / "f.flow")
+    theirs("run", "flows.py:measure", "--id", "t")
+    theirs("history", "import", first, "--as", "moved")
+    assert "it went on as another run, where it was imported from" in theirs("watch", "moved", code=1).stdout
+    assert "given out" in theirs("history", "import", last, code=2).stderr
+    assert "--as" in theirs("history", "import", last, code=2).stderr
+    assert "given out" in theirs("history", "import", last, "--as", "x~2", code=2).stderr
+    assert "cannot be shown" in theirs("history", "import", last, "--as", "a\nb", code=2).stderr
+    theirs("history", "import", last, "--as", "last")
+    found = shown(theirs, "last")
+    assert (found["result"], found["continued"], found["parent"], found["origin"]) == ("over", None, None, None)
+    theirs("history", "import", ours.folder / "f.flow")
+    assert shown(theirs, "f")["origin"] is None

@@ -90,3 +90,21 @@ def test_it_prunes_by_itself_when_it_is_idle(new_project: New) -> None:
     while runs(project) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert runs(project) == []
+
+
+def test_what_owes_something_outside_stays_until_it_is_said(new_project: New) -> None:
+    project = new_project("ours")
+    project("run", "flows.py:owing", "--id", "debtor", code=1)
+    project("run", "flows.py:measure", "--id", "m")
+    assert [owed["run"] for owed in json.loads(project("obligations", "--json").stdout)] == ["debtor"]
+    done = pruned(project, "--where", "true")
+    assert [run["id"] for run in done["runs"]] == ["m"]
+    assert done["kept"] == [
+        {
+            "id": "debtor",
+            "reason": "it still owes something outside; `flowbook obligations` says what, --owing deletes it as well",
+        }
+    ]
+    assert runs(project) == ["debtor"]
+    assert [run["id"] for run in pruned(project, "--where", "true", "--owing")["runs"]] == ["debtor"]
+    assert runs(project) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from flowbook.core import events as e
-from flowbook.core.ids import Digest, RunId, Seq
+from flowbook.core.ids import Digest, Key, RunId, Seq
 from flowbook.core.module import Module
 from flowbook.core.schedule import (
     PREFIX,
@@ -137,3 +137,33 @@ def test_a_schedules_events_are_a_stream_beside_the_runs(store: Store) -> None:
     assert dict(store.open_runs()).keys() == {"r"} and store.closed_ids() == []
     since = [dict(store.streams(PREFIX, kind))[stream("nightly")] for kind in ("ScheduleFired", "ScheduleDeleted")]
     assert since == [records[1:], records]
+
+
+def test_both_ends_of_closed_runs_are_found_by_id(store: Store) -> None:
+    for run in ("a", "b", "c"):
+        store.commit(group(run, events(run, closed=run != "c")))
+    found = {ended.run: ended for ended in store.ends([RunId(run) for run in ("b", "c", "nobody")])}
+    assert found.keys() == {"b"}
+    assert isinstance(decode_recorded(found[RunId("b")].first).event, e.RunStarted)
+    assert isinstance(decode_recorded(found[RunId("b")].last).event, e.RunCompleted)
+
+
+def test_who_owes_something_outside(store: Store) -> None:
+    opened = [e.ObligationOpened(Key(key), "vm") for key in "ab"]
+    first = events("r", closed=False)[0]
+    store.commit(group("both", [first, *opened]))
+    store.commit(group("one", [first, *opened, e.ObligationSettled(Key("a")), e.RunTerminated()]))
+    store.commit(group("none", [first, *opened, *(e.ObligationSettled(Key(key)) for key in "ab")]))
+    assert store.owing() == {"both", "one"}
+
+
+def test_the_last_word_about_each_step_of_a_queue(store: Store) -> None:
+    for number, (step, queue) in enumerate((("load", "a"), ("train", "b"), ("load", "c"))):
+        asked = e.StepScheduled(Key(f"k{number}"), step, queue)
+        store.commit(group(f"r{number}", [events("r")[0], asked], time=100.0 * number))
+        store.drain()
+    found = [decode_recorded(record).event for record in store.latest_scheduled()]
+    assert [(event.step, event.queue) for event in found if isinstance(event, e.StepScheduled)] == [
+        ("train", "b"),
+        ("load", "c"),
+    ]

@@ -10,7 +10,7 @@ import pytest
 
 from flowbook.core.ids import RunId
 from flowbook.errors import StoreError, UserError
-from flowbook.store.base import decode_recorded
+from flowbook.store.base import Stop, decode_recorded
 from flowbook.store.home import Home
 from flowbook.store.journal import Journal
 from flowbook.store.local import LocalStore
@@ -50,7 +50,7 @@ def test_what_was_acknowledged_is_there_after_a_crash_exactly_once(home: Home) -
         ("select step, status, attempts, seconds > 0 from steps", [["load", "done", 1, True]]),
         ("select step, attempt, status, worker from attempts", [["load", 1, "done", "w"]]),
         ("select kind from events order by seq limit 1", [["RunStarted"]]),
-        ("select label, status from timers", [["nap", "pending"]]),
+        ("select label, status from timers", [["nap", "cancelled"]]),
         ("select name, status, value from signals", [["go", "received", "null"]]),
         ("select name, json from values where role = 'argument' order by name", [["a b", "null"], ["since", "null"]]),
         ("with x as (select 1 as one) select one from x", [[1]]),
@@ -59,7 +59,7 @@ def test_what_was_acknowledged_is_there_after_a_crash_exactly_once(home: Home) -
 def test_the_documented_views(home: Home, query: str, expected: list[list[object]]) -> None:
     store = LocalStore(home)
     store.commit(group("r"))
-    assert store.query(query, 10).rows == expected
+    assert store.query(query, 10, Stop()).rows == expected
     store.close()
 
 
@@ -68,7 +68,7 @@ def test_the_status_of_runs_in_sql(home: Home) -> None:
     store.commit(group("done"))
     store.commit(group("running", events("x", closed=False)[:2]))
     store.commit(group("waiting", [e for i, e in enumerate(events("x", closed=False)) if i in (0, 3)]))
-    rows = store.query("select id, status from runs order by id", 10).rows
+    rows = store.query("select id, status from runs order by id", 10, Stop()).rows
     assert rows == [["done", "succeeded"], ["running", "running"], ["waiting", "waiting"]]
     store.close()
 
@@ -76,9 +76,9 @@ def test_the_status_of_runs_in_sql(home: Home) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "insert into idle values ('a', 1)",
-        "with x as (select 1) insert into idle select 'a', 1",
-        "explain analyze insert into idle values ('a', 1)",
+        "insert into kept.idle values ('a', 1)",
+        "with x as (select 1) insert into kept.idle select 'a', 1",
+        "explain analyze insert into kept.idle values ('a', 1)",
         "drop view runs",
         "copy events to 'out.csv'",
         "attach 'other.duckdb'",
@@ -95,15 +95,15 @@ def test_the_status_of_runs_in_sql(home: Home) -> None:
 def test_sql_reads_and_nothing_else(home: Home, query: str) -> None:
     store = LocalStore(home)
     with pytest.raises(UserError):
-        store.query(query, 10)
-    assert store.query("select count(*) from idle", 10).rows == [[0]]
+        store.query(query, 10, Stop())
+    assert store.query("select count(*) from kept.idle", 10, Stop()).rows == [[0]]
     store.close()
 
 
 def test_a_query_says_when_there_is_more(home: Home) -> None:
     store = LocalStore(home)
     store.commit(group("r"))
-    table = store.query("select seq from events order by seq", 2)
+    table = store.query("select seq from events order by seq", 2, Stop())
     assert table.rows == [[1], [2]] and table.more
     assert table.columns == [{"name": "seq", "type": "INTEGER"}]
     store.close()

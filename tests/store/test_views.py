@@ -11,6 +11,7 @@ from flowbook.core import events as e
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, WorkerId
 from flowbook.core.value import NOTHING
+from flowbook.store.base import Stop
 from flowbook.store.duckdb import Database
 from flowbook.store.home import Home
 from flowbook.store.local import LocalStore
@@ -31,7 +32,7 @@ def store(home: Home) -> Iterator[LocalStore]:
 
 
 def told(store: LocalStore, query: str) -> list[list[object]]:
-    return store.query(query, 100).rows
+    return store.query(query, 100, Stop()).rows
 
 
 STATUS: dict[str, list[e.AnyEvent]] = {
@@ -144,8 +145,25 @@ def test_updates_and_their_answers(store: LocalStore) -> None:
     ]
 
 
+def test_what_a_run_that_has_ended_no_longer_waits_for(store: LocalStore) -> None:
+    history: list[e.AnyEvent] = [
+        started("r"),
+        e.TimerStarted(Key("t"), 1e300, "never"),
+        e.UpdateReceived("mine", "add"),
+        e.UpdateReceived("next", "add"),
+    ]
+    store.commit(group("r", history))
+    assert told(store, "select label, due, ended, status from timers") == [["never", None, None, "pending"]]
+    store.commit(group("r", [e.RunContinued(RunId("r~2"), updates=(e.UpdateReceived("next", "add"),))], after=4))
+    assert told(store, "select ended is null, status from timers") == [[False, "cancelled"]]
+    assert told(store, "select id, ended is null, status from updates order by id") == [
+        ["mine", False, "cancelled"],
+        ["next", False, "continued"],
+    ]
+
+
 @pytest.mark.parametrize(
-    "before", ["create or replace view runs as select 1 as id", "drop table shown", "drop view updates"]
+    "before", ["create or replace view runs as select 1 as id", "drop table kept.shown", "drop view updates"]
 )
 def test_a_file_with_other_views_is_given_those_of_this_version(home: Home, before: str) -> None:
     store = LocalStore(home)
@@ -154,7 +172,7 @@ def test_a_file_with_other_views_is_given_those_of_this_version(home: Home, befo
     with duckdb.connect(str(home.database)) as file:
         file.execute(before)
         if "runs" in before:
-            file.execute("update shown set digest = 'older'")
+            file.execute("update kept.shown set digest = 'older'")
     for _ in range(2):
         store = LocalStore(home)
         assert told(store, "select id, status from runs") == [["r", "succeeded"]]

@@ -4,7 +4,9 @@ from typing import Any
 
 from flowbook.core import events as e
 from flowbook.core.failure import Failure
-from flowbook.core.ids import Key, RunId
+from flowbook.core.graph import Graph, Node
+from flowbook.core.ids import Digest, Key, RunId
+from flowbook.core.module import Module, Workflow
 from flowbook.core.outputview import TEXT
 from flowbook.core.stepview import ATTEMPTS
 from flowbook.core.view import RunView, view
@@ -137,7 +139,8 @@ def test_a_signal_too_late_fails_its_step() -> None:
         e.TimerFired(k("timer")),
         e.SignalDropped(k("signal.approval"), "approval"),
     ]
-    assert shown(*late)["steps"]["approval"]["status"] == "queued"
+    approval = shown(*late)["steps"]["approval"]
+    assert (approval["status"], approval["reason"]) == ("cancelled", "signal 'approval' did not come in time")
     ended = shown(*late, e.RunFailed(Failure("TimeoutError", "")))
     assert ended["steps"]["approval"]["status"] == "failed"
     assert ended["error"]["step"] == "approval"
@@ -207,3 +210,19 @@ def test_what_did_not_change_is_shared() -> None:
     after = fold.shown()
     assert after["steps"]["load"] is before["steps"]["load"]
     assert after["steps"]["ask"] is not before["steps"]["ask"]
+
+
+def test_a_sleep_of_any_length_is_known_by_its_line() -> None:
+    """As often as it comes: its time is an expression, and no two rounds need be alike."""
+    nodes = (Node("nap", "wait", line=7, options={"wait": "pause * 2"}), Node("load", line=8))
+    module = Module(Digest("m"), "report", "", (Workflow("report", Graph(nodes)),))
+    told: list[object] = []
+    for number, length in enumerate((3.0, 700.0)):
+        timer = k(f"timer.{number}")
+        told.append(e.TimerStarted(timer, 101.0 + length, site=7))
+        seen = view(recorded(*told), module)
+        assert seen["steps"]["nap"]["status"] == "waiting" and seen["waits"][0]["step"] == "nap"
+        told.append(e.TimerFired(timer))
+        assert view(recorded(*told), module)["steps"]["nap"]["status"] == "done"
+    elsewhere = view(recorded(e.TimerStarted(k("timer"), 104.0, site=9)), module)
+    assert elsewhere["steps"]["nap"]["status"] == "not reached"
