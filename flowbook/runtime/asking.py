@@ -259,7 +259,7 @@ class Asking:
         self.calls.append(StepCall(command, attempt, retry_at, details))
 
     def promise_recorded(self, key: Key) -> None:
-        """The promise can be kept from here on: what was held back begins."""
+        """The promise can be kept from here on, or nobody waits for it any more: what was held back begins."""
         self.promised.discard(key)
         if self._held_back and not self.promised:
             held_back, self._held_back = self._held_back, []
@@ -277,6 +277,7 @@ class Asking:
         self.abandoned.add(command.key)
         if self.steps.pop(command.key, None) is None or self.is_view:
             return
+        self.promise_recorded(command.key)
         if command.key not in self._remote and not self.expected.is_noted("scheduled", command.key):
             self.calls = [call for call in self.calls if call.command is not command]
             self.stops.append(command.key)

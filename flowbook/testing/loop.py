@@ -103,7 +103,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if until != inf:
                 self.now = max(self.now, until)
             return False
-        if not in_passing:
+        if _top(self._timers) <= due:
             self._active = max(self._active, due)
         self.now = max(self.now, due)
         found = []

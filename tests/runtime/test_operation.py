@@ -12,6 +12,7 @@ import pytest
 from flowbook.core import events as e
 from flowbook.core.retry import RetryPolicy
 from flowbook.runtime.definitions import step
+from flowbook.runtime.elsewhere import awakeable
 from flowbook.runtime.handles import launch
 from flowbook.runtime.operation import operation
 from flowbook.runtime.results import results
@@ -399,3 +400,21 @@ def test_what_is_taken_back_before_it_is_recorded_does_not_begin(kind: str, evic
     driver._tell(e.CancelRequested())
     assert isinstance(driver.run(), e.RunCancelled)
     assert world.said == ["create", "delete"]
+
+
+def test_a_promise_that_a_terminated_run_made_holds_nothing_back(evict: bool) -> None:
+    """A step waits while a promise is not recorded, as it may hand on its token; this one never will be."""
+
+    async def work() -> None:
+        async with saga() as s:
+            await s.do(create, "a", undo=unmake)
+            promise = awakeable("approval")
+            await ready(promise.token)
+            await promise
+
+    driver = Driver(work, evict=evict)
+    turns_until(driver, lambda: any(isinstance(item, e.StepWaiting) for item in driver.execution.items))
+    driver.execution.items.clear()
+    driver._tell(e.TerminateRequested())
+    assert isinstance(driver.run(), e.RunTerminated)
+    assert world.said == ["create", "unmake"]

@@ -62,6 +62,77 @@ def check_history(run: str, history: list[e.Recorded]) -> None:
         _check_obligations(run, history)
 
 
+Chain = list[list[e.Recorded]]
+"""The histories of one id, in their order: each but the last went on as the next."""
+
+PATIENCE = 150.0
+"""Seconds within which a run whose time is up has cleaned up."""
+
+
+def check_chain(
+    run: str, chain: Chain, cancelled: set[str], terminated: set[str], ended: list[tuple[str, float]]
+) -> None:
+    """Who was told that it is asked to end sees it end; who was told that it has ended was told the truth."""
+    last = chain[-1]
+    kinds = {type(recorded.event) for recorded in last}
+    if run in terminated:
+        told = {e.RunTerminated, e.TerminateRequested}
+        require(bool(kinds & told), f"{run}: an acknowledged termination did not reach the last of its runs")
+    if run in cancelled and run not in terminated:
+        told = {e.RunCancelled, e.CancelRequested}
+        require(bool(kinds & told), f"{run}: an acknowledged cancel did not reach the last of its runs")
+    for of, at in ended:
+        require(of != run or last[-1].time <= at, f"{run} was said to have ended at {at}; it did at {last[-1].time}")
+
+
+def check_updates(run: str, chain: Chain, answered: set[str]) -> None:
+    """An update is handled once in a chain, and none is lost because its run goes on."""
+    handled: Counter[str] = Counter()
+    for history in chain:
+        is_asked = any(isinstance(recorded.event, e.CancelRequested) for recorded in history)
+        goes_on = isinstance(history[-1].event, e.RunContinued | e.RunCompleted)
+        for recorded in history:
+            event = recorded.event
+            if isinstance(event, e.UpdateFailed) and event.failure.type == "RunClosed":
+                require(is_asked or not goes_on, f"{run}: update {event.id} was cut short: {event}")
+            elif isinstance(event, e.UpdateCompleted | e.UpdateFailed):
+                handled[event.id] += 1
+    require(all(count == 1 for count in handled.values()), f"{run}: an update was handled twice: {handled}")
+    require(answered <= handled.keys(), f"{run}: updates {answered - handled.keys()} were answered and not handled")
+
+
+def check_heard(run: str, heard: list[int], acknowledged: set[int], last: list[e.Recorded]) -> None:
+    """A signal handler has heard everything once, but for what came when the code had returned."""
+    require(len(heard) == len(set(heard)), f"{run} heard a signal twice: {heard}")
+    unread = fold(last[:-1]).unread.get("bump", 0)
+    came = [r.event for r in last if isinstance(r.event, e.SignalReceived) and r.event.name == "bump"]
+    late = {codec.decode(event.value, _unloaded) for event in came[len(came) - unread :]}
+    missed = acknowledged - set(heard) - late
+    require(not missed, f"{run}: acknowledged signals {missed} were not heard, only {heard}, and {late} too late")
+
+
+def check_time(run: str, chain: Chain, limit: float, patience: float) -> None:
+    """The time of a run is that of all it goes on as."""
+    taken = chain[-1][-1].time - chain[0][0].time
+    ending = chain[-1][-1].event
+    if limit:
+        require(taken < limit + patience, f"{run} took {taken} of {limit} s")
+    if isinstance(ending, e.RunFailed) and ending.failure.type == "TimeoutError":
+        require(taken >= limit, f"{run} had {limit} s, and they were up after {taken}")
+
+
+def check_kept(child: str, histories: dict[RunId, list[e.Recorded]], chain: Chain) -> None:
+    """A child lives until the last of its parent's runs has ended, and no longer."""
+    history = histories.get(RunId(child))
+    if history is None:
+        began = [r for r in chain[0] if isinstance(r.event, e.ChildStarted) and r.event.run == child]
+        require(not began, f"{child} has no history")
+        return
+    asked = [r for r in history if isinstance(r.event, e.CancelRequested | e.RunTerminated)]
+    require(bool(asked), f"{child} outlived its parent: {history[-1]}")
+    require(asked[0].time >= chain[-1][-1].time, f"{child} was ended at {asked[0]}, before {chain[-1][-1]}")
+
+
 def _check_obligations(run: str, history: list[e.Recorded]) -> None:
     """A run that has ended owes nothing outside."""
     opened = [r.event.key for r in history if isinstance(r.event, e.ObligationOpened)]
@@ -110,6 +181,9 @@ def check_replay(run: str, history: list[e.Recorded], workflow: Workflow[..., An
         end = next((at for at, item in enumerate(asked, 1) if isinstance(item, e.CLOSING)), len(asked))
         del asked[end:]
         said = [f"{type(item).__name__} {getattr(item, 'key', '')}" for item in asked]
+        if isinstance(ending, e.RunFailed) and ending.failure.type == "TimeoutError":
+            # The engine lets no run go on that was told that its time is up.
+            ending = asked[0] if [type(item) for item in asked] == [e.RunContinued] else ending
         require(len(asked) == 1 and type(asked[0]) is type(ending), f"{run}: replay ends with {said}, not {ending}")
         if isinstance(ending, e.RunCompleted):
             same = codec.fingerprint(asked[0].value) == codec.fingerprint(ending.value)  # type: ignore[union-attr]

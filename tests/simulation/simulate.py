@@ -19,6 +19,7 @@ from flowbook.client.asks import Ask
 from flowbook.core import events as e
 from flowbook.core.chains import number, root
 from flowbook.core.ids import Digest, RunId
+from flowbook.core.messages import SendSignal, StartRun
 from flowbook.core.module import Module
 from flowbook.errors import EngineUnavailable, RunClosed, StoreError, UserError
 from flowbook.runtime import modules
@@ -28,10 +29,16 @@ from flowbook.wire import calls, codec
 from tests.simulation import sink, trees
 from tests.simulation.faults import Climate, Disk, Storm, Trouble, draw_climate
 from tests.simulation.invariants import (
+    PATIENCE,
     Broken,
+    check_chain,
+    check_heard,
     check_history,
+    check_kept,
     check_recovery,
     check_replay,
+    check_time,
+    check_updates,
     require,
     stored_histories,
 )
@@ -40,17 +47,24 @@ T = TypeVar("T")
 
 _ADDRESS = re.compile(rb"0x[0-9a-f]+")
 
+_BOOKED = re.compile(r"/[^/]+/owe\.unbook$")
+"""Keys of what is owed for a plan's books; those of sagas lie deeper."""
+
 BEGIN = 1_750_000_000.0
 MODULE = Module(Digest("sink"), "sink", "from tests.simulation.sink import sink\n")
 
 
 @dataclass
 class Told:
-    """What was acknowledged."""
+    """What was acknowledged, and when it was said that a run has ended."""
 
     started: set[str] = field(default_factory=set)
     signals: dict[str, set[str]] = field(default_factory=dict)
+    bumps: dict[str, set[int]] = field(default_factory=dict)
+    updates: dict[str, set[str]] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
+    terminated: set[str] = field(default_factory=set)
+    ended: list[tuple[str, float]] = field(default_factory=list)
 
 
 @dataclass
@@ -107,6 +121,26 @@ class Simulation:
 
     async def _use(self, client: AsyncClient, plan: trees.Plan) -> None:
         await asyncio.sleep(plan.start_at)
+
+        async def start() -> None:
+            await client.put_module(MODULE)
+            await client._ask(Ask("start", self._start(plan), calls.Summary))
+
+        await self._insist(plan, start)
+        self.told.started.add(plan.run)
+        async with asyncio.TaskGroup() as tasks:
+            for name, values in plan.signals:
+                tasks.create_task(self._signal(client, plan, name, values))
+            for number, value in enumerate(plan.updates):
+                tasks.create_task(self._update(client, plan, f"u{number}", value))
+            for value in plan.bumps:
+                tasks.create_task(self._bump(client, plan, value))
+            if plan.cancel_at is not None:
+                tasks.create_task(self._cancel(client, plan, plan.cancel_at))
+            if plan.terminate_at is not None:
+                tasks.create_task(self._terminate(client, plan, plan.terminate_at))
+
+    def _start(self, plan: trees.Plan, **options: Any) -> StartRun:
         arguments = {
             name: codec.encode(value, None)  # type: ignore[arg-type]
             for name, value in (
@@ -114,24 +148,30 @@ class Simulation:
                 ("tree", plan.tree),
                 ("books", plan.books),
                 ("rounds", plan.rounds),
+                ("kept", plan.kept),
+                ("before", []),
             )
         }
+        run, place = RunId(plan.run), self.world.place
+        return StartRun(run, "sink", MODULE.digest, place, arguments, timeout=plan.limit, **options)
 
-        async def start() -> None:
-            await client.put_module(MODULE)
-            await client.start(plan.run, "sink", MODULE.digest, self.world.place, arguments)
+    async def _bump(self, client: AsyncClient, plan: trees.Plan, value: int) -> None:
+        """A signal for a handler, perhaps with a start that finds the run there, perhaps sent again later."""
+        await asyncio.sleep(self.random.choice((0.0, 0.3, 2.0, 30.0)) * self.random.random())
+        encoded, mark = codec.encode(value, None), f"bump-{value}"  # type: ignore[arg-type]
+        started = self._start(plan, signals=(SendSignal("bump", encoded, mark),), on_conflict="use_existing")
 
-        await self._insist(start)
-        self.told.started.add(plan.run)
-        async with asyncio.TaskGroup() as tasks:
-            for name, values in plan.signals:
-                tasks.create_task(self._signal(client, plan, name, values))
-            for number, value in enumerate(plan.updates):
-                tasks.create_task(self._update(client, plan, f"u{number}", value))
-            if plan.cancel_at is not None:
-                tasks.create_task(self._cancel(client, plan, plan.cancel_at))
-            if plan.terminate_at is not None:
-                tasks.create_task(self._terminate(client, plan, plan.terminate_at))
+        async def send() -> None:
+            if value % 2:
+                await client.signal(plan.run, "bump", encoded, mark)
+            else:
+                await client._ask(Ask("start", started, calls.Summary))
+
+        for pause in self.random.choice(((0.0,), (0.0,), (0.0, 0.0), (0.0, 1.5), (0.0, 100.0))):
+            await asyncio.sleep(pause)
+            if not await self._insist(plan, send):
+                return
+            self.told.bumps.setdefault(plan.run, set()).add(value)
 
     async def _signal(self, client: AsyncClient, plan: trees.Plan, name: str, values: list[int]) -> None:
         for value in values:
@@ -141,7 +181,7 @@ class Simulation:
             async def send(mark: str = mark, value: int = value) -> None:
                 await client.signal(plan.run, name, codec.encode(value, None), mark)  # type: ignore[arg-type]
 
-            if not await self._insist(send):
+            if not await self._insist(plan, send):
                 return
             self.told.signals.setdefault(plan.run, set()).add(mark)
 
@@ -151,30 +191,41 @@ class Simulation:
         async def cancel() -> str:
             return (await client.cancel(plan.run, "enough"))["outcome"]
 
-        if await self._insist(cancel) in ("cancelled", "queued"):
-            self.told.cancelled.add(plan.run)
+        self._note_end(plan, await self._insist(plan, cancel), self.told.cancelled)
 
     async def _terminate(self, client: AsyncClient, plan: trees.Plan, at: float) -> None:
         await asyncio.sleep(at)
-        terminate = calls.Terminate(RunId(plan.run), "enough")
-        await self._insist(lambda: client._ask(Ask("terminate", terminate, calls.Outcome)))
+        ask = Ask("terminate", calls.Terminate(RunId(plan.run), "enough"), calls.Outcome)
+
+        async def terminate() -> str:
+            return (await client._ask(ask))["outcome"]
+
+        self._note_end(plan, await self._insist(plan, terminate), self.told.terminated)
+
+    def _note_end(self, plan: trees.Plan, outcome: Any, asked: set[str]) -> None:
+        if outcome in ("cancelled", "terminated", "queued"):
+            asked.add(plan.run)
+        else:
+            self.told.ended.append((plan.run, self.world.loop.now))
 
     async def _update(self, client: AsyncClient, plan: trees.Plan, name: str, value: int) -> None:
         await asyncio.sleep(self.random.choice((0.0, 0.5, 3.0)))
         update = calls.Update(RunId(plan.run), name, "add", (codec.encode(value, None),))  # type: ignore[arg-type]
-        answer: Any = await self._insist(lambda: client._ask(Ask("update", update, calls.UpdateResult)))
-        if not answer:
-            return
-        match answer["status"], answer["value"]:
-            case "completed", given:
-                told = codec.decode(given, None)  # type: ignore[arg-type]
-                require(value % 3 != 0 and told == value + 1, f"{plan.run}: update {value} gave {told}")
-            case "rejected", _:
-                require(value % 3 == 0, f"{plan.run}: update {value} was rejected: {answer}")
-            case "failed", _ if answer["error"].type == "RunClosed":
+        for pause in self.random.choice(((0.0,), (0.0,), (0.0, 0.5), (0.0, 50.0))):
+            await asyncio.sleep(pause)
+            ask = Ask("update", update, calls.UpdateResult)
+            answer: Any = await self._insist(plan, lambda ask=ask: client._ask(ask))  # type: ignore[misc]
+            if not answer or (answer["status"] == "failed" and answer["error"].type == "RunClosed"):
                 return
-            case _:
-                raise Broken(f"{plan.run}: update {value} ended with {answer}")
+            match answer["status"], answer["value"]:
+                case "completed", given:
+                    told = codec.decode(given, None)  # type: ignore[arg-type]
+                    require(value % 3 != 0 and told == value + 1, f"{plan.run}: update {value} gave {told}")
+                case "rejected", _:
+                    require(value % 3 == 0, f"{plan.run}: update {value} was rejected: {answer}")
+                case _:
+                    raise Broken(f"{plan.run}: update {value} ended with {answer}")
+            self.told.updates.setdefault(plan.run, set()).add(name)
 
     async def answer(self, token: str, n: int) -> None:
         """Keep a promise some time."""
@@ -184,16 +235,18 @@ class Simulation:
             for _ in range(10):
                 # The token may be out before the promise is durable; once the run has ended nobody wants the answer.
                 with suppress(UserError):
-                    await self._insist(lambda: client._ask(Ask("complete", complete, calls.Summary)))
+                    await self._insist(None, lambda: client._ask(Ask("complete", complete, calls.Summary)))
                     return
                 await asyncio.sleep(1.0)
 
-    async def _insist(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+    async def _insist(self, plan: trees.Plan | None, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Ask until there is an answer; False where the run has ended."""
         while True:
             try:
                 return await ask() or True
             except RunClosed:
+                if plan is not None:
+                    self.told.ended.append((plan.run, self.world.loop.now))
                 return False
             except (EngineUnavailable, StoreError):
                 await asyncio.sleep(0.7)
@@ -229,7 +282,7 @@ class Simulation:
                     if run["status"] == "paused" and "(injected)" in run["reason"]:
                         await client.resume(run["id"])
 
-            await self._insist(ask)
+            await self._insist(None, ask)
 
     # The whole of it
 
@@ -291,42 +344,49 @@ class Simulation:
             require(begun == 1 or n not in self.once, f"{run}: an at_most_once step was run {begun} times")
 
     def _check(self, plan: trees.Plan) -> None:
-        chain = [history for run, history in stored_histories(self.store).items() if root(run) == plan.run]
+        histories = stored_histories(self.store)
+        chain = [history for run, history in histories.items() if root(run) == plan.run]
         require(bool(chain), f"{plan.run}: it was started and has no history")
+        chain.sort(key=lambda history: number(history[0].event.run))  # type: ignore[union-attr]
+        for history in chain[:-1]:
+            require(isinstance(history[-1].event, e.RunContinued), f"{history[-1]} has a run after it")
         events = [recorded.event for history in chain for recorded in history]
-        ending = self._end_of(chain)
+        ending = chain[-1][-1].event
         received = {event.id for event in events if isinstance(event, e.SignalReceived)}
         lost = self.told.signals.get(plan.run, set()) - received
         require(not lost, f"{plan.run}: acknowledged signals {lost} are not in the history")
-        asked = any(isinstance(event, e.CancelRequested) for event in events)
-        if plan.run in self.told.cancelled:
-            require(asked, f"{plan.run}: an acknowledged cancel is not in the history")
         sent: dict[str, list[int]] = {}
         for event in events:
             if isinstance(event, e.SignalReceived):
                 sent.setdefault(event.name, []).append(codec.decode(event.value, None))  # type: ignore[arg-type]
-        self._check_end(plan, ending, sent, asked)
-        self._check_books(plan, ending)
+        check_chain(plan.run, chain, self.told.cancelled, self.told.terminated, self.told.ended)
+        check_updates(plan.run, chain, self.told.updates.get(plan.run, set()))
+        # While no engine is there, nobody looks at a clock.
+        check_time(plan.run, chain, plan.limit, inf if self.climate.losses else PATIENCE)
+        if plan.kept:
+            check_kept(f"{plan.run}.kept", histories, chain)
+        self._check_end(plan, chain, ending, sent)
+        self._check_books(plan, ending, _kept(chain[-1]))
 
-    def _end_of(self, chain: list[list[e.Recorded]]) -> e.AnyEvent:
-        """The last word of a chain. Each of its runs but the last went on as the next one."""
-        by_number = sorted(chain, key=lambda history: number(history[0].event.run))  # type: ignore[union-attr]
-        for history in by_number[:-1]:
-            require(isinstance(history[-1].event, e.RunContinued), f"{history[-1]} has a run after it")
-        return by_number[-1][-1].event
-
-    def _check_end(self, plan: trees.Plan, ending: e.AnyEvent, sent: dict[str, list[int]], asked: bool) -> None:
+    def _check_end(
+        self, plan: trees.Plan, chain: list[list[e.Recorded]], ending: e.AnyEvent, sent: dict[str, list[int]]
+    ) -> None:
+        asked = any(isinstance(r.event, e.CancelRequested) for history in chain for r in history)
         match ending:
             case e.RunCompleted():
                 require(not trees.fails(plan.tree), f"{plan.run} completed; it was to fail")
-                result = codec.decode(ending.value, None)  # type: ignore[arg-type]
-                calm = self.climate.calm and plan.cancel_at is None
-                rounds = [result] if not plan.rounds else result[1]
-                require(len(rounds) == plan.rounds + 1, f"{plan.run} gave {result} after {plan.rounds} rounds more")
+                rounds, heard = codec.decode(ending.value, None)  # type: ignore[arg-type]
+                calm = self.climate.calm and plan.cancel_at is None and not plan.limit
+                require(len(rounds) == plan.rounds + 1, f"{plan.run} gave {rounds} after {plan.rounds} rounds more")
                 for left, one in zip(range(plan.rounds, -1, -1), rounds, strict=True):
                     name = f"{plan.run}~{left}" if plan.rounds else plan.run
                     facts = trees.Facts({name: sent.get(name, []) for name, _ in plan.signals}, self._undone(name))
                     require(trees.fits(plan.tree, one, calm, facts), f"{plan.run} gave {one} for {plan.tree}")
+                check_heard(plan.run, heard, self.told.bumps.get(plan.run, set()), chain[-1])
+            case e.RunFailed() if ending.failure.type == "TimeoutError":
+                require(plan.limit > 0, f"{plan.run} had no time that could be up: {ending}")
+            case e.RunFailed() if ending.failure.type == "CancelledError" and trees.mistakes_its_limit(plan.tree):
+                pass
             case e.RunFailed():
                 why = f"{plan.run} failed: {ending.failure.type}: {ending.failure.message}\n{ending.failure.text}"
                 require(trees.fails(plan.tree) and ending.failure.type == "Boom", why)
@@ -343,14 +403,14 @@ class Simulation:
             count for (name, m), count in self.outside.done.items() if m == -n and (name + ".").startswith(run + ".")
         )
 
-    def _check_books(self, plan: trees.Plan, ending: e.AnyEvent) -> None:
+    def _check_books(self, plan: trees.Plan, ending: e.AnyEvent, kept: bool) -> None:
         names = [plan.run] if not plan.rounds else [f"{plan.run}~{left}" for left in range(plan.rounds + 1)]
         for n in plan.books:
             done = sum(self.outside.done[name, n] for name in names)
             undone = sum(self.outside.done[name, -n] for name in names)
             if isinstance(ending, e.RunCompleted):
                 require(done >= 1 and not undone, f"{plan.run}: booking {n} was done {done}, undone {undone} times")
-            elif done and not plan.rounds:
+            elif done and not plan.rounds and not kept:
                 require(undone >= 1, f"{plan.run} ended with {type(ending).__name__}: booking {n} was not undone")
             if self.climate.calm:
                 twice = [name for name in names if self.outside.begun[name, n] > 1]
@@ -379,6 +439,12 @@ class Interrupted(sink.Outside):
         if process is not None and trouble.loses(self.simulation.climate.die_in_step, f"{process.name} dies in a step"):
             process.kill()
             raise asyncio.CancelledError("this process was killed")
+
+
+def _kept(history: list[e.Recorded]) -> bool:
+    """True where the run has decided that what it booked stays: it waited for its handlers only."""
+    settled = [r.event for r in history if isinstance(r.event, e.ObligationSettled)]
+    return any(event.outcome == "kept" and _BOOKED.match(event.key) for event in settled)
 
 
 def _nodes(tree: trees.Node) -> Iterator[trees.Node]:

@@ -367,6 +367,10 @@ async def _patched(run: str, node: Node) -> Any:
     return ["new"] if flowbook.patched(f"p{node['n']}") else ["old"]
 
 
+async def _wait(run: str, node: Node) -> None:
+    await flowbook.signal("never")
+
+
 async def _raise(run: str, node: Node) -> Any:
     raise Boom(f"node {node['n']}")
 
@@ -399,10 +403,22 @@ ACTIONS = {
     "awakeable": _awakeable,
     "patched": _patched,
     "raise": _raise,
+    "wait": _wait,
 }
 
 
-async def _sink(run: str, tree: Node, books: list[int], rounds: int = 0, before: list[Any] | None = None) -> Any:
+async def _sink(
+    run: str,
+    tree: Node,
+    books: list[int],
+    rounds: int = 0,
+    kept: str = "",
+    before: list[Any] | None = None,
+    bumps: list[int] | None = None,
+) -> Any:
+    """What the tree says, once, or round after round where a list ``before`` is given, with what was heard in all."""
+    heard = list(bumps or [])
+
     @flowbook.update
     async def add(value: int) -> int:
         return await plain(run, UPDATES + value) - UPDATES + 1
@@ -412,16 +428,29 @@ async def _sink(run: str, tree: Node, books: list[int], rounds: int = 0, before:
         if value % 3 == 0:
             raise ValueError("no multiples of three")
 
-    if not rounds and before is None:
+    if before is None:
         return await _body(run, tree, books)
-    done = [*(before or []), await _body(f"{run}~{rounds}", tree, books)]
+
+    @flowbook.on_signal("bump")
+    async def _(value: int) -> None:
+        await plain(run, BUMPS + value)
+        heard.append(value)
+
+    if kept:
+        start_child(sink, (f"{run}.kept", {"do": "wait", "n": 0}, []), {"parent_close": kept}, id=f"{run}.kept")
+    name = f"{run}~{rounds}" if rounds or before else run
+    done = [*before, await _body(name, tree, books)]
     if rounds:
-        flowbook.continue_as_new(run, tree, books, rounds - 1, done)
-    return ["rounds", done]
+        flowbook.continue_as_new(run, tree, books, rounds - 1, "", done, heard)
+    await flowbook.all_handlers_finished()
+    return [done, heard]
 
 
 UPDATES = 1_000_000
 """Steps of update handlers are numbered from here."""
+
+BUMPS = 2_000_000
+"""Steps of the signal handler are numbered from here."""
 
 
 async def _body(run: str, tree: Node, books: list[int]) -> Any:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from flowbook.core import events as e
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, Seq
 from flowbook.core.value import NOTHING
-from tests.simulation.invariants import Broken, check_history
+from flowbook.wire import codec
+from tests.simulation.invariants import (
+    Broken,
+    check_chain,
+    check_heard,
+    check_history,
+    check_kept,
+    check_time,
+    check_updates,
+)
 from tests.simulation.trees import Facts, fits, span
 
 STARTED = e.RunStarted(run=RunId("r"), workflow="sink", module=Digest("m"), place=e.Place("/", "python"))
@@ -44,6 +55,85 @@ def test_a_sound_history_is_sound() -> None:
 def test_an_unsound_history_is_noticed(events: list[e.Recorded]) -> None:
     with pytest.raises(Broken):
         check_history("r", events)
+
+
+GOES_ON = e.RunContinued(run=RunId("r~2"))
+ASKED, TOLD = e.CancelRequested(), e.TerminateRequested()
+CUT_SHORT = e.UpdateFailed("u", "add", Failure("RunClosed", "the run ended"))
+ANSWERED = e.UpdateCompleted("u", "add", NOTHING)
+AND_ON = history(STARTED, GOES_ON)
+
+
+@pytest.mark.parametrize(
+    ("chain", "cancelled", "terminated", "ended", "sound"),
+    [
+        ([AND_ON, history(STARTED, ASKED, ENDED)], True, False, 9.0, True),
+        ([AND_ON, history(STARTED, e.RunCancelled())], True, False, 9.0, True),
+        ([history(STARTED, ASKED, GOES_ON), history(STARTED, ENDED)], True, False, 9.0, False),
+        ([AND_ON, history(STARTED, TOLD, e.RunTerminated())], False, True, 9.0, True),
+        ([history(STARTED, TOLD, GOES_ON), history(STARTED, ENDED)], False, True, 9.0, False),
+        ([AND_ON, history(STARTED, DONE, ENDED)], False, False, 2.5, False),
+        ([AND_ON, history(STARTED, DONE, ENDED)], False, False, 3.5, True),
+    ],
+)
+def test_a_chain_that_does_not_end_as_it_was_said_is_noticed(
+    chain: list[list[e.Recorded]], cancelled: bool, terminated: bool, ended: float, sound: bool
+) -> None:
+    said = {"r"} if cancelled else set(), {"r"} if terminated else set(), [("r", ended), ("other", 0.0)]
+    assert sound == holds(check_chain, "r", chain, *said)
+
+
+@pytest.mark.parametrize(
+    ("chain", "answered", "sound"),
+    [
+        ([history(STARTED, ANSWERED, GOES_ON), history(STARTED, ENDED)], {"u"}, True),
+        ([history(STARTED, ANSWERED, GOES_ON), history(STARTED, ANSWERED, ENDED)], {"u"}, False),
+        ([AND_ON, history(STARTED, ENDED)], {"u"}, False),
+        ([history(STARTED, CUT_SHORT, GOES_ON), history(STARTED, ENDED)], set(), False),
+        ([AND_ON, history(STARTED, CUT_SHORT, e.RunCancelled())], set(), True),
+    ],
+)
+def test_an_update_that_is_lost_or_handled_twice_is_noticed(
+    chain: list[list[e.Recorded]], answered: set[str], sound: bool
+) -> None:
+    assert sound == holds(check_updates, "r", chain, answered)
+
+
+def bump(value: int) -> e.SignalReceived:
+    return e.SignalReceived("bump", codec.encode(value, None), f"{value}")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("heard", "acknowledged", "sound"),
+    [([1, 2], {1, 2}, True), ([1], {1, 2}, True), ([2], {1, 2}, False), ([1, 1], {1}, False), ([], {1}, False)],
+)
+def test_a_signal_that_is_lost_or_heard_twice_is_noticed(heard: list[int], acknowledged: set[int], sound: bool) -> None:
+    """The second one came when nobody listened any more."""
+    last = history(STARTED, e.SignalAwaited(Key("k"), "bump"), bump(1), bump(2), ENDED)
+    assert sound == holds(check_heard, "r", heard, acknowledged, last)
+
+
+def test_a_child_that_lives_too_long_or_too_short_is_noticed() -> None:
+    began = e.ChildStarted(Key("c"), "sink", RunId("kid"))
+    chain = [history(STARTED, began, GOES_ON), history(STARTED, DONE, ENDED)]
+    for ended, sound in ((history(STARTED, DONE, ASKED), True), (history(STARTED, ASKED), False), (AND_ON, False)):
+        assert sound == holds(check_kept, "kid", {RunId("kid"): ended}, chain)
+    assert not holds(check_kept, "kid", {}, chain)
+
+
+def test_time_that_is_not_kept_is_noticed() -> None:
+    late = e.RunFailed(failure=Failure("TimeoutError", "too long"))
+    chain = [AND_ON, history(STARTED, late)]
+    assert holds(check_time, "r", chain, 1.0, 5.0) and not holds(check_time, "r", chain, 9.0, 5.0)
+    assert not holds(check_time, "r", [history(STARTED, DONE, DONE, DONE, ENDED)], 1.0, 2.0)
+
+
+def holds(check: Callable[..., None], *args: object) -> bool:
+    try:
+        check(*args)
+    except Broken:
+        return False
+    return True
 
 
 PLAIN = {"do": "plain", "n": 1}
