@@ -37,6 +37,7 @@ from flowbook.wire.protocol import (
     Commit,
     Drain,
     Draining,
+    Earlier,
     Evict,
     Goodbye,
     Inspect,
@@ -111,6 +112,7 @@ class Session:
         self._remote = Tasks(self.worker, self._files, self._begin_task)
         self._drained_by: float | None = None
         self._waiting: dict[Digest, list[Activate | Inspect | Commit | Task]] = {}
+        self._earlier: list[Earlier] = []
         self._out: list[Packet] = []
         self._speaking: dict[RunId, HeldRun] = {}
         self._said = 0
@@ -222,8 +224,10 @@ class Session:
         match packet:
             case Commit():
                 self._commit(packet)
+            case Earlier():
+                self._earlier.append(packet)
             case Activate() | Inspect():
-                self._with_module(packet)
+                self._with_module(self._whole(packet))
             case Evict():
                 self._forget_activation(packet.run)
                 held = self._held.pop(packet.run, None)
@@ -266,6 +270,15 @@ class Session:
     def _forget_activation(self, run: RunId) -> None:
         for waiting in self._waiting.values():
             waiting[:] = [asked for asked in waiting if isinstance(asked, Inspect | Task) or asked.run != run]
+
+    def _whole(self, packet: Activate | Inspect) -> Activate | Inspect:
+        """The packet with what was sent ahead of it."""
+        if not self._earlier:
+            return packet
+        ahead, self._earlier = self._earlier, []
+        history = [event for earlier in ahead for event in earlier.history]
+        reuse = [event for earlier in ahead for event in earlier.reuse]
+        return msgspec.structs.replace(packet, history=(*history, *packet.history), reuse=(*reuse, *packet.reuse))
 
     def _with_module(self, packet: Activate | Inspect | Task) -> None:
         module = modules.loaded(packet.module)
