@@ -46,6 +46,10 @@ class UnsavableValue(FlowbookError):
     """A value that no codec can save; the message names the variable, its type, cell and line."""
 
 
+class UnloadableValue(FlowbookError):
+    """A value that somebody sent to a run cannot be loaded by its code; the message names what was sent, and why."""
+
+
 class MissingValue(FlowbookError):
     """A stored value's file is gone or damaged; the message names the file."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowbook.api.connection import Connection, new_id
 from flowbook.core import events as e
@@ -44,7 +44,7 @@ class Plan:
 class Fork:
     """Call it to start the fork; ``plan`` says beforehand what is reused, what runs, and why."""
 
-    def __init__(self, run: str, connection: Connection, held: Callable[[str], Run]) -> None:
+    def __init__(self, run: str, connection: Connection, held: Callable[[str], Run[Any]]) -> None:
         self._run = run
         self._connection = connection
         self._held = held
@@ -76,14 +76,14 @@ class Fork:
         notebook: str | Path | None = None,
         id: str | None = None,
         name: str = "",
-    ) -> Run:
+    ) -> Run[Any]:
         """Start the new run and give it; where somebody is looking, the plan is shown first."""
         planned = self.plan(at=at, step=step, source=source, notebook=notebook)
         if "IPython" in sys.modules or hasattr(sys, "ps1"):
             sys.stdout.write(f"{planned!r}\n")
         return self.start(planned, id=id, name=name)
 
-    def start(self, planned: Plan, *, id: str | None = None, name: str = "") -> Run:
+    def start(self, planned: Plan, *, id: str | None = None, name: str = "") -> Run[Any]:
         """Start what was planned."""
         return self._held(self.launch(planned, id=id, name=name)["id"])
 

@@ -1,56 +1,64 @@
-"""What a run can be started with besides its arguments: a time-out, what its id means, a first signal, labels."""
+"""What a run can be started with besides its arguments: an id and what it means, a time-out, a first signal, labels."""
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any, NamedTuple
 
 from flowbook.api.connection import Connection, new_mark
 from flowbook.api.queues import InQueue
-from flowbook.core.chains import ON_CLOSED, ON_CONFLICT
+from flowbook.core import options
+from flowbook.core.chains import ON_CLOSED, ON_CONFLICT, check_new_id
 from flowbook.core.duration import time_limit
 from flowbook.core.messages import SendSignal
 from flowbook.core.queues import Queue
 from flowbook.errors import UserError
+from flowbook.runtime import children
 
 
 class Options(NamedTuple):
     """The options of ``start``. Durations are in seconds or texts like "30m"."""
 
+    id: str | None = None
+    name: str = ""
     timeout: float | str | None = None
     on_conflict: str = "same"
     on_closed: str = "same"
     signal: tuple[str, Any] | None = None
-    attributes: dict[str, Any] = {}
-    memo: dict[str, Any] = {}
+    attributes: Mapping[str, Any] = {}
+    memo: Mapping[str, Any] = {}
     queue: Queue | str | None = None
     priority: int = 0
     concurrency_key: str = ""
 
     def checked(self, connection: Connection) -> dict[str, Any]:
-        """The fields of ``StartRun``. Raises UserError."""
-        _one_of("on_conflict", self.on_conflict, ON_CONFLICT)
-        _one_of("on_closed", self.on_closed, ON_CLOSED)
+        """The fields of ``StartRun``, but for the id. Raises UserError."""
+        if self.id is not None:
+            check_new_id(self.id)
+        options.one_of("on_conflict", self.on_conflict, ON_CONFLICT)
+        options.one_of("on_closed", self.on_closed, ON_CLOSED)
         return {
+            "name": options.text("the name of the run", self.name),
             "timeout": time_limit(self.timeout),
             "on_conflict": self.on_conflict,
             "on_closed": self.on_closed,
             "signals": self._signals(connection),
-            "attributes": _plain(self.attributes),
-            "memo": {name: connection.encode(value, name) for name, value in self.memo.items()},
+            "attributes": options.attributes(self.attributes),
+            "memo": {name: connection.encode(value, name) for name, value in options.memo(self.memo).items()},
             **InQueue(self.queue, self.priority, self.concurrency_key).checked(connection),
         }
 
     def _signals(self, connection: Connection) -> tuple[SendSignal, ...]:
-        if self.signal is None:
+        signal = options.first_signal(self.signal)
+        if signal is None:
             return ()
-        if not isinstance(self.signal, (tuple, list)) or len(self.signal) != 2 or not isinstance(self.signal[0], str):
-            raise UserError(f"signal={self.signal!r} is no signal; write signal=(name, value)")
-        name, value = self.signal
+        name, value = signal
         return (SendSignal(name, connection.encode(value, name), new_mark()),)
 
 
 NO_OPTIONS = Options()
+OPTIONS = frozenset((*Options._fields, *children.Options._fields))
+"""Names of all options, also of those that only a child has."""
 
 
 def taken(keywords: dict[str, Any], parameters: Container[str]) -> Options:
@@ -59,14 +67,9 @@ def taken(keywords: dict[str, Any], parameters: Container[str]) -> Options:
     return Options(**{name: keywords.pop(name) for name in names})
 
 
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UserError(f'{name}="{value}" is not known; it is one of {", ".join(known)}')
-
-
-def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
-    for name, value in attributes.items():
-        if not isinstance(value, (str, int, float, bool)):
-            kind = type(value).__name__
-            raise UserError(f"attribute '{name}' is {kind}; attributes are text, numbers or true and false")
-    return dict(attributes)
+def chosen(workflow: str, given: Mapping[str, Any]) -> Options:
+    """The options of a run that is started from outside. Raises UserError for those that only a child has."""
+    for name in given:
+        if name not in Options._fields:
+            raise UserError(f"{workflow}.start(): {name}=... says what a child run is to its parent; this run has none")
+    return Options(**given)

@@ -66,7 +66,7 @@ class Flow:
 
         return widgets.flow_graph(self)
 
-    def run(self, **params: Any) -> Run:
+    def run(self, **params: Any) -> Run[Any]:
         """Start a durable run and give it at once."""
         from flowbook.api.project import run
 

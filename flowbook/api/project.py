@@ -11,6 +11,7 @@ from flowbook.api.connection import Connection, connect
 from flowbook.api.decorator import Workflow
 from flowbook.api.rows import Rows
 from flowbook.api.started import Run, one_line
+from flowbook.core import options
 from flowbook.errors import UserError
 from flowbook.runtime import current
 from flowbook.runtime.elsewhere import other_run
@@ -19,10 +20,10 @@ MOST_ROWS = 1_000_000
 QUERY_TIMEOUT = "60s"
 
 
-class Runs(list[Run]):
+class Runs(list[Run[Any]]):
     """Runs, newest first; shows as a table."""
 
-    def __init__(self, lines: list[str], found: list[Run]) -> None:
+    def __init__(self, lines: list[str], found: list[Run[Any]]) -> None:
         super().__init__(found)
         self._lines = lines
 
@@ -37,12 +38,15 @@ def runs(limit: int = 20, status: str = "") -> Runs:
     return Runs([one_line(s, connection) for s in summaries], [Run(s["id"], connection) for s in summaries])
 
 
-def get_run(id: str) -> Any:
-    """The run with this id. Raises UnknownRun. In workflow code: the other run, to send signals to."""
+def get_run(id: str) -> Run[Any]:
+    """The run with this id. Raises UnknownRun. In workflow code: the other run, to signal or cancel it with ``await``.
+
+    It is that very run; ``get_run(id).latest`` is the last one of its chain.
+    """
     if current.execution() is not None:
-        return other_run(id)
+        return other_run(id)  # type: ignore[return-value]
     connection = connect()
-    return Run(connection.client.run(id)["id"], connection)
+    return Run(connection.client.run(options.name("a run's id", id))["id"], connection)
 
 
 def sql(query: str, limit: int | None = None, *, timeout: float | str = QUERY_TIMEOUT) -> Any:
@@ -65,13 +69,13 @@ def table(connection: Connection, query: str, limit: int, timeout: float | str =
     return Rows(connection.client.sql(query, limit, query_time(timeout)))
 
 
-def run(what: str | Path | Workflow[..., Any], /, **params: Any) -> Run:
+def run(what: str | Path | Workflow[..., Any], /, **params: Any) -> Run[Any]:
     """Start a run of a notebook, a Python file (``"file.py:name"``) or a workflow, and give it at once.
 
     Takes the options of ``Workflow.start`` besides the workflow's own parameters.
     """
     if isinstance(what, Workflow):
-        started: Run = what.start(**params)
+        started: Run[Any] = what.start(**params)
         return started
     if not isinstance(what, (str, Path)):
         raise UserError(f"run() takes a notebook, a Python file or a workflow, not {type(what).__name__}")
@@ -85,7 +89,7 @@ def run(what: str | Path | Workflow[..., Any], /, **params: Any) -> Run:
     return Run(start(connection, module, workflow, params, options=options)["id"], connection)
 
 
-def import_run(path: str | Path, *, id: str = "") -> Run:
+def import_run(path: str | Path, *, id: str = "") -> Run[Any]:
     """The run in a file that ``run.export`` or ``flowbook history export`` wrote, as a run of this project.
 
     An open one is paused until ``run.resume()``. Raises RunConflict where its id is known here (give another as

@@ -53,7 +53,7 @@ class Schedule:
         summary = self._told(at_least_one("count", count))
         return [local(at, summary["timezone"]) for at in summary["next"]]
 
-    def runs(self, limit: int = 20) -> list[Run]:
+    def runs(self, limit: int = 20) -> list[Run[Any]]:
         """The runs it started last, newest first."""
         recent = self.summary["recent"][: at_least_one("limit", limit)]
         return [Run(begun["run"], self._connection) for begun in recent]
@@ -68,7 +68,7 @@ class Schedule:
         self._client.ask(schedule_asks.resume(self.name))
         return self
 
-    def trigger(self, overlap: str = "") -> Run | None:
+    def trigger(self, overlap: str = "") -> Run[Any] | None:
         """Start it now, by the schedule's overlap policy or this one; None where it has to wait or is skipped."""
         change = self._client.ask(schedule_asks.trigger(self.name, overlap))
         return Run(change["started"][0], self._connection) if change["started"] else None
@@ -108,7 +108,7 @@ class Schedules(list[Schedule]):
         return "\n".join(self._lines) or "no schedules yet"
 
 
-class Backfill(list[Run]):
+class Backfill(list[Run[Any]]):
     """The runs that began at once. ``buffered`` times have their turn later, ``skipped`` ones never."""
 
     def __init__(self, change: ScheduleChange, connection: Connection) -> None:

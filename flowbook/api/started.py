@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flowbook.api.connection import Connection, connect, new_mark
+import anyio.to_thread
+
+from flowbook.api.acting import Acting
+from flowbook.api.connection import Connection, connect
 from flowbook.api.moment import Moment, Values, clip, shown
 from flowbook.core import events as e
+from flowbook.core import options
+from flowbook.core.duration import seconds, spoken
 from flowbook.core.failure import Failure, Frame
 from flowbook.core.sentences import describe
 from flowbook.errors import FlowbookError, RunCancelled, RunFailed, RunTerminated
@@ -18,11 +23,15 @@ from flowbook.errors import FlowbookError, RunCancelled, RunFailed, RunTerminate
 if TYPE_CHECKING:
     from flowbook.api.fork import Fork
     from flowbook.api.moving import Code, Fit
-    from flowbook.api.updates import SentUpdate
     from flowbook.wire.calls import Owed, Summary
     from flowbook.wire.history import Exported
 
+R = TypeVar("R", covariant=True)
+
 POLL = 60.0
+AWAITED_FOR = 1.0
+"""Seconds that a thread waits which an ``await`` has no use for any more."""
+
 PAGE = 5000
 OPEN = ("running", "waiting", "queued")
 
@@ -37,17 +46,19 @@ class History(list[e.Recorded]):
         return "\n".join(f"{r.seq:>5}  +{r.time - first:8.3f}s  {describe(r.event)}" for r in self)
 
 
-class Run:
-    """One execution of a workflow. Getting one is free: it is asked for when something is asked of it."""
+class Run(Acting, Generic[R]):
+    """One execution of a workflow. Getting one is free: it is asked for when something is asked of it.
+
+    ``await run`` gives its result as ``run.result()`` does, in code that is ``async``.
+    """
 
     def __init__(self, id: str, connection: Connection | None = None) -> None:
-        self.id = id
+        self.id = options.name("a run's id", id)
         self._connection = connection or connect()
         self._client = self._connection.client
 
     @cached_property
     def _own(self) -> Connection:
-        """For the run's values."""
         return self._connection.of(lambda: self._client.module(self.summary["module"]))
 
     @property
@@ -81,40 +92,53 @@ class Run:
         return self.summary["obligations"]
 
     @property
-    def parent(self) -> Run | None:
+    def latest(self) -> Run[R]:
+        """The last run of its chain: what it has gone on as (``continue_as_new``), or who had its id after it."""
+        return Run(self._client.wait(self.id, 0.0)["id"], self._connection)
+
+    @property
+    def parent(self) -> Run[Any] | None:
         """The run that started this one as its child."""
         return self._other(self.summary["parent"])
 
     @property
-    def continued(self) -> Run | None:
+    def continued(self) -> Run[Any] | None:
         """The run that this one goes on from."""
         return self._other(self.summary["continued"])
 
     @property
-    def children(self) -> list[Run]:
+    def children(self) -> list[Run[Any]]:
         """The runs that this one started as its children, oldest first."""
         started = (recorded.event for recorded in self.history)
         return [Run(event.run, self._connection) for event in started if isinstance(event, e.ChildStarted)]
 
-    def _other(self, id: str) -> Run | None:
+    def _other(self, id: str) -> Run[Any] | None:
         return Run(id, self._connection) if id else None
 
-    def wait(self, timeout: float | None = None) -> str:
-        """Wait until the run has ended or paused, or the time is up; gives its status then.
+    def wait(self, timeout: float | str | None = None) -> str:
+        """Wait until the run has ended or paused, or the time is up ("90s"); gives its status then.
 
         A run that goes on as a new one (``continue_as_new``) is followed, here and in ``result``.
         """
         return self._settled(timeout)["status"]
 
-    def _settled(self, timeout: float | None) -> Summary:
-        deadline = None if timeout is None else time.monotonic() + timeout
+    def _settled(self, timeout: float | str | None) -> Summary:
+        deadline = None if timeout is None else time.monotonic() + seconds(timeout)
         while True:
             left = POLL if deadline is None else min(POLL, max(0.0, deadline - time.monotonic()))
             summary = self._client.wait(self.id, left)
             if summary["status"] not in OPEN or (deadline is not None and time.monotonic() >= deadline):
                 return summary
 
-    def result(self, timeout: float | None = None) -> Any:
+    def __await__(self) -> Generator[Any, None, R]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> R:
+        while await anyio.to_thread.run_sync(self.wait, AWAITED_FOR, abandon_on_cancel=True) in OPEN:
+            pass
+        return self.result()
+
+    def result(self, timeout: float | str | None = None) -> R:
         """What the workflow returned, once it has.
 
         Raises RunFailed, RunCancelled (RunTerminated), TimeoutError, or FlowbookError when the run is paused.
@@ -125,7 +149,7 @@ class Run:
         reason = f": {summary['reason']}" if summary["reason"] else ""
         match status:
             case "succeeded":
-                return None if summary["result"] is None else self._own.decode(summary["result"])
+                return None if summary["result"] is None else self._own.decode(summary["result"])  # type: ignore[return-value]
             case "failed":
                 raise RunFailed(failure_text(summary), summary["error"])
             case "cancelled":
@@ -136,7 +160,7 @@ class Run:
                 raise FlowbookError(f"{run} is paused{reason}. run.resume() goes on")
             case "continued":
                 raise FlowbookError(f"{run} has no result here{reason}")
-        raise TimeoutError(f"{run} is still {status} after {timeout or 0:g} s; it goes on without you")
+        raise TimeoutError(f"{run} is still {status} after {spoken(seconds(timeout or 0))}; it goes on without you")
 
     @property
     def history(self) -> History:
@@ -196,48 +220,6 @@ class Run:
     def _now(self) -> Moment:
         return self.at(self.summary["seq"])
 
-    def signal(self, name: str, value: Any = None, id: str = "") -> Run:
-        """Send a signal; it is recorded when this returns. ``id`` makes sending it twice harmless."""
-        self._client.signal(self.id, name, self._own.encode(value, name), id)
-        return self
-
-    def cancel(self, reason: str = "") -> str:
-        """Ask the run to stop, undoing what it has to; gives "cancelled", "queued" or "already done".
-
-        Asking again while it cleans up changes nothing; code that has caught the cancellation and gone on hears it
-        anew.
-        """
-        return self._client.cancel(self.id, reason)["outcome"]
-
-    def terminate(self, reason: str = "", *, now: bool = False) -> str:
-        """End the run without asking its code; gives "terminated", "queued" or "already done".
-
-        What it owes outside is taken back first ("queued"); with ``now`` it is left as it is, to be seen.
-        """
-        return self._client.terminate(self.id, reason, now)["outcome"]
-
-    def update(self, name: str, /, *args: Any, id: str = "", timeout: float | str | None = None, **kwargs: Any) -> Any:
-        """Have the run's update handler do something, and wait for what it gives. ``id`` makes it happen once.
-
-        Raises UpdateRejected (its validator said no: nothing was done), UpdateFailed, RunClosed, or TimeoutError.
-        """
-        return self._sent(name, args, kwargs, id).result(timeout)
-
-    def start_update(self, name: str, /, *args: Any, id: str = "", **kwargs: Any) -> SentUpdate:
-        """The same, without waiting: it is recorded when this returns; ``result()`` waits."""
-        return self._sent(name, args, kwargs, id).send()
-
-    def _sent(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], id: str) -> SentUpdate:
-        from flowbook.api.updates import SentUpdate
-
-        return SentUpdate(self._own, self.id, id or new_mark(), name, args, kwargs)
-
-    def query(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
-        """What the run's query handler answers now; changes nothing, and works for a run that has ended."""
-        arguments = tuple(self._own.encode(value, name) for value in args)
-        keywords = {key: self._own.encode(value, key) for key, value in kwargs.items()}
-        return self._own.decode(self._client.query(self.id, name, arguments, keywords))
-
     def check(self, code: Code) -> Fit:
         """Would the run go on with this notebook, Python file or workflow as it is now? Changes nothing."""
         from flowbook.api import moving
@@ -249,11 +231,6 @@ class Run:
         from flowbook.api import moving
 
         return moving.move(self._connection, self.id, code)
-
-    def resume(self) -> Run:
-        """End a pause."""
-        self._client.resume(self.id)
-        return self
 
     @property
     def fork(self) -> Fork:

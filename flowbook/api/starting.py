@@ -25,8 +25,6 @@ def start(
     workflow: Workflow,
     arguments: Mapping[str, Any],
     *,
-    id: str | None = None,
-    name: str = "",
     folder: Path | None = None,
     options: Options = NO_OPTIONS,
 ) -> Summary:
@@ -35,12 +33,11 @@ def start(
     own = connection.of(lambda: module)
     encoded = {key: own.encode(value, key) for key, value in checked(workflow, arguments).items()}
     message = StartRun(
-        run=RunId(id or new_id(workflow.name)),
+        run=RunId(options.id or new_id(workflow.name)),
         workflow=workflow.name,
         module=module.digest,
         place=here(folder),
         arguments=encoded,
-        name=name,
         source=module.origin,
         **chosen,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flowbook.api.connection import Connection
 from flowbook.core.duration import seconds
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from flowbook.wire.calls import UpdateResult
 
 
-class SentUpdate:
+T = TypeVar("T", covariant=True)
+
+
+class SentUpdate(Generic[T]):
     """An update that is recorded with its run; ``result()`` waits until the handler has ended."""
 
     def __init__(
@@ -27,12 +30,12 @@ class SentUpdate:
         self._arguments = tuple(connection.encode(value, name) for value in args)
         self._keywords = {key: connection.encode(value, key) for key, value in kwargs.items()}
 
-    def send(self) -> SentUpdate:
+    def send(self) -> SentUpdate[T]:
         """Have it recorded."""
         self._recorded = self._ask(wait=False)["run"]
         return self
 
-    def result(self, timeout: float | str | None = None) -> Any:
+    def result(self, timeout: float | str | None = None) -> T:
         """What the handler gave.
 
         Raises UpdateRejected, UpdateFailed, RunClosed where the run ended before, or TimeoutError: it stays recorded
@@ -48,7 +51,8 @@ class SentUpdate:
         except TimeoutError:
             text = f"update '{self.name}' of run {self.run} was not handled within {limit:g} s"
             raise TimeoutError(f"{text}; it stays with the run until it has a handler of that name") from None
-        return answer(self._connection, self.name, found)
+        value: T = answer(self._connection, self.name, found)
+        return value
 
     def _ask(self, wait: bool, timeout: float | None = None) -> UpdateResult:
         client = self._connection.client

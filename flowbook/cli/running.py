@@ -36,7 +36,7 @@ def run(options: Namespace) -> int:
     module, workflow = load(options.file)
     arguments = from_texts(workflow, texts)
     connection = connect()
-    started = start(connection, module, workflow, arguments, id=options.id, options=_options(options))
+    started = start(connection, module, workflow, arguments, options=_options(options))
     return _follow(started, connection, options)
 
 
@@ -46,6 +46,7 @@ def _options(options: Namespace) -> Options:
 
     name, equals, value = options.signal.partition("=")
     return Options(
+        id=options.id,
         timeout=options.timeout,
         on_conflict=options.on_conflict,
         on_closed=options.on_closed,
@@ -155,14 +156,14 @@ def _log(run: str, connection: Connection) -> None:
 class _Newest:
     """The newest view of a run, kept by a thread that reads updates."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run[Any]) -> None:
         self.view: dict[str, Any] | None = None
         self.error: FlowbookError | None = None
         self.over = False
         self.news = threading.Event()
         threading.Thread(target=self._read, args=(run,), daemon=True, name="flowbook-watch").start()
 
-    def _read(self, run: Run) -> None:
+    def _read(self, run: Run[Any]) -> None:
         try:
             for self.view in run.watch():
                 self.news.set()

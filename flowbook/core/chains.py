@@ -7,7 +7,7 @@ last of them; what is said to a run that has gone on is said to the one it has g
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
@@ -105,17 +105,24 @@ def _check(message: StartRun) -> None:
         check_new_id(message.run)
 
 
-def check_new_id(run: str) -> None:
+def check_child_id(run: Any) -> None:
+    """Raises UserError where a parent cannot give its child this id."""
+    check_new_id(run, LONGEST_CHILD)
+
+
+def check_new_id(run: Any, longest: int = LONGEST_ID) -> None:
     """Raises UserError where people cannot give a run this id."""
-    check_id(run)
+    check_id(run, longest)
     if run.startswith("$"):
         raise UserError(f'"{run}" cannot be the id of a run: ids that begin with $ are Flowbook\'s own.')
     if run != root(RunId(run)):
         raise UserError(f'"{run}" cannot be the id of a new run: ids that end in ~ and a number are given out.')
 
 
-def check_id(run: str, longest: int = LONGEST_ID) -> None:
+def check_id(run: Any, longest: int = LONGEST_ID) -> None:
     """Raises UserError where no run can have this id, whoever gives it."""
+    if not isinstance(run, str):
+        raise UserError(f"{run!r:.80} cannot be the id of a run: it has to be text, not {type(run).__name__}.")
     shown = printable(run[:LONGEST_SHOWN]) + ("…" if run[LONGEST_SHOWN:] else "")
     if not 0 < len(run) <= longest:
         raise UserError(f'"{shown}" cannot be the id of a run: it has to have 1 to {longest} characters.')

@@ -12,6 +12,7 @@ from flowbook.core.chains import KNOWN_IDS, Address, following
 from flowbook.core.events import (
     CLOSING,
     AnyEvent,
+    CancelSent,
     ChildStarted,
     Parent,
     RunCancelled,
@@ -51,7 +52,9 @@ class Consequence(NamedTuple):
     to: Address = "run"
 
 
-_FAR_REACHING = frozenset((ChildStarted, SignalSent, StepCancelled, *CLOSING))
+UNWANTED = "its parent no longer wants it"
+
+_FAR_REACHING = frozenset((ChildStarted, SignalSent, CancelSent, StepCancelled, *CLOSING))
 """Only these mean something to other runs: quick, for all the others."""
 
 
@@ -61,12 +64,17 @@ def consequences(state: RunState, event: AnyEvent) -> list[Consequence]:
         return []
     match event:
         case ChildStarted():
-            return [Consequence(event.run, (_child(state, event),), event.key)]
+            # What is open under its id is its own, or the last run of that id.
+            to: Address = "id" if event.on_conflict == "use_existing" else "run"
+            return [Consequence(event.run, (_child(state, event),), event.key, to)]
         case SignalSent():
             signal = SendSignal(event.name, event.value, id=f"{state.run}:{event.key}")
             return [Consequence(event.run, (signal,), event.key, "id")]
+        case CancelSent():
+            return [Consequence(event.run, (CancelRun(event.reason, event.cause),), event.key, "id")]
         case StepCancelled() if event.key in state.children:
-            return [_to_child(state.children[event.key].run, CancelRun("its parent no longer wants it", "parent"))]
+            child = state.children[event.key]
+            return [] if child.detached else [_to_child(child.run, CancelRun(UNWANTED, "parent"))]
         case RunContinued():
             return [Consequence(event.run, (_next(state, event), *_carried(event)))]
         case RunCompleted():
@@ -96,7 +104,14 @@ def _child(state: RunState, event: ChildStarted) -> StartRun:
         parent=Parent(state.run, event.key, event.close),
         attributes=event.attributes,
         memo=event.memo,
-        on_conflict="fail",
+        queue=event.queue,
+        priority=event.priority,
+        concurrency_key=event.concurrency_key,
+        signals=tuple(
+            SendSignal(signal.name, signal.value, id=f"{state.run}:{event.key}:{number}")
+            for number, signal in enumerate(event.signals)
+        ),
+        on_conflict=event.on_conflict,
         on_closed="reject",
     )
 
@@ -114,6 +129,7 @@ def _next(state: RunState, event: RunContinued) -> StartRun:
         timeout=state.timeout,
         since=state.since if state.timeout else 0.0,
         parent=state.parent,
+        awaited=state.awaited,
         continued=state.run,
         request=state.request,
         schedule=state.schedule,
@@ -151,9 +167,10 @@ def _carried(event: RunContinued) -> list[AnyMessage]:
 
 def _to_parent(state: RunState, value: Value | None = None, failure: Failure | None = None) -> list[Consequence]:
     """Whose child it was: a run that came after the one that called has it among what it inherited, and no result."""
-    if state.parent is None:
-        return []
-    return [Consequence(state.parent.run, (ChildEnded(state.parent.key, state.run, value, failure),), to="heir")]
+    parents = (state.parent, *state.awaited) if state.parent is not None else state.awaited
+    return [
+        Consequence(parent.run, (ChildEnded(parent.key, state.run, value, failure),), to="heir") for parent in parents
+    ]
 
 
 def _to_child(child: RunId, message: AnyMessage) -> Consequence:

@@ -15,12 +15,15 @@ from flowbook.core.events import (
     AnyEvent,
     AttributesSet,
     CancelRequested,
+    CancelSent,
     ChildStarted,
     MapStarted,
     ObligationFailed,
     ObligationOpened,
     ObligationSettled,
+    Parent,
     PatchMarked,
+    RunAwaited,
     RunBegan,
     RunCancelled,
     RunCompleted,
@@ -97,10 +100,20 @@ def _start(state: RunState, message: StartRun, now: float) -> Decision:
             f'run "{message.run}" exists already and was started with other code or other arguments. '
             "Give the new run another id, or leave the id out."
         )
+    if message.parent is not None:
+        return _called_again(state, message.parent, signals)
     if state.closed and signals:
         consequence = f'it can take no signal "{message.signals[0].name}" with its start'
         raise RunClosed(f'run "{state.run}" {state.ending}, so {consequence}. on_closed="allow" starts a new one.')
     return signals
+
+
+def _called_again(state: RunState, parent: Parent, signals: list[AnyEvent]) -> Decision:
+    """A run would have it as its child (``use_existing``): it is told its end, as far as there is one to come."""
+    if state.closed:
+        raise RunConflict(f'run "{state.run}" {state.ending} already, so it can be nobody\'s child any more.')
+    known = parent in (state.parent, *state.awaited)
+    return signals if known else (RunAwaited(by=parent), *signals)
 
 
 def _first_signal(state: RunState, message: SendSignal) -> Decision:
@@ -317,6 +330,7 @@ _POLICIES: dict[type, Callable[..., Decision]] = {
     MapStarted: _map_started,
     ChildStarted: stepping.begun,
     SignalSent: stepping.begun,
+    CancelSent: stepping.begun,
     TimerStarted: _timer_started,
     TimerFired: _timer_taken_over,
     SignalReceived: _signal_taken_over,

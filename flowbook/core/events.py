@@ -18,6 +18,7 @@ from flowbook.core.run_events import (
     ObligationOpened,
     ObligationSettled,
     PatchMarked,
+    RunAwaited,
     RunBegan,
     RunCancelled,
     RunCompleted,
@@ -37,6 +38,7 @@ from flowbook.core.run_events import (
 from flowbook.core.step_events import (
     ChildLeft,
     ChildStarted,
+    FirstSignal,
     MapStarted,
     StepAttemptFailed,
     StepCancelled,
@@ -52,6 +54,7 @@ from flowbook.core.step_events import (
     StepWaiting,
 )
 from flowbook.core.wait_events import (
+    CancelSent,
     SignalAwaited,
     SignalDropped,
     SignalReceived,
@@ -72,6 +75,7 @@ AnyEvent = (
     | RunPaused
     | RunResumed
     | RunMoved
+    | RunAwaited
     | CancelRequested
     | TerminateRequested
     | AttributesSet
@@ -105,6 +109,7 @@ AnyEvent = (
     | SignalDropped
     | SignalReceived
     | SignalSent
+    | CancelSent
 )
 
 
@@ -150,10 +155,12 @@ __all__ = [
     "AnyEvent",
     "AttributesSet",
     "CancelRequested",
+    "CancelSent",
     "ChildLeft",
     "ChildStarted",
     "Chunk",
     "Event",
+    "FirstSignal",
     "MapStarted",
     "ObligationFailed",
     "ObligationOpened",
@@ -163,6 +170,7 @@ __all__ = [
     "PatchMarked",
     "Place",
     "Recorded",
+    "RunAwaited",
     "RunBegan",
     "RunCancelled",
     "RunCompleted",

@@ -9,6 +9,7 @@ from flowbook.core.events import (
     WAKE_UPS,
     AttributesSet,
     CancelRequested,
+    CancelSent,
     ChildLeft,
     ChildStarted,
     MapStarted,
@@ -17,6 +18,7 @@ from flowbook.core.events import (
     ObligationSettled,
     PatchMarked,
     Recorded,
+    RunAwaited,
     RunBegan,
     RunCancelled,
     RunCompleted,
@@ -88,7 +90,8 @@ def fold(history: Iterable[Recorded], state: RunState | None = None) -> RunState
 def _started(state: RunState, event: RunStarted, time: float) -> None:
     state.run, state.workflow, state.module, state.place = event.run, event.workflow, event.module, event.place
     state.name, state.source, state.origin = event.name, event.source, event.origin
-    state.parent, state.continued, state.schedule = event.parent, event.continued, event.schedule
+    state.parent, state.awaited = event.parent, event.awaited
+    state.continued, state.schedule = event.continued, event.schedule
     state.queue, state.priority, state.concurrency_key = event.queue, event.priority, event.concurrency_key
     state.queued = bool(event.queue)
     state.attributes, state.memo, state.timeout = dict(event.attributes), event.memo, event.timeout
@@ -96,6 +99,10 @@ def _started(state: RunState, event: RunStarted, time: float) -> None:
     state.inherited = dict(event.children)
     state.signals_before, state.updates_before = dict.fromkeys(event.signals_before), event.updates_before
     state.started, state.since = time, event.since or time
+
+
+def _awaited(state: RunState, event: RunAwaited, time: float) -> None:
+    state.awaited = (*state.awaited, event.by)
 
 
 def _began(state: RunState, event: RunBegan, time: float) -> None:
@@ -231,14 +238,14 @@ def _step_settled(
 
 
 def _child_started(state: RunState, event: ChildStarted, time: float) -> None:
-    state.children[event.key] = LiveChild(event.run, event.step, event.close, time, event.digest)
+    state.children[event.key] = LiveChild(event.run, event.step, event.close, time, event.digest, event.detached)
 
 
 def _child_left(state: RunState, event: ChildLeft, time: float) -> None:
     state.inherited.pop(event.run, None)
 
 
-def _signal_sent(state: RunState, event: SignalSent, time: float) -> None:
+def _sent(state: RunState, event: SignalSent | CancelSent, time: float) -> None:
     state.sending[event.key] = Sending(event.step, event.digest)
 
 
@@ -291,6 +298,7 @@ def _hand_over(state: RunState, name: str) -> None:
 _WAKE_UPS = frozenset(WAKE_UPS)
 _CHANGES: dict[type, Callable[..., None]] = {
     RunStarted: _started,
+    RunAwaited: _awaited,
     RunBegan: _began,
     RunCompleted: _close,
     RunFailed: _close,
@@ -323,7 +331,8 @@ _CHANGES: dict[type, Callable[..., None]] = {
     MapStarted: _map_started,
     ChildStarted: _child_started,
     ChildLeft: _child_left,
-    SignalSent: _signal_sent,
+    SignalSent: _sent,
+    CancelSent: _sent,
     TimerStarted: _timer_started,
     TimerFired: _timer_ended,
     TimerCancelled: _timer_ended,

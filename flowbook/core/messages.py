@@ -13,6 +13,7 @@ import msgspec
 from flowbook.core.events import (
     AnyEvent,
     AttributesSet,
+    CancelSent,
     ChildStarted,
     Chunk,
     MapStarted,
@@ -101,6 +102,7 @@ class StartRun(Message, frozen=True, tag=True):
     children: dict[RunId, str] = {}
     signals_before: tuple[str, ...] = ()
     updates_before: dict[str, RunId] = {}
+    awaited: tuple[Parent, ...] = ()
     signals: tuple[SendSignal, ...] = ()
     on_conflict: str = "same"
     on_closed: str = "same"
@@ -232,6 +234,7 @@ ReportItem = (
     | MapStarted
     | ChildStarted
     | SignalSent
+    | CancelSent
     | TimerStarted
     | TimerCancelled
     | TimerFired

@@ -20,7 +20,8 @@ class RunStarted(Event, frozen=True, tag=True):
     ``attributes`` are plain JSON to search by, ``memo`` is for eyes. ``request`` marks what the first run of the chain
     was asked, so that the same start again is known for one. ``children`` are the open ones of the runs before it in
     its chain, and what becomes of them when it ends; ``signals_before`` and ``updates_before`` the ids of what those
-    were sent, the updates with the run that answered (``chains.KNOWN_IDS`` says how many).
+    were sent, the updates with the run that answered (``chains.KNOWN_IDS`` says how many). ``awaited`` are
+    those who, beside the parent, are to be told how the chain ends.
     """
 
     run: RunId
@@ -46,6 +47,7 @@ class RunStarted(Event, frozen=True, tag=True):
     children: dict[RunId, str] = {}
     signals_before: tuple[str, ...] = ()
     updates_before: dict[str, RunId] = {}
+    awaited: tuple[Parent, ...] = ()
 
 
 class RunBegan(Event, frozen=True, tag=True):
@@ -86,6 +88,12 @@ class RunPaused(Event, frozen=True, tag=True):
 
 class RunResumed(Event, frozen=True, tag=True):
     """Ends a pause."""
+
+
+class RunAwaited(Event, frozen=True, tag=True):
+    """Another run would have started this one as its child and found it open: it is told how this one ends."""
+
+    by: Parent
 
 
 class RunMoved(Event, frozen=True, tag=True):

@@ -78,6 +78,8 @@ def _of_the_run(event: e.AnyEvent) -> str:
             return "the run was paused" + _because(event.reason)
         case e.RunResumed():
             return "the run was resumed"
+        case e.RunAwaited():
+            return f"run {event.by.run} waits for its end as well"
         case e.RunMoved():
             return "the run moved to other code" + _because(event.source)
         case e.CancelRequested():
@@ -113,6 +115,8 @@ def _of_others(event: e.AnyEvent) -> str:
             return f"child run {event.run}, started by an earlier run, has ended"
         case e.SignalSent():
             return f"signal '{event.name}' is sent to {event.run}"
+        case e.CancelSent():
+            return f"run {event.run} is asked to stop{_because(event.reason)}"
         case e.UpdateReceived():
             return f"update '{event.name}' came"
         case e.UpdateCompleted():

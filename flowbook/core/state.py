@@ -75,11 +75,12 @@ class LiveChild:
     close: str
     since: float
     digest: Digest = NO_DIGEST
+    detached: bool = False
 
 
 @dataclass(slots=True)
 class Sending:
-    """A signal to another run that is not known to have arrived."""
+    """A signal or a cancellation for another run that is not known to have arrived."""
 
     step: str
     digest: Digest
@@ -101,6 +102,7 @@ class RunState:
     to, ``told`` the last thing said to it; ``closed`` is "" while the run is open.
 
     ``cancelled`` is the last request to stop.
+    ``awaited`` are those who are told its end besides its parent.
     ``inherited`` are the open children of the runs before it in its chain, with what its end means for them.
     ``signals`` and ``updates_ended`` are ids, oldest first, and are kept when it has ended: a sender may ask again.
     ``request`` identifies what the run was started with, so that the same start again can be told from another.
@@ -115,6 +117,7 @@ class RunState:
     origin: Origin | None = None
     request: str = ""
     parent: Parent | None = None
+    awaited: tuple[Parent, ...] = ()
     continued: RunId = NO_RUN
     schedule: str = ""
     queue: str = ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from flowbook.core.event import Chunk, Event
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
@@ -189,11 +191,19 @@ class StepHeartbeat(Event, frozen=True, tag=True):
     item: int | None = None
 
 
+class FirstSignal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A signal that is delivered with a start."""
+
+    name: str
+    value: Value
+
+
 class ChildStarted(Event, frozen=True, tag=True):
     """The workflow started another as its child. Settled like a step, by ``StepCompleted`` or ``StepFailed``.
 
     ``step`` is the child's workflow; ``module`` "" means the parent's. ``close`` says what becomes of the child when
-    the parent ends: cancel, terminate or abandon.
+    the parent ends: cancel, terminate or abandon; ``detached``: it goes on where the call is given up. ``queue``,
+    ``priority``, ``concurrency_key``, ``signals`` and ``on_conflict`` are those of its start.
     """
 
     key: Key
@@ -207,3 +217,9 @@ class ChildStarted(Event, frozen=True, tag=True):
     attributes: dict[str, Any] = {}
     memo: dict[str, Value] = {}
     site: int = 0
+    detached: bool = False
+    queue: str = ""
+    priority: int = 0
+    concurrency_key: str = ""
+    signals: tuple[FirstSignal, ...] = ()
+    on_conflict: str = "fail"

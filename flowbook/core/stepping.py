@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from flowbook.core.chains import root
 from flowbook.core.events import (
     AnyEvent,
+    CancelSent,
     ChildLeft,
     ChildStarted,
     SignalSent,
@@ -170,7 +171,7 @@ def waits_outside(state: RunState, message: StepWaiting, now: float) -> Decision
     return NO_EVENTS if known else reported(state, message, now)
 
 
-def begun(state: RunState, message: StepScheduled | ChildStarted | SignalSent, now: float) -> Decision:
+def begun(state: RunState, message: StepScheduled | ChildStarted | SignalSent | CancelSent, now: float) -> Decision:
     """Work for somebody else is handed out once."""
     known = message.key in state.settled or message.key in state.steps
     known = known or message.key in state.children or message.key in state.sending
@@ -197,7 +198,7 @@ def child_ended(state: RunState, message: ChildEnded, now: float) -> Decision:
 
 
 def signal_delivered(state: RunState, message: SignalDelivered, now: float) -> Decision:
-    """A signal that was sent has arrived, or was refused."""
+    """A signal or a cancellation that was sent has arrived, or was refused."""
     sent = state.sending.get(message.key)
     if sent is None or state.closed:
         return NO_EVENTS

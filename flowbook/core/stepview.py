@@ -142,7 +142,7 @@ class StepView:
                 self._progress(event)
             case e.StepHeartbeat():
                 self.now["heartbeat"] = {"time": time, "details": value_view(event.details)}
-            case e.ChildStarted() | e.SignalSent():
+            case e.ChildStarted() | e.SignalSent() | e.CancelSent():
                 self._elsewhere(event, time)
 
     def waits(self, time: float, due: float | None) -> None:
@@ -184,7 +184,7 @@ class StepView:
         self.waits(time, None)
         self.set(self._among("queued"), time, started=started)
 
-    def _elsewhere(self, event: e.ChildStarted | e.SignalSent, time: float) -> None:
+    def _elsewhere(self, event: e.ChildStarted | e.SignalSent | e.CancelSent, time: float) -> None:
         """Another run does it: a row of its own, like an attempt, that says which."""
         child = isinstance(event, e.ChildStarted)
         self.now["where"], self.now["run"] = "child" if child else "signal", event.run

@@ -31,7 +31,7 @@ _OVER = ("done", "reused", "skipped")
 _SETTLING = (e.StepCompleted, e.StepFailed, e.StepCancelled, e.StepReused, e.StepAttemptFailed)
 _OF_STEPS = (
     *(e.StepStarted, e.StepScheduled, e.StepWaiting, e.StepOutput, e.StepProgress, e.StepHeartbeat, e.StepSkipped),
-    *(e.MapStarted, e.ChildStarted, e.SignalSent, *_SETTLING),
+    *(e.MapStarted, e.ChildStarted, e.SignalSent, e.CancelSent, *_SETTLING),
 )
 
 

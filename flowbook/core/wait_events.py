@@ -65,3 +65,15 @@ class SignalSent(Event, frozen=True, tag=True):
     value: Value
     digest: Digest = Digest("")
     site: int = 0
+
+
+class CancelSent(Event, frozen=True, tag=True):
+    """The workflow asks another run to stop, for ``cause`` as in ``CancelRequested``. Settled like a step."""
+
+    key: Key
+    step: str
+    run: RunId
+    reason: str = ""
+    cause: str = ""
+    digest: Digest = Digest("")
+    site: int = 0

@@ -20,7 +20,7 @@ from flowbook.core import events as e
 from flowbook.core import keys
 from flowbook.core.ids import Key
 from flowbook.core.messages import ReportItem
-from flowbook.errors import HistoryMismatch, NotDeterministic
+from flowbook.errors import HistoryMismatch, NotDeterministic, UnloadableValue
 from flowbook.runtime import implicit, remote, sites
 from flowbook.runtime.commands import DurableFuture, SignalCommand, StepCall, StepCommand, TimerCommand
 from flowbook.runtime.definitions import Step
@@ -146,12 +146,19 @@ class Asking:
         key = self.matched(key, Asked("signal", name))
         self.note("signal", key, e.SignalAwaited(key=key, name=name, site=site.line if site else 0))
         if waiting:
-            future.set_result(self.values.decoded(waiting.popleft().value))
+            self.hand_over(waiting.popleft(), future)
             return future
         command = SignalCommand(key, name, future)
         future.abandoned = functools.partial(self._abandon_signal, command)
         self.signals[key] = command
         return future
+
+    def hand_over(self, event: e.SignalReceived, future: DurableFuture) -> None:
+        """The signal is for whoever waits for ``future``; also where its value is none that this code can have."""
+        try:
+            future.set_result(self.values.sent(event.value, f"signal '{event.name}'"))
+        except UnloadableValue as error:
+            future.set_exception(error)
 
     @contextmanager
     def looking(self, what: str) -> Iterator[None]:

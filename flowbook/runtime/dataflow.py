@@ -9,7 +9,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flowbook.core import events as e
 from flowbook.core.duration import seconds
@@ -24,28 +24,31 @@ if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
 
 
-class Call:
+R = TypeVar("R", covariant=True)
+
+
+class Call(Generic[R]):
     """A step with the conditions under which it runs; made by the step's own methods."""
 
-    def __init__(self, step: Step[..., Any]) -> None:
+    def __init__(self, step: Step[..., R]) -> None:
         self.step = step
         self.condition: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
         self.needed: tuple[Any, ...] = ()
         self.repeat: _Repeat | None = None
         self.pause = 0.0
         self.signal: tuple[str, float | None, bool] | None = None
-        self.compensation: tuple[Call, dict[str, Any]] | None = None
+        self.compensation: tuple[Call[Any], dict[str, Any]] | None = None
 
-    def _with(self, **changes: Any) -> Call:
+    def _with(self, **changes: Any) -> Call[Any]:
         changed = copy(self)
         changed.__dict__.update(changes)
         return changed
 
-    def when(self, condition: Callable[..., Any], *values: Any) -> Call:
+    def when(self, condition: Callable[..., Any], *values: Any) -> Call[R | None]:
         """See ``Step.when``."""
         return self._with(condition=(condition, values))
 
-    def after(self, *handles: Any) -> Call:
+    def after(self, *handles: Any) -> Call[R]:
         """See ``Step.after``."""
         return self._with(needed=self.needed + handles)
 
@@ -56,41 +59,41 @@ class Call:
         every: float | str = 1.0,
         timeout: float | str | None = None,
         max: int | None = None,
-    ) -> Call:
+    ) -> Call[R]:
         """See ``Step.until``."""
         limit = None if timeout is None else seconds(timeout)
         repeat = _Repeat(condition, seconds(every), limit, max)
         repeat.check(self.step)
         return self._with(repeat=repeat)
 
-    def delay(self, duration: float | str) -> Call:
+    def delay(self, duration: float | str) -> Call[R]:
         """See ``Step.delay``."""
         return self._with(pause=seconds(duration))
 
-    def on_signal(self, name: str, timeout: float | str | None = None) -> Call:
+    def on_signal(self, name: str, timeout: float | str | None = None) -> Call[R]:
         """See ``Step.on_signal``."""
         return self._with(signal=(name, None if timeout is None else seconds(timeout), True))
 
-    def unless_signal(self, name: str, timeout: float | str | None = None) -> Call:
+    def unless_signal(self, name: str, timeout: float | str | None = None) -> Call[Any]:
         """See ``Step.unless_signal``."""
         return self._with(signal=(name, None if timeout is None else seconds(timeout), False))
 
-    def undo(self, compensation: Any, **inputs: Any) -> Call:
+    def undo(self, compensation: Any, **inputs: Any) -> Call[R]:
         """See ``Step.undo``."""
-        undo = compensation if isinstance(compensation, Call) else Call(compensation)
+        undo: Call[Any] = compensation if isinstance(compensation, Call) else Call(compensation)
         return self._with(compensation=(undo, inputs))
 
-    def start(self, *args: Any, **kwargs: Any) -> Handle:
+    def start(self, *args: Any, **kwargs: Any) -> Handle[R]:
         """See ``Step.start``."""
         return self._launch(lambda work: work.once(args, kwargs))
 
-    def map(self, items: Any, *args: Any, concurrency: int | None = None, **kwargs: Any) -> Handle:
+    def map(self, items: Any, *args: Any, concurrency: int | None = None, **kwargs: Any) -> Handle[list[R]]:
         """See ``Step.map``."""
         if concurrency is not None and concurrency < 1:
             raise UserError(f"concurrency of {self.step.name} must be at least 1, not {concurrency}")
         return self._launch(lambda work: work.each(items, args, kwargs, concurrency))
 
-    def _launch(self, body: Callable[[_Work], Coroutine[Any, Any, Any]]) -> Handle:
+    def _launch(self, body: Callable[[_Work], Coroutine[Any, Any, Any]]) -> Handle[Any]:
         site = sites.here(3)
         execution = current.required(f"{self.step.name}.start()")
         work = _Work(execution, self, site.line if site else 0)
@@ -119,7 +122,7 @@ class _Repeat:
 class _Work:
     """One started Call: resolves its inputs, honours its conditions, runs its step."""
 
-    def __init__(self, execution: Execution, call: Call, site: int) -> None:
+    def __init__(self, execution: Execution, call: Call[Any], site: int) -> None:
         self.execution = execution
         self.call = call
         self.step = call.step

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from types import CodeType
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from flowbook.core.duration import seconds, size
 from flowbook.core.queues import Queue
@@ -21,11 +21,18 @@ from flowbook.runtime.dataflow import Call
 from flowbook.runtime.handles import Handle
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
+Q = ParamSpec("Q")
+Item = TypeVar("Item")
+Each = TypeVar("Each")
+Result = Coroutine[object, None, R]
+"""What is awaited. With ``Any`` in it, mypy would not know what ``asyncio.gather`` gives."""
 
 
 class Step(Generic[P, R]):
-    """A function whose results are recorded.
+    """A function whose results are recorded. Calling it gives an awaitable of its result, also of one that is not
+
+    ``async``; outside a workflow the call is the function's own, which type checkers know as ``step.function(...)``.
 
     ``outputs`` names the values it returns where there are several (a tuple in that order); ``timeout`` is in
     seconds, for one attempt. ``queue`` is None where the run's own worker does it.
@@ -33,7 +40,7 @@ class Step(Generic[P, R]):
 
     def __init__(
         self,
-        function: Callable[P, R],
+        function: Callable[P, Any],
         name: str = "",
         retry: RetryPolicy = ONCE,
         timeout: float | None = None,
@@ -74,10 +81,11 @@ class Step(Generic[P, R]):
         if problem:
             raise UserError(f"step '{self.name}': {problem}")
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         execution = current.execution()
         if execution is None:
-            return self.function(*args, **kwargs)
+            plain: Any = self.function(*args, **kwargs)
+            return plain  # type: ignore[no-any-return]  # a plain call gives what the function does
         return execution.call(self, args, kwargs)
 
     def __repr__(self) -> str:
@@ -110,11 +118,11 @@ class Step(Generic[P, R]):
         lines = [line for _, _, line in code.co_lines() if line is not None and line > code.co_firstlineno]
         return min(lines, default=code.co_firstlineno)
 
-    def when(self, condition: Callable[..., Any], *values: Any) -> Call:
+    def when(self, condition: Callable[..., Any], *values: Any) -> Call[R | None]:
         """Skip the step unless ``condition(*values)`` is true."""
         return Call(self).when(condition, *values)
 
-    def after(self, *handles: Any) -> Call:
+    def after(self, *handles: Any) -> Call[R]:
         """Begin only when these have finished."""
         return Call(self).after(*handles)
 
@@ -125,33 +133,41 @@ class Step(Generic[P, R]):
         every: float | str = 1.0,
         timeout: float | str | None = None,
         max: int | None = None,
-    ) -> Call:
+    ) -> Call[R]:
         """Repeat the step until ``condition`` holds; its parameters name outputs or inputs of the step."""
         return Call(self).until(condition, every=every, timeout=timeout, max=max)
 
-    def delay(self, duration: float | str) -> Call:
+    def delay(self, duration: float | str) -> Call[R]:
         """Sleep durably, then run."""
         return Call(self).delay(duration)
 
-    def on_signal(self, name: str, timeout: float | str | None = None) -> Call:
+    def on_signal(self, name: str, timeout: float | str | None = None) -> Call[R]:
         """Wait for the signal; its value is the step's first argument."""
         return Call(self).on_signal(name, timeout)
 
-    def unless_signal(self, name: str, timeout: float | str | None = None) -> Call:
+    def unless_signal(self, name: str, timeout: float | str | None = None) -> Call[Any]:
         """The signal's value is the result; the step runs only when the time is up without one."""
         return Call(self).unless_signal(name, timeout)
 
-    def undo(self, compensation: Any, **inputs: Any) -> Call:
+    def undo(self, compensation: Any, **inputs: Any) -> Call[R]:
         """Register ``compensation`` to run if the workflow fails or is cancelled later."""
         return Call(self).undo(compensation, **inputs)
 
-    def start(self, *args: Any, **kwargs: Any) -> Handle:
+    def start(self, *args: Any, **kwargs: Any) -> Handle[R]:
         """Begin as soon as every Handle among the arguments is done; gives a Handle."""
         return Call(self).start(*args, **kwargs)
 
-    def map(self, items: Any, *args: Any, concurrency: int | None = None, **kwargs: Any) -> Handle:
+    def map(
+        self: Callable[Concatenate[Item, Q], Result[Each]],
+        items: Iterable[Item] | Handle[Any],
+        *args: Any,
+        concurrency: int | None = None,
+        **kwargs: Any,
+    ) -> Handle[list[Each]]:
         """Run once for every item, which is the first argument; gives a Handle of the list of results."""
-        return Call(self).map(items, *args, concurrency=concurrency, **kwargs)
+        # A type checker finds the item among the parameters of what can be called, and of nothing else.
+        step: Step[..., Each] = self  # type: ignore[assignment]
+        return Call(step).map(items, *args, concurrency=concurrency, **kwargs)
 
 
 class Workflow(Generic[P, R]):
@@ -164,7 +180,7 @@ class Workflow(Generic[P, R]):
         self.name = name or function.__name__
         functools.update_wrapper(self, function)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """Plain call: inside a workflow it runs as part of it; outside, as ordinary asyncio code."""
         return self.function(*args, **kwargs)
 
@@ -172,6 +188,17 @@ class Workflow(Generic[P, R]):
         return f"<workflow {self.name}>"
 
 
+class MakeStep(Protocol):
+    """What ``@step(...)`` is, as type checkers see it."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Step[P, R]: ...
+
+
+@overload
+def step(function: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R]: ...
 @overload
 def step(function: Callable[P, R], /) -> Step[P, R]: ...
 @overload
@@ -189,11 +216,11 @@ def step(
     external: bool = False,
     isolate: str = "",
     memory: int | str = 0,
-) -> Callable[[Callable[P, R]], Step[P, R]]: ...
+) -> MakeStep: ...
 
 
 def step(
-    function: Callable[P, R] | None = None,
+    function: Callable[..., Any] | None = None,
     /,
     *,
     name: str = "",
@@ -223,9 +250,9 @@ def step(
     policy = RetryPolicy(maximum_attempts=retry) if isinstance(retry, int) else retry or ONCE
     limit = None if timeout is None else seconds(timeout)
 
-    def make(target: Callable[P, R]) -> Step[P, R]:
+    def make(target: Callable[..., Any]) -> Step[..., Any]:
         where = remote.required_queue(queue, target, priority, concurrency_key)
-        made = Step(target, name, policy, limit, tuple(outputs), where, priority, concurrency_key)
+        made: Step[..., Any] = Step(target, name, policy, limit, tuple(outputs), where, priority, concurrency_key)
         made.heartbeat_timeout = None if heartbeat_timeout is None else seconds(heartbeat_timeout)
         made.at_most_once, made.external = at_most_once, external
         made.isolate, made.memory = isolate, size(memory)

@@ -17,7 +17,7 @@ from flowbook.core import events as e
 from flowbook.core.ids import Key, RunId, Seq
 from flowbook.core.state import output_mark
 from flowbook.core.value import Value
-from flowbook.errors import HistoryMismatch
+from flowbook.errors import HistoryMismatch, UnloadableValue
 from flowbook.runtime import outcomes, output, patching, sites, typed
 from flowbook.runtime.asking import Asking
 from flowbook.runtime.commands import StepCall, StepCommand
@@ -197,8 +197,19 @@ class Execution(Asking):
     def _completed(self, event: e.StepCompleted | e.StepReused) -> None:
         command = self._answered(event)
         if command is not None:
+            self._have_result(command, event)
+
+    def _have_result(self, command: StepCommand, event: e.StepCompleted | e.StepReused) -> None:
+        if not (command.step.external or isinstance(command.elsewhere, e.StepWaiting)):
             self.latest[event.step] = (command.step.outputs, event.value)
             command.future.set_result(self.values.decoded(event.value))
+            return
+        try:
+            command.future.set_result(self.values.sent(event.value, f"the answer to {command.what} '{event.step}'"))
+        except UnloadableValue as error:
+            command.future.set_exception(error)
+        else:
+            self.latest[event.step] = (command.step.outputs, event.value)
 
     def _failed(self, event: e.StepFailed) -> None:
         self.failures[event.key] = event
@@ -257,7 +268,7 @@ class Execution(Asking):
     def _start(self, event: e.RunStarted) -> None:
         self.run = event.seed or event.run
         self.id = event.run
-        arguments = {name: self.values.decoded(value) for name, value in event.arguments.items()}
+        arguments = {name: self.values.sent(value, f"argument '{name}'") for name, value in event.arguments.items()}
 
         async def main() -> Any:
             function = self.workflow.function
@@ -321,7 +332,7 @@ class Execution(Asking):
         for key, command in self.signals.items():
             if command.name == event.name:
                 del self.signals[key]
-                command.future.set_result(self.values.decoded(event.value))
+                self.hand_over(event, command.future)
                 return
         self.inbox.setdefault(event.name, deque()).append(event)
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import difflib
 import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from flowbook.core import events as e
+from flowbook.core import options
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Key
 from flowbook.core.value import Value
 from flowbook.errors import NotDeterministic, UserError
-from flowbook.runtime import current
+from flowbook.runtime import current, typed
 from flowbook.runtime.listeners import Listener, handling
 from flowbook.runtime.outcomes import failure_of
 from flowbook.wire.calls import HANDLERS
@@ -27,28 +28,31 @@ if TYPE_CHECKING:
     from flowbook.runtime.loop import Task
 
 F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R", covariant=True)
 
 
-def query(function: F) -> F:
-    """Answer ``run.query(name)`` with this function of the workflow, from here on. It may look at everything.
+class Query(Generic[P, R]):
+    """A handler of queries; call it to have its answer in the workflow itself."""
 
-    ::
+    def __init__(self, function: Callable[P, Any], name: str) -> None:
+        self.function = function
+        self.name = name
 
-        @query
-        def status(): return state
-    """
-    execution = current.execution()
-    if execution is not None:
-        execution.handlers.queries[function.__name__] = function
-    return function
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<query {self.name}>"
 
 
-class Update:
+class Update(Generic[P, R]):
     """A handler of updates; call it to do in the workflow itself what an update does."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[P, Any], name: str) -> None:
         self.function = function
-        self.name = function.__name__
+        self.name = name
         self.check: Callable[..., Any] | None = None
 
     def validator(self, function: F) -> F:
@@ -56,20 +60,98 @@ class Update:
         self.check = function
         return function
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         return self.function(*args, **kwargs)
 
+    def __repr__(self) -> str:
+        return f"<update {self.name}>"
 
-def update(function: Callable[..., Any]) -> Update:
+
+class MakeQuery(Protocol):
+    """What ``@query(...)`` is, as type checkers see it."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, T]], /) -> Query[P, T]: ...
+    @overload
+    def __call__(self, function: Callable[P, T], /) -> Query[P, T]: ...
+
+
+class MakeUpdate(Protocol):
+    """What ``@update(...)`` is, as type checkers see it."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, T]], /) -> Update[P, T]: ...
+    @overload
+    def __call__(self, function: Callable[P, T], /) -> Update[P, T]: ...
+
+
+@overload
+def query(function: Callable[P, Coroutine[Any, Any, T]], /) -> Query[P, T]: ...
+@overload
+def query(function: Callable[P, T], /) -> Query[P, T]: ...
+@overload
+def query(*, name: str = "") -> MakeQuery: ...
+def query(function: Callable[..., Any] | None = None, /, *, name: str = "") -> Any:
+    """Answer ``run.query(name)`` with this function of the workflow, from here on. It may look at everything.
+
+    ::
+
+        @query
+        def status(): return state
+
+    Its name is the function's, or ``@query(name="...")``. Outside a workflow it only declares name and types, for
+    ``run.query(status)``.
+    """
+
+    def make(target: Callable[..., Any]) -> Query[..., Any]:
+        made: Query[..., Any] = Query(target, _name("query", target, name))
+        execution = current.execution()
+        if execution is not None:
+            execution.handlers.queries[made.name] = made.function
+        return made
+
+    return make if function is None else make(function)
+
+
+@overload
+def update(function: Callable[P, Coroutine[Any, Any, T]], /) -> Update[P, T]: ...
+@overload
+def update(function: Callable[P, T], /) -> Update[P, T]: ...
+@overload
+def update(*, name: str = "") -> MakeUpdate: ...
+def update(function: Callable[..., Any] | None = None, /, *, name: str = "") -> Any:
     """Handle ``run.update(name, ...)`` with this function of the workflow, from here on; its result is the answer.
 
-    Updates that came before wait for it. ``@name.validator`` registers what may reject one.
+    Updates that came before wait for it. ``@name.validator`` registers what may reject one. Its name is the
+    function's, or ``@update(name="...")``. Outside a workflow it only declares name and types, for
+    ``run.update(add, ...)``.
     """
-    made = Update(function)
-    execution = current.execution()
-    if execution is not None:
-        execution.handlers.register(made)
-    return made
+
+    def make(target: Callable[..., Any]) -> Update[..., Any]:
+        made: Update[..., Any] = Update(target, _name("update", target, name))
+        execution = current.execution()
+        if execution is not None:
+            execution.handlers.register(made)
+        return made
+
+    return make if function is None else make(function)
+
+
+def _name(what: str, target: Any, given: Any) -> str:
+    """The name of a handler. Raises UserError where there is none, or no function."""
+    if not callable(target):
+        raise UserError(f"@{what} stands above a function; to give it another name, write @{what}(name={target!r:.80})")
+    own = getattr(target, "__name__", "<lambda>")
+    if not given and own == "<lambda>":
+        raise UserError(f'what @{what} stands above has no name of its own: write @{what}(name="...")')
+    return options.text(f"the name of @{what}", given) or str(own)
+
+
+def named(what: str, handler: Any) -> str:
+    """The name of a handler that is given by name, or as what ``@query`` or ``@update`` made."""
+    if isinstance(handler, Query | Update):
+        return handler.name
+    return options.name(f"the name of {what}", handler)
 
 
 async def all_handlers_finished() -> None:
@@ -89,7 +171,7 @@ class Handlers:
     def __init__(self, execution: Execution) -> None:
         self._execution = execution
         self.queries: dict[str, Callable[..., Any]] = {}
-        self.updates: dict[str, Update] = {}
+        self.updates: dict[str, Update[..., Any]] = {}
         self.unread: list[e.UpdateReceived] = []
         self._listeners: dict[str, Listener] = {}
         self._running: dict[str, Task] = {}
@@ -128,7 +210,7 @@ class Handlers:
         """Have a function called with every signal of this name."""
         self._listeners[name] = Listener(self._execution, name, function, self._listeners.get(name))
 
-    def register(self, handler: Update) -> None:
+    def register(self, handler: Update[..., Any]) -> None:
         """A handler is there: what waited for it begins."""
         self.updates[handler.name] = handler
         waiting = [event for event in self.unread if event.name == handler.name]
@@ -158,7 +240,7 @@ class Handlers:
         handling.set(f"the handler of update '{event.name}'")
         handler = self.updates[event.name]
         try:
-            args, kwargs = self._inputs(event)
+            args, kwargs = self._given(f"update {event.name}", handler.function, event.arguments, event.keywords)
             self._validate(handler, args, kwargs)
         except Exception as error:
             self._fail(event, error, rejected=True)
@@ -177,12 +259,15 @@ class Handlers:
         else:
             self._note(event, e.UpdateCompleted(id=event.id, name=event.name, value=value))
 
-    def _inputs(self, event: e.UpdateReceived) -> tuple[list[Any], dict[str, Any]]:
-        decoded = self._execution.values.decoded
-        return [decoded(v) for v in event.arguments], {name: decoded(v) for name, v in event.keywords.items()}
+    def _given(
+        self, what: str, function: Callable[..., Any], arguments: tuple[Value, ...], keywords: dict[str, Value]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What was sent, as the handler's annotations say. Raises UserError where it does not fit."""
+        sent = self._execution.values.sent
+        args = [sent(value, f"{what}: argument {number}") for number, value in enumerate(arguments, 1)]
+        return typed.bound(what, function, args, {name: sent(v, f"{what}: '{name}'") for name, v in keywords.items()})
 
-    def _validate(self, handler: Update, args: list[Any], kwargs: dict[str, Any]) -> None:
-        _bind(f"update {handler.name}", handler.function, args, kwargs)
+    def _validate(self, handler: Update[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if handler.check is not None:
             what = f"the validator of update '{handler.name}'"
             with self._execution.looking(what):
@@ -206,19 +291,10 @@ class Handlers:
             close = difflib.get_close_matches(name, self.queries, 1)
             hint = f"did you mean '{close[0]}'? it" if close else "it"
             raise UserError(f"the run answers no query '{name}'; {hint} answers: {names}")
-        decoded = self._execution.values.decoded
-        args, kwargs = [decoded(v) for v in arguments], {key: decoded(v) for key, v in keywords.items()}
-        _bind(f"query {name}", handler, args, kwargs)
+        args, kwargs = self._given(f"query {name}", handler, arguments, keywords)
         with self._execution.looking(f"query '{name}'"):
             result = _at_once(f"query '{name}'", handler(*args, **kwargs))
         return self._execution.values.encoded(result, f"result of query {name}")
-
-
-def _bind(what: str, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> None:
-    try:
-        inspect.signature(function).bind(*args, **kwargs)
-    except TypeError as error:
-        raise UserError(f"{what}: {error}; it is {function.__name__}{inspect.signature(function)}") from None
 
 
 def _at_once(what: str, result: Any) -> Any:

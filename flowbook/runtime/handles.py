@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from flowbook.runtime import current
+
+R = TypeVar("R", covariant=True)
+T = TypeVar("T")
 
 
 class Skipped:
@@ -19,7 +22,7 @@ class Skipped:
 SKIPPED = Skipped()
 
 
-class Handle:
+class Handle(Generic[R]):
     """A result on its way. ``await`` it, pass it to a step, or unpack it where the step has several outputs."""
 
     def __init__(self, label: str, outputs: tuple[str, ...] = ()) -> None:
@@ -34,17 +37,17 @@ class Handle:
         """Whether the result is there, and what it is."""
         raise NotImplementedError
 
-    def __await__(self) -> Generator[Any, None, Any]:
+    def __await__(self) -> Generator[Any, None, R]:
         result = yield from self.value().__await__()
-        return None if result is SKIPPED else result
+        return None if result is SKIPPED else result  # type: ignore[return-value]
 
-    def __iter__(self) -> Generator[Handle, None, None]:
+    def __iter__(self) -> Generator[Handle[Any], None, None]:
         if len(self.outputs) < 2:
             raise TypeError(f"{self.label} gives one value; to unpack it, name its outputs: @step(outputs=(...))")
         for index, name in enumerate(self.outputs):
             yield ItemHandle(self, index, name)
 
-    def otherwise(self, previous: Any) -> Handle:
+    def otherwise(self, previous: Handle[T] | T) -> Handle[R | T]:
         """``previous`` where this step is skipped."""
         return FallbackHandle(self, previous)
 
@@ -53,7 +56,7 @@ class Handle:
         return f"<{self.label}: {value!r}>" if done else f"<{self.label}: pending>"
 
 
-class StepHandle(Handle):
+class StepHandle(Handle[R]):
     """A started step, whose task it is."""
 
     def __init__(self, task: asyncio.Task[Any], label: str, outputs: tuple[str, ...]) -> None:
@@ -69,10 +72,10 @@ class StepHandle(Handle):
         return True, self.task.result()
 
 
-class ItemHandle(Handle):
+class ItemHandle(Handle[Any]):
     """One output of several."""
 
-    def __init__(self, whole: Handle, index: int, name: str) -> None:
+    def __init__(self, whole: Handle[Any], index: int, name: str) -> None:
         super().__init__(f"{whole.label}.{name}")
         self.whole = whole
         self.index = index
@@ -88,10 +91,10 @@ class ItemHandle(Handle):
         return value if value is SKIPPED else value[self.index]
 
 
-class FallbackHandle(Handle):
+class FallbackHandle(Handle[Any]):
     """A result, or an earlier one where the step is skipped."""
 
-    def __init__(self, first: Handle, previous: Any) -> None:
+    def __init__(self, first: Handle[Any], previous: Any) -> None:
         super().__init__(first.label, first.outputs)
         self.first = first
         self.previous = previous
@@ -123,7 +126,7 @@ def launch(
     after: tuple[Any, ...] = (),
     label: str,
     outputs: tuple[str, ...] = (),
-) -> Handle:
+) -> Handle[Any]:
     """Begin ``body`` as a task of the workflow, once everything in ``after`` is done."""
     execution = current.required(f"{label}.start()")
 
@@ -132,6 +135,6 @@ def launch(
             await resolved(handle)
         return await body()
 
-    handle = StepHandle(execution.loop.create_task(run()), label, outputs)
+    handle: StepHandle[Any] = StepHandle(execution.loop.create_task(run()), label, outputs)
     execution.handles.append(handle.task)
     return handle

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowbook.errors import UserError
-from flowbook.runtime import current
+from flowbook.runtime import current, typed
 
 if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
@@ -26,16 +26,28 @@ def on_signal(name: str) -> Callable[[F], F]:
 
     A second handler of a name takes the place of the first, from then on. A handler that raises fails the run.
     """
-    if not isinstance(name, str):
+    if not isinstance(name, str) or not name:
         raise UserError('@on_signal takes the name of the signal: write @on_signal("...") above the function')
 
     def register(function: F) -> F:
+        _check(name, function)
         execution = current.execution()
         if execution is not None:
             execution.handlers.listen(name, function)
         return function
 
     return register
+
+
+def _check(name: str, function: Any) -> None:
+    """Raise UserError for what cannot be called with a signal's value."""
+    try:
+        inspect.signature(function).bind(None)
+    except ValueError:
+        # A builtin that does not say what it takes.
+        return
+    except TypeError:
+        raise UserError(f'@on_signal("{name}") stands above a function that takes one value, the signal\'s') from None
 
 
 class Listener:
@@ -69,15 +81,19 @@ class Listener:
         if self._before is not None and self._before.is_busy:
             await asyncio.wait([self._before.task])
         while not self._is_leaving:
-            value = await self._execution.signal(self._name)
-            self.is_busy = True
             try:
-                result = self._function(value)
-                if inspect.isawaitable(result):
-                    await result
+                await self._handle(await self._execution.signal(self._name))
             except Exception as error:
                 self._execution.stopping.fail(error)
                 return
-            finally:
-                self.is_busy = False
-                self._execution.handlers.changed()
+
+    async def _handle(self, value: Any) -> None:
+        self.is_busy = True
+        try:
+            given, _ = typed.bound(f"signal '{self._name}'", self._function, (value,), {})
+            result = self._function(*given)
+            if inspect.isawaitable(result):
+                await result
+        finally:
+            self.is_busy = False
+            self._execution.handlers.changed()

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from flowbook.core.duration import seconds, spoken
 from flowbook.core.retry import ONCE, RetryPolicy
@@ -23,10 +23,46 @@ if TYPE_CHECKING:
     from flowbook.runtime.duties import Duty
     from flowbook.runtime.execution import Execution
 
+T = TypeVar("T")
+V = TypeVar("V")
+
 CLEAN_UP = RetryPolicy(initial_interval=1.0, maximum_interval=60.0, maximum_attempts=10)
 """How often what takes something back is tried where its step does not say: over about six minutes."""
 
 
+@overload
+async def operation(
+    start: Step[..., T],
+    *args: Any,
+    poll: Step[..., bool] | None = None,
+    every: float | str = "10s",
+    timeout: float | str | None = None,
+    cancel: Callable[..., Any] | None = None,
+    confirm: Callable[..., Any] | None = None,
+    **kwargs: Any,
+) -> T: ...
+@overload
+async def operation(
+    start: Step[..., Any],
+    *args: Any,
+    poll: Step[..., V | None],
+    every: float | str = "10s",
+    timeout: float | str | None = None,
+    cancel: Callable[..., Any] | None = None,
+    confirm: Callable[..., Any] | None = None,
+    **kwargs: Any,
+) -> V: ...
+@overload
+async def operation(
+    start: Callable[..., Any],
+    *args: Any,
+    poll: Callable[..., Any] | None = None,
+    every: float | str = "10s",
+    timeout: float | str | None = None,
+    cancel: Callable[..., Any] | None = None,
+    confirm: Callable[..., Any] | None = None,
+    **kwargs: Any,
+) -> Any: ...
 async def operation(
     start: Callable[..., Any],
     *args: Any,

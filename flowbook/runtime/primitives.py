@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import inspect
 import random as _random
 import uuid
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, TypeVarTuple, overload
 
 from flowbook.core.duration import seconds
+from flowbook.errors import UserError
 from flowbook.runtime import current, implicit
 from flowbook.runtime.draws import stream
 from flowbook.runtime.handles import Handle, launch
+
+Args = TypeVarTuple("Args")
+T = TypeVar("T")
 
 
 class _Signal:
@@ -25,7 +30,7 @@ class _Signal:
         async with asyncio.timeout(seconds(timeout)):
             return await future
 
-    def start(self, name: str, timeout: float | str | None = None, after: tuple[Any, ...] = ()) -> Handle:
+    def start(self, name: str, timeout: float | str | None = None, after: tuple[Any, ...] = ()) -> Handle[Any]:
         """The same as a Handle, waiting from the moment everything in ``after`` is done."""
         return launch(lambda: self(name, timeout=timeout), after=after, label=f"signal.{name}")
 
@@ -36,7 +41,7 @@ class _Sleep:
     async def __call__(self, duration: float | str) -> None:
         await asyncio.sleep(seconds(duration))
 
-    def start(self, duration: float | str, after: tuple[Any, ...] = ()) -> Handle:
+    def start(self, duration: float | str, after: tuple[Any, ...] = ()) -> Handle[Any]:
         """The same as a Handle, sleeping from the moment everything in ``after`` is done."""
         return launch(lambda: self(duration), after=after, label="sleep")
 
@@ -67,10 +72,17 @@ def uuid4() -> uuid.UUID:
     return uuid.UUID(int=stream(execution, "uuid4").getrandbits(128), version=4)
 
 
-async def record(function: Callable[..., Any], *args: Any) -> Any:
+@overload
+async def record(function: Callable[[*Args], Coroutine[Any, Any, T]], *args: *Args) -> T: ...
+@overload
+async def record(function: Callable[[*Args], T], *args: *Args) -> T: ...
+async def record(function: Callable[..., Any], *args: Any) -> Any:  # type: ignore[misc]
     """Call ``function`` once and keep its result: for a clock, a random number, a look at a file."""
+    if not callable(function):
+        raise UserError(f"record() takes a function and its arguments, not {type(function).__name__}: record(f, x)")
     execution = current.execution()
     if execution is None:
-        return function(*args)
+        result = function(*args)
+        return await result if inspect.isawaitable(result) else result
     function, args, kwargs = implicit.unwrapped(function, args)
     return await execution.call(implicit.step(function), args, kwargs)

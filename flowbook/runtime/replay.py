@@ -77,7 +77,7 @@ class Expectations:
                 self.noted.add(("signal", event.key))
             case e.SignalDropped():
                 self.noted.add(("signal dropped", event.key))
-            case e.ChildStarted() | e.SignalSent() | e.StepWaiting():
+            case e.ChildStarted() | e.SignalSent() | e.CancelSent() | e.StepWaiting():
                 self._ask(event.key, Asked("step", event.step, event.digest))
                 self.noted.add(("scheduled", event.key))
             case e.StepHeartbeat():

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from flowbook.errors import UserError
 from flowbook.runtime import current, sites
@@ -14,6 +14,8 @@ from flowbook.runtime.definitions import Step
 from flowbook.runtime.duties import Duty
 from flowbook.runtime.operation import patient
 from flowbook.runtime.shielding import unbroken
+
+T = TypeVar("T")
 
 
 def saga() -> Saga:
@@ -37,6 +39,12 @@ class Saga:
     def __init__(self) -> None:
         self._owed: list[_Undo] = []
 
+    @overload
+    async def do(self, step: Step[..., T], *args: Any, undo: Callable[..., Any] | None = None, **kwargs: Any) -> T: ...
+    @overload
+    async def do(
+        self, step: Callable[..., Any], *args: Any, undo: Callable[..., Any] | None = None, **kwargs: Any
+    ) -> Any: ...
     async def do(
         self, step: Callable[..., Any], *args: Any, undo: Callable[..., Any] | None = None, **kwargs: Any
     ) -> Any:

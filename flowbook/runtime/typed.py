@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import collections.abc
 import functools
+import inspect
 import numbers
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 import msgspec
@@ -25,14 +26,22 @@ _MANY = (list, set, frozenset, tuple, collections.abc.Sequence, collections.abc.
 _MAPS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 
-@functools.lru_cache(maxsize=512)
 def _types(function: Callable[..., Any]) -> dict[str, Any]:
     """Annotated parameters; none where the annotations cannot be read."""
+    # One that is made anew for each run would keep the run's variables in memory.
+    is_lasting = "<locals>" not in getattr(function, "__qualname__", "<locals>")
+    return _known_types(function) if is_lasting else _read_types(function)
+
+
+def _read_types(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         hints = typing.get_type_hints(function)
     except (NameError, TypeError, AttributeError):
         return {}
     return {name: hint for name, hint in hints.items() if name != "return" and hint is not Any}
+
+
+_known_types = functools.lru_cache(maxsize=512)(_read_types)
 
 
 def converted(what: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,6 +50,33 @@ def converted(what: str, function: Callable[..., Any], arguments: Mapping[str, A
     return {
         name: _convert(what, name, value, types[name]) if name in types else value for name, value in arguments.items()
     }
+
+
+def bound(
+    what: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call of ``function``, converted. Raises UserError where it takes no such."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:
+        # A builtin that does not say what it takes.
+        return tuple(args), dict(kwargs)
+    try:
+        call = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise UserError(f"{what}: {error}; it is {name}{signature}") from None
+    types = _types(function)
+    for name, value in call.arguments.items():
+        if name in types:
+            wanted, kind = types[name], signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                call.arguments[name] = tuple([_convert(what, name, item, wanted) for item in value])
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                call.arguments[name] = {key: _convert(what, key, item, wanted) for key, item in value.items()}
+            else:
+                call.arguments[name] = _convert(what, name, value, wanted)
+    return call.args, call.kwargs
 
 
 def _convert(what: str, name: str, value: Any, wanted: Any) -> Any:

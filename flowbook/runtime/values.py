@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowbook.core.value import Value
+from flowbook.errors import MissingValue, UnloadableValue
 from flowbook.runtime.commands import Argument
 from flowbook.wire import codec
 from flowbook.wire.classes import IMPORTABLE, Classes
@@ -34,6 +35,18 @@ class Values:
     def decoded(self, value: Value) -> Any:
         """The Python value."""
         return codec.decode(value, self.load, classes=self.classes)
+
+    def sent(self, value: Value, what: str) -> Any:
+        """A value that somebody sent. Raises UnloadableValue where this run's code cannot have it."""
+        try:
+            return self.decoded(value)
+        except MissingValue:
+            # Its file may be brought back.
+            raise
+        except Exception as error:
+            kind = f" of type {value.type}" if value.type else ""
+            text = f"{what}: its value{kind} cannot be loaded by this run's code: {type(error).__name__}: {error}"
+            raise UnloadableValue(text) from None
 
     def argument(self, value: Any, parts: list[bytes], name: str, step: str) -> Any:
         """What a step is given for ``value``, as it is now; what it adds to the command's digest goes to ``parts``.

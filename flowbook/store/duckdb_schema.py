@@ -53,7 +53,7 @@ with told as (
     from kept.recorded
     where kind in ('StepStarted', 'StepWaiting', 'StepOutput', 'StepCompleted', 'StepAttemptFailed', 'StepFailed',
         'StepCancelled') and (run, key) not in (
-        select (run, key) from kept.recorded where kind in ('ChildStarted', 'SignalSent'))
+        select (run, key) from kept.recorded where kind in ('ChildStarted', 'SignalSent', 'CancelSent'))
     group by run, key, step, item, attempt)
 select told.run, told.key, step, item, attempt,
     coalesce(outcome,

@@ -115,7 +115,7 @@ class TestEngine:
 
     async def start(
         self,
-        workflow: Workflow[..., Any] | Callable[..., Coroutine[Any, Any, Any]],
+        workflow: Workflow[..., T] | Callable[..., Coroutine[Any, Any, T]],
         *args: Any,
         id: str | None = None,
         timeout: float | str | None = None,
@@ -123,7 +123,7 @@ class TestEngine:
         on_conflict: str = "same",
         on_closed: str = "same",
         **kwargs: Any,
-    ) -> TestRun:
+    ) -> TestRun[T]:
         """Start a run, durably, with arguments as the workflow takes them."""
         world = self._world_now
         found = workflow if isinstance(workflow, Workflow) else Workflow(workflow)
@@ -149,7 +149,7 @@ class TestEngine:
         world.settle()
         return TestRun(self, summary["id"])
 
-    def run(self, id: str) -> TestRun:
+    def run(self, id: str) -> TestRun[Any]:
         """The run of this id, for example a child."""
         return TestRun(self, id)
 

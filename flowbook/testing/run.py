@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flowbook.client.asks import Ask
 from flowbook.core.duration import spoken
@@ -25,10 +25,11 @@ from flowbook.wire import calls, codec
 if TYPE_CHECKING:
     from flowbook.testing.engine import TestEngine
 
+R = TypeVar("R", covariant=True)
 _numbers = itertools.count(1)
 
 
-class TestRun:
+class TestRun(Generic[R]):
     """A run of a ``TestEngine``."""
 
     __test__ = False
@@ -37,7 +38,7 @@ class TestRun:
         self._env = env
         self.id = id
 
-    async def result(self) -> Any:
+    async def result(self) -> R:
         """What the workflow returns; time passes until it does.
 
         Raises RunFailed and RunCancelled as ``run.result()`` does, and RunWaits where the run waits for something that
@@ -49,7 +50,8 @@ class TestRun:
         match summary["status"], summary["error"]:
             case "succeeded", _:
                 value = summary["result"]
-                return None if value is None else codec.decode(value, self._env._files.load)
+                found: Any = None if value is None else codec.decode(value, self._env._files.load)
+                return found  # type: ignore[no-any-return]
             case "failed", failure:
                 where = f" in step '{summary['step']}'" if summary["step"] else ""
                 text = f": {failure.type}: {failure.message}" if failure is not None else ""
@@ -108,7 +110,7 @@ class TestRun:
         )
         return codec.decode(self._ask("query", asked, Value), self._env._files.load)
 
-    async def fork(self, at: int | None = None, rerun: Sequence[str] = ()) -> TestRun:
+    async def fork(self, at: int | None = None, rerun: Sequence[str] = ()) -> TestRun[R]:
         """Start a new run that takes the results of this one, up to an event, without those of the steps to rerun."""
         first = self.history[0].event
         assert isinstance(first, RunStarted)

@@ -65,6 +65,8 @@ SENTENCES: list[tuple[e.AnyEvent, str]] = [
     (e.SignalDropped(K, "go"), "the run stopped waiting for signal 'go'"),
     (e.SignalReceived("go", V), "signal 'go' came"),
     (e.SignalSent(K, "signal go", RunId("b"), "go", V), "signal 'go' is sent to b"),
+    (e.CancelSent(K, "cancel b", RunId("b"), "enough"), "run b is asked to stop: enough"),
+    (e.RunAwaited(e.Parent(RunId("b"), K)), "run b waits for its end as well"),
 ]
 
 

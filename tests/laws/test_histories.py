@@ -56,6 +56,7 @@ messages: st.SearchStrategy[m.AnyMessage] = st.one_of(
         m.ChildEnded, key=keys, run=st.sampled_from([RunId("r.c"), RunId("x")]), failure=st.sampled_from([None, BAD])
     ),
     st.builds(e.SignalSent, key=keys, step=st.just("g"), run=st.just(RunId("x")), name=names, value=st.just(NOTHING)),
+    st.builds(e.CancelSent, key=keys, step=st.just("h"), run=st.just(RunId("x"))),
     st.builds(m.SignalDelivered, key=keys, failure=st.sampled_from([None, BAD])),
     st.builds(m.SendUpdate, id=st.sampled_from(["u", "v"]), name=names),
     st.builds(e.UpdateCompleted, id=st.sampled_from(["u", "v"]), name=names, value=st.just(NOTHING)),

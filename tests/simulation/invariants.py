@@ -33,6 +33,7 @@ _ONCE: tuple[tuple[type, ...], ...] = (
     (e.SignalDropped,),
     (e.ChildStarted,),
     (e.SignalSent,),
+    (e.CancelSent,),
     (e.StepScheduled,),
     (e.MapStarted,),
     (e.ObligationOpened,),
