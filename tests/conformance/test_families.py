@@ -310,7 +310,7 @@ async def test_what_is_for_runs_that_are_started_outside(env: TestEngine, workfl
 
 @workflow
 async def unsavable() -> str:
-    child = tidy.start((x for x in ""))
+    child = tidy.start(x for x in "")
     with pytest.raises(Exception, match="'what' of type generator cannot be saved") as first:
         await child.signal("go")
     with pytest.raises(type(first.value), match="cannot be saved"):

@@ -14,8 +14,9 @@ import anyio
 import flowbook
 from flowbook.core.retry import RetryPolicy
 from flowbook.errors import StepFailed
+from flowbook.runtime.children import start_child
 from flowbook.runtime.definitions import Workflow, step
-from flowbook.runtime.elsewhere import other_run, start_child
+from flowbook.runtime.elsewhere import other_run
 from flowbook.runtime.handles import launch
 from flowbook.runtime.results import results
 
@@ -344,9 +345,21 @@ async def _operation(run: str, node: Node) -> Any:
 async def _child(run: str, node: Node) -> Any:
     id = f"{run}.{node['n']}"  # noqa: A001
     try:
-        return ["child", await start_child(sink, (id, node["of"][0], []), {}, id=id)]
+        return ["child", await start_child(sink, (id, node["of"][0], []), {}, {"id": id})]
     except StepFailed as error:
         return ["child failed", error.type]
+
+
+async def _stop(run: str, node: Node) -> Any:
+    """A child that waits for ever is asked to stop, as any other run may be."""
+    id = f"{run}.{node['n']}"  # noqa: A001
+    child = start_child(sink, (id, {"do": "wait", "n": 0}, []), {}, {"id": id, "on_cancel": "wait"})
+    await child.signal("hello")
+    await other_run(id).cancel("enough")
+    try:
+        return ["not stopped", await child]
+    except StepFailed as error:
+        return ["stopped", error.type]
 
 
 async def _message(run: str, node: Node) -> Any:
@@ -399,6 +412,7 @@ ACTIONS = {
     "saga": _saga,
     "operation": _operation,
     "child": _child,
+    "stop": _stop,
     "message": _message,
     "awakeable": _awakeable,
     "patched": _patched,
@@ -437,7 +451,8 @@ async def _sink(
         heard.append(value)
 
     if kept:
-        start_child(sink, (f"{run}.kept", {"do": "wait", "n": 0}, []), {"parent_close": kept}, id=f"{run}.kept")
+        id = f"{run}.kept"  # noqa: A001
+        start_child(sink, (id, {"do": "wait", "n": 0}, []), {}, {"id": id, "parent_close": kept})
     name = f"{run}~{rounds}" if rounds or before else run
     done = [*before, await _body(name, tree, books)]
     if rounds:

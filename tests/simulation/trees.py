@@ -30,6 +30,7 @@ LEAVES = (
     "message",
     "awakeable",
     "patched",
+    "stop",
 )
 TO_ITSELF = ("signal", "message")
 """What needs to know the run's own id, which a child and a run that goes on do not have."""
@@ -165,7 +166,7 @@ def span(node: Node) -> Span:
     """How long it takes in a calm world, in seconds: at least, at most."""
     inner = [span(one) for one in node.get("of", ())]
     match node["do"]:
-        case "plain" | "draw" | "record" | "map" | "failing" | "patched" | "message":
+        case "plain" | "draw" | "record" | "map" | "failing" | "patched" | "message" | "stop":
             return 0.0, 0.0
         case "once":
             return 0.2, 0.2
@@ -278,6 +279,8 @@ def fits(node: Node, result: Any, calm: bool, facts: Facts) -> bool:
             return kind == "child" and fits(inner[0], result[1], calm, facts)
         case "message":
             return result == ["told", node["n"]]
+        case "stop":
+            return result == ["stopped", "RunCancelled"]
         case "awakeable":
             return result == ["answered", node["n"]]
         case "patched":
