@@ -118,10 +118,10 @@ def _read(params: ImportRun, values: ValueFiles, refuse_known: object, now: floa
 
 
 def _at_home(recorded: Recorded, id: RunId, place: Place) -> Recorded:
-    """The event as it is here: code runs in this place, and neither parent nor schedule is told of anything."""
+    """The event as it is here: code runs in this place, and no parent, schedule or child is told of anything."""
     event = recorded.event
     if isinstance(event, RunStarted):
-        event = msgspec.structs.replace(event, run=id, place=place, parent=None, schedule="")
+        event = msgspec.structs.replace(event, run=id, place=place, parent=None, schedule="", children={})
     elif isinstance(event, RunMoved):
         event = msgspec.structs.replace(event, place=place)
     else:
