@@ -196,7 +196,8 @@ class Run:
     def cancel(self, reason: str = "") -> str:
         """Ask the run to stop, undoing what it has to; gives "cancelled", "queued" or "already done".
 
-        Asking again while it cleans up changes nothing; code that has caught the cancellation and gone on hears it anew.
+        Asking again while it cleans up changes nothing; code that has caught the cancellation and gone on hears it
+        anew.
         """
         return self._client.cancel(self.id, reason)["outcome"]
 

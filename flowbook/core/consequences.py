@@ -36,7 +36,6 @@ from flowbook.core.messages import (
 from flowbook.core.state import RunState
 from flowbook.core.value import Value
 
-
 T = TypeVar("T")
 
 
@@ -132,7 +131,7 @@ def _next(state: RunState, event: RunContinued) -> StartRun:
 def _heard(state: RunState, event: RunContinued) -> dict[str, None]:
     """What nobody has read is sent again, with its id."""
     unread = {signal.id for signal in event.signals}
-    return {id: None for id in state.signals if id not in unread}
+    return {sent: None for sent in state.signals if sent not in unread}
 
 
 def _remembered(before: dict[str, T], own: dict[str, T]) -> dict[str, T]:

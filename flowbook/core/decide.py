@@ -145,7 +145,7 @@ def _cancel(state: RunState, message: CancelRun, now: float) -> Decision:
             return (RunCancelled(reason=message.reason or "cancelled while paused; no clean-up ran"),)
         return (RunResumed(), CancelRequested(reason=message.reason))
     if state.terminating or state.cancelled == state.seq:
-        # Where nothing has happened since, it is the same request; where something has, its code knows what it is doing.
+        # Where nothing has happened since, it is the same request; else the code knows what it is doing.
         return NO_EVENTS
     return (CancelRequested(reason=message.reason, cause=message.cause, carried=message.carried),)
 

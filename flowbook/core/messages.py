@@ -72,8 +72,9 @@ class StartRun(Message, frozen=True, tag=True):
     """Somebody starts a run. ``signals`` are delivered with it, whether it was started now or before.
 
     ``on_conflict`` says what an open run of this id means: ``same`` (the same start is answered, another one is
-    refused), ``use_existing``, ``fail`` or ``terminate_existing`` (it begins once that one has ended); ``on_closed`` what a closed one means: ``same``,
-    ``reject``, ``allow`` (a new run of the same id) or ``allow_failed``. See ``chains``.
+    refused), ``use_existing``, ``fail`` or ``terminate_existing`` (it begins once that one has ended); ``on_closed``
+    what a closed one means: ``same``, ``reject``, ``allow`` (a new run of the same id) or ``allow_failed``. See
+    ``chains``.
     """
 
     run: RunId

@@ -14,13 +14,13 @@ from flowbook.core.wait_events import SignalReceived
 class RunStarted(Event, frozen=True, tag=True):
     """First event of every history (wake-up). ``arguments`` are by parameter name.
 
-    ``seed`` feeds ``random()`` and ``uuid4()``; a fork has its origin's, so that what it reuses still fits.
-    ``timeout`` is in seconds for the whole run, 0 for none, and counts from the first run of the chain, which began at
-    ``since`` (0: this one). ``continued`` is the run this one goes on from, ``schedule`` the schedule that started it. ``attributes`` are plain JSON to search by, ``memo`` is for eyes.
-    ``request`` marks what the first run of the chain was asked, so that the same start again is known for one.
-    ``children`` are the open ones of the runs before it in its chain, and what becomes of them when it ends;
-    ``signals_before`` and ``updates_before`` the ids of what those were sent, the updates with the run that answered
-    (``chains.KNOWN_IDS`` says how many).
+    ``seed`` feeds ``random()`` and ``uuid4()``; a fork has its origin's, so that what it reuses still fits. ``timeout``
+    is in seconds for the whole run, 0 for none, and counts from the first run of the chain, which began at ``since``
+    (0: this one). ``continued`` is the run this one goes on from, ``schedule`` the schedule that started it.
+    ``attributes`` are plain JSON to search by, ``memo`` is for eyes. ``request`` marks what the first run of the chain
+    was asked, so that the same start again is known for one. ``children`` are the open ones of the runs before it in
+    its chain, and what becomes of them when it ends; ``signals_before`` and ``updates_before`` the ids of what those
+    were sent, the updates with the run that answered (``chains.KNOWN_IDS`` says how many).
     """
 
     run: RunId

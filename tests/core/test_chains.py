@@ -139,7 +139,7 @@ def test_open_children_go_along_unless_they_are_abandoned() -> None:
 
 
 def heard(*ids: str) -> list[e.AnyEvent]:
-    return [e.SignalReceived(name="go", value=NOTHING, id=id) for id in ids]
+    return [e.SignalReceived(name="go", value=NOTHING, id=sent) for sent in ids]
 
 
 def goes_on(state: RunState, *unread: e.SignalReceived) -> RunState:
@@ -163,8 +163,8 @@ def test_what_was_sent_to_a_run_is_known_to_those_that_go_on_from_it() -> None:
 @given(st.lists(st.integers(0, 3 * KNOWN_IDS), max_size=8))
 def test_a_chain_remembers_all_of_two_histories_and_little_more(lengths: list[int]) -> None:
     state, sent = after(), []
-    for number, length in enumerate(lengths):
-        before, own = sent, [f"{number}-{n}" for n in range(length)]
+    for place, length in enumerate(lengths):
+        before, own = sent, [f"{place}-{n}" for n in range(length)]
         sent = [*sent, *own]
         state = goes_on(after(*heard(*own), start=_start_of(state)))
         assert len(state.signals_before) <= max(KNOWN_IDS, length)
