@@ -236,7 +236,8 @@ class Engine:
         """One more fact; what it means for other runs is decided later in this turn, and committed with it."""
         state = run.state
         told = consequences(state, event)
-        happened = entry(run.id, Recorded(Seq(state.seq + 1), now, event))
+        # An engine that was started after the clock was set back is behind what the one before it has recorded.
+        happened = entry(run.id, Recorded(Seq(state.seq + 1), max(now, state.time), event))
         evolve(state, happened.recorded)
         # Up to here nobody has seen anything: half a fact is none.
         group.entries.append(happened)
