@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from math import isinf
 
 from flowbook.errors import UserError
@@ -41,6 +42,15 @@ def seconds_with_unit(text: str) -> float:
         number = text.strip()
         raise UserError(f"'{number}' has no unit; write '{number}d' for days, '{number}h' for hours, 'm', 's' or 'w'")
     return seconds(text)
+
+
+def setting(environment: Mapping[str, str], name: str, default: float, read: Callable[[str], float] = seconds) -> float:
+    """A duration that the environment may give. Raises UserError naming the variable."""
+    text = environment.get(name, "").strip()
+    try:
+        return read(text) if text else default
+    except UserError as error:
+        raise UserError(f"{name} is set to '{text}': {error}") from None
 
 
 def spoken(length: float) -> str:
