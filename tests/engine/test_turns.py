@@ -262,7 +262,7 @@ class Fits:
     async def fit(self, run: Any, digest: Any) -> Any:
         self.meanwhile()
         self.meanwhile = lambda: None
-        return SimpleNamespace(error="", difference={})
+        return SimpleNamespace(error="", difference={}, names={}, timers=())
 
     async def body(self, digest: Any) -> bytes:
         return msgspec.json.encode(Module(digest, "flow", "", (Workflow("flow", Graph()),)))
