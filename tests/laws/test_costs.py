@@ -41,7 +41,7 @@ CALLS_OF_MANY = 90
 CALLS_AN_EVENT = 32
 """Functions entered to execute a step of a history again."""
 
-BYTES_A_STEP = 220
+BYTES_A_STEP = 240
 """Of the record of a step's end, with a value of one byte."""
 
 BYTES_AN_OPEN_RUN = 4400
