@@ -47,23 +47,6 @@ BYTES_A_STEP = 240
 BYTES_AN_OPEN_RUN = 4400
 """In the engine's memory: the state and the history of a run that sleeps."""
 
-PACKAGE = Path(flowbook.__file__).parent
-COUNTED = tuple(f"{PACKAGE / part}{os.sep}" for part in ("core", "runtime", "wire", "store", "engine", "worker"))
-
-pytestmark = pytest.mark.anyio
-
-CALLS_A_STEP = 175
-"""Python functions entered for a step more in a row of them: engine, worker and protocol together, asyncio's too."""
-
-CALLS_AN_EVENT = 42
-"""Python functions entered to execute again a step of a history."""
-
-BYTES_A_STEP = 185
-"""Of the record of a step's end, besides its value and the numbers in it."""
-
-BYTES_AN_OPEN_RUN = 4400
-"""In the engine's memory: the state and the history of a run that sleeps."""
-
 
 @flowbook.step
 async def nothing(x: int) -> int:
