@@ -168,7 +168,8 @@ class Answers:
 
     async def _carefully(self, client: ClientLink, request: int, method: Any, params: Any) -> None:
         """One request's trouble is its own: neither the connection nor the engine ends with it."""
-        with anyio.CancelScope() as self._going[client, request]:
+        with anyio.CancelScope() as going:
+            self._going[client, request] = going
             try:
                 await method(client, request, params)
             except FlowbookError as error:
@@ -176,8 +177,9 @@ class Answers:
             except Exception as error:
                 self._broke(client, request, error)
             finally:
-                # A client that numbers two requests alike harms itself alone.
-                self._going.pop((client, request), None)
+                # A request may come twice.
+                if self._going.get((client, request)) is going:
+                    del self._going[client, request]
 
     def _broke(self, client: ClientLink, request: int, error: Exception) -> None:
         log.exception("a request could not be answered")

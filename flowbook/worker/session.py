@@ -57,6 +57,7 @@ from flowbook.worker.crew import Crew
 from flowbook.worker.held import HeldRun, run_attempt
 from flowbook.worker.inspection import Watch, inspect
 from flowbook.worker.link import Link
+from flowbook.worker.reclaiming import Reclaimer
 from flowbook.worker.tasks import RemoteTask, Tasks, run_task
 from flowbook.worker.watchdog import Watchdog
 
@@ -113,6 +114,8 @@ class Session:
         self._drained_by: float | None = None
         self._waiting: dict[Digest, list[Activate | Inspect | Commit | Task]] = {}
         self._earlier: list[Earlier] = []
+        self._reclaimer = Reclaimer()
+        self._stirred = False
         self._out: list[Packet] = []
         self._speaking: dict[RunId, HeldRun] = {}
         self._said = 0
@@ -221,6 +224,7 @@ class Session:
     # What the engine says
 
     def _receive(self, packet: ToWorker) -> None:
+        self._stirred = True
         match packet:
             case Commit():
                 self._commit(packet)
@@ -295,6 +299,7 @@ class Session:
         self._mark.set(packet.module.digest)
         try:
             module = modules.load(packet.module)
+            self._reclaimer.loaded()
         except (Exception, SystemExit) as error:
             for asked in waiting:
                 if not isinstance(asked, Commit):
@@ -400,6 +405,8 @@ class Session:
             if ticks % 5 == 0 and self._remote.note_output():
                 self._speak_of_tasks()
             self._release_idle()
+            self._reclaimer.reclaim(is_quiet=not self._stirred)
+            self._stirred = False
             if self._drained_by is not None:
                 self._hand_over()
             if ticks % 20 == 0:
@@ -436,6 +443,7 @@ class Session:
             if index < excess or monotonic - held.idle_since >= self._keep:
                 del self._held[held.run]
                 self._send(held.release())
+                self._reclaimer.dropped()
 
 
 def _packed(held: HeldRun, report: RunReport) -> bytes:
