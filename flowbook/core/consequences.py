@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeVar
 
+from flowbook.core import owing
 from flowbook.core.chains import KNOWN_IDS, Address, following
 from flowbook.core.events import (
     CLOSING,
     AnyEvent,
     ChildStarted,
+    ObligationRetried,
     Parent,
     RunCancelled,
     RunCompleted,
@@ -51,7 +53,7 @@ class Consequence(NamedTuple):
     to: Address = "run"
 
 
-_FAR_REACHING = frozenset((ChildStarted, SignalSent, StepCancelled, *CLOSING))
+_FAR_REACHING = frozenset((ChildStarted, ObligationRetried, SignalSent, StepCancelled, *CLOSING))
 """Only these mean something to other runs: quick, for all the others."""
 
 
@@ -67,6 +69,8 @@ def consequences(state: RunState, event: AnyEvent) -> list[Consequence]:
             return [Consequence(event.run, (signal,), event.key, "id")]
         case StepCancelled() if event.key in state.children:
             return [_to_child(state.children[event.key].run, CancelRun("its parent no longer wants it", "parent"))]
+        case ObligationRetried():
+            return [Consequence(event.run, (owing.trial(state, event),), event.key)]
         case RunContinued():
             return [Consequence(event.run, (_next(state, event), *_carried(event)))]
         case RunCompleted():

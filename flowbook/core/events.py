@@ -16,6 +16,7 @@ from flowbook.core.run_events import (
     CancelRequested,
     ObligationFailed,
     ObligationOpened,
+    ObligationRetried,
     ObligationSettled,
     PatchMarked,
     RunBegan,
@@ -29,6 +30,7 @@ from flowbook.core.run_events import (
     RunResumed,
     RunStarted,
     RunTerminated,
+    StepRef,
     TerminateRequested,
     UpdateCompleted,
     UpdateFailed,
@@ -49,6 +51,7 @@ from flowbook.core.step_events import (
     StepScheduled,
     StepSkipped,
     StepStarted,
+    StepStopRequested,
     StepWaiting,
 )
 from flowbook.core.wait_events import (
@@ -83,6 +86,7 @@ AnyEvent = (
     | ObligationOpened
     | ObligationSettled
     | ObligationFailed
+    | ObligationRetried
     | StepStarted
     | StepScheduled
     | StepWaiting
@@ -93,6 +97,7 @@ AnyEvent = (
     | StepAttemptFailed
     | StepFailed
     | StepCancelled
+    | StepStopRequested
     | StepReused
     | StepSkipped
     | MapStarted
@@ -132,7 +137,10 @@ WAKE_UPS = (
 """What re-execution applies, in order. An obligation is one: what is owed begins only once it is durable."""
 
 CLOSING = (RunCompleted, RunFailed, RunCancelled, RunTerminated, RunContinued)
-"""After one of these a history has no further event."""
+"""After one of these a history has no further event, but of what the run still owes (``AFTERWARDS``)."""
+
+AFTERWARDS = (ObligationRetried, ObligationSettled, ObligationFailed)
+"""What may happen to a run that has ended."""
 
 STATUS = {
     "RunCompleted": "succeeded",
@@ -144,6 +152,7 @@ STATUS = {
 """What a closing event makes of a run."""
 
 __all__ = [
+    "AFTERWARDS",
     "CLOSING",
     "STATUS",
     "WAKE_UPS",
@@ -157,6 +166,7 @@ __all__ = [
     "MapStarted",
     "ObligationFailed",
     "ObligationOpened",
+    "ObligationRetried",
     "ObligationSettled",
     "Origin",
     "Parent",
@@ -185,10 +195,12 @@ __all__ = [
     "StepHeartbeat",
     "StepOutput",
     "StepProgress",
+    "StepRef",
     "StepReused",
     "StepScheduled",
     "StepSkipped",
     "StepStarted",
+    "StepStopRequested",
     "StepWaiting",
     "TerminateRequested",
     "TimerCancelled",
