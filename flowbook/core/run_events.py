@@ -197,8 +197,8 @@ class StepRef(msgspec.Struct, frozen=True, omit_defaults=True):
 class ObligationOpened(Event, frozen=True, tag=True):
     """From here on the run owes something outside: ``what`` is operation or undo, ``name`` is for eyes.
 
-    It is owed for ``step``, called under the key ``begins`` with ``arguments``; ``undo`` takes it back, and ``confirm``,
-    asked ``every`` so many seconds, sees that this has happened.
+    It is owed for ``step``, called under the key ``begins`` with ``arguments``. ``undo`` takes it back; ``confirm``,
+    asked every ``every`` seconds, sees that this has happened.
     """
 
     key: Key

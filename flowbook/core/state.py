@@ -111,7 +111,7 @@ class LiveObligation:
 
     @property
     def what(self) -> str:
-        """operation or undo."""
+        """An operation or an undo."""
         return self.opened.what
 
     @property
@@ -126,7 +126,7 @@ class RunState:
     to, ``told`` the last thing said to it; ``closed`` is "" while the run is open.
 
     ``cancelled`` is the last request to stop.
-    ``owed_for`` maps steps to the obligations that they are taken back by, ``unwanted`` are steps that were told to stop.
+    ``owed_for`` maps steps to what is owed for them; ``unwanted`` are steps that were told to stop.
     ``inherited`` are the open children of the runs before it in its chain, with what its end means for them.
     ``signals`` and ``updates_ended`` are ids, oldest first, and are kept when it has ended: a sender may ask again.
     ``request`` identifies what the run was started with, so that the same start again can be told from another.

@@ -67,6 +67,8 @@ class Expectations:
                 self.noted.add(("scheduled", event.key))
             case e.StepCancelled():
                 self.noted.add(("step cancelled", event.key))
+            case e.StepStopRequested():
+                self.noted.add(("stop asked", event.key))
             case e.TimerStarted():
                 self._ask(event.key, Asked("timer", event.label, repr(event.due)))
                 self.noted.add(("timer", event.key))
