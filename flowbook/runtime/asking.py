@@ -145,7 +145,7 @@ class Asking:
             return
         self._unwanted.add(key)
         self.note("stop asked", key, e.StepStopRequested(key=key, step=command.step.name, item=command.item))
-        if not self.is_view:
+        if self.is_live and not self.is_view:
             self.told.append(key)
 
     def key(self, label: str) -> Key:

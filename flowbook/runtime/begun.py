@@ -23,6 +23,8 @@ PATIENCE = 300.0
 _NEVER = ("NotStarted",)
 """Failures after which nothing was begun, whoever raised them."""
 
+_ALL = (Exception, BaseException, "Exception", "BaseException")
+
 OPEN = ("TimeoutError", "ConnectionError", "Interrupted", "WorkerLost", "ProcessDied")
 """Failures that say nothing of what the step had done by then."""
 
@@ -35,6 +37,10 @@ def names(what: str, errors: Any) -> Names:
     for error in given:
         if not isinstance(error, str) and not (isinstance(error, type) and issubclass(error, BaseException)):
             raise UserError(f"{what} takes exception classes, or their names, not {error!r}")
+        if error in _ALL:
+            raise UserError(
+                f"{what} cannot be {error!r}: that a time was up, or a worker lost, is one of those as well"
+            )
     return RetryPolicy(non_retryable=tuple(given)).non_retryable
 
 
@@ -100,7 +106,7 @@ class Begun:
             return False
         if self._command is None:
             return True
-        return bool(self._failures) and all(_is_one_of(failure, (*_NEVER, *declared)) for failure in self._failures)
+        return bool(self._failures) and all(_is_declared(failure, (*_NEVER, *declared)) for failure in self._failures)
 
     @property
     def is_open(self) -> bool:
@@ -134,6 +140,13 @@ class Begun:
         """Why its attempts failed, the last one last; none where it was stopped."""
         error = None if self.task.cancelled() else self.task.exception()
         return error.failures if isinstance(error, StepFailed) else ()
+
+
+def _is_declared(failure: Failure, declared: Names) -> bool:
+    """Whoever names all errors of the system does not mean those that say nothing."""
+    if _is_one_of(failure, OPEN):
+        declared = tuple(name for name in declared if name != OSError.__name__)
+    return _is_one_of(failure, declared)
 
 
 def _is_one_of(failure: Failure, kinds: Names) -> bool:
