@@ -157,7 +157,9 @@ def _to_parent(state: RunState, value: Value | None = None, failure: Failure | N
     """Whose child it was: a run that came after the one that called has it among what it inherited, and no result."""
     if state.parent is None:
         return []
-    return [Consequence(state.parent.run, (ChildEnded(state.parent.key, state.run, value, failure),), to="heir")]
+    # What a run owes stays its own, whatever it has gone on as.
+    to: Address = "run" if state.workflow == owing.TAKE_BACK else "heir"
+    return [Consequence(state.parent.run, (ChildEnded(state.parent.key, state.run, value, failure),), to=to)]
 
 
 def _to_child(child: RunId, message: AnyMessage) -> Consequence:

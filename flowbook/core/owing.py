@@ -104,7 +104,7 @@ def trial(state: RunState, event: ObligationRetried) -> StartRun:
         "run": state.run,
         "key": about.begins,
         "what": about.what,
-        "step": about.step,
+        "work": about.work,
         "undo": about.undo,
         "confirm": about.confirm,
         "every": about.every,

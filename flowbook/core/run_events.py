@@ -197,7 +197,7 @@ class StepRef(msgspec.Struct, frozen=True, omit_defaults=True):
 class ObligationOpened(Event, frozen=True, tag=True):
     """From here on the run owes something outside: ``what`` is operation or undo, ``name`` is for eyes.
 
-    It is owed for ``step``, called under the key ``begins`` with ``arguments``. ``undo`` takes it back; ``confirm``,
+    It is owed for ``work``, called under the key ``begins`` with ``arguments``. ``undo`` takes it back; ``confirm``,
     asked every ``every`` seconds, sees that this has happened.
     """
 
@@ -205,7 +205,7 @@ class ObligationOpened(Event, frozen=True, tag=True):
     name: str
     what: str = "undo"
     site: int = 0
-    step: StepRef | None = None
+    work: StepRef | None = None
     begins: Key = Key("")
     arguments: dict[str, Value] = {}
     undo: StepRef | None = None

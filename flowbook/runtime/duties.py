@@ -32,7 +32,7 @@ class Owed(NamedTuple):
     name: str
     what: str
     site: int = 0
-    step: e.StepRef | None = None
+    work: e.StepRef | None = None
     begins: Key = NO_KEY
     arguments: dict[str, Value] = {}
     undo: e.StepRef | None = None

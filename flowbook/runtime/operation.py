@@ -207,7 +207,7 @@ class _Operation:
             steps.start.name,
             "operation",
             site,
-            step=steps.start.ref,
+            work=steps.start.ref,
             begins=key,
             arguments=self.known.encoded(self.execution.values),
             undo=steps.cancel.ref if steps.cancel is not None else None,

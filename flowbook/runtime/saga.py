@@ -179,7 +179,7 @@ class _Undo:
             self.undo.name,
             "undo",
             site,
-            step=self.known.step.ref,
+            work=self.known.step.ref,
             begins=key,
             arguments=self.known.encoded(self.execution.values),
             undo=self.undo.ref,
