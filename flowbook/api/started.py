@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowbook.api.connection import Connection, connect, new_mark
 from flowbook.api.moment import Moment, Values, clip, shown
+from flowbook.api.owed import Obligation, Obligations
 from flowbook.core import events as e
 from flowbook.core.failure import Failure, Frame
 from flowbook.core.sentences import describe
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from flowbook.api.fork import Fork
     from flowbook.api.moving import Code, Fit
     from flowbook.api.updates import SentUpdate
-    from flowbook.wire.calls import Owed, Summary
+    from flowbook.wire.calls import Summary
     from flowbook.wire.history import Exported
 
 POLL = 60.0
@@ -76,9 +77,9 @@ class Run:
         return {name: self._own.decode(value) for name, value in self.summary["memo"].items()}
 
     @property
-    def obligations(self) -> list[Owed]:
-        """What the run owes outside now: ``key``, ``name``, ``what``, ``since``, ``failed``."""
-        return self.summary["obligations"]
+    def obligations(self) -> Obligations:
+        """What the run owes outside now, also where it has ended; each can be settled, or tried again."""
+        return Obligations(Obligation(self, owed, self._own) for owed in self.summary["obligations"])
 
     @property
     def parent(self) -> Run | None:
