@@ -5,6 +5,8 @@ Nothing else belongs here: no formatting, no exit codes, no imports from the flo
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class FlowbookError(Exception):
     """Base of all errors Flowbook raises on purpose."""
@@ -97,14 +99,28 @@ class UpdateRejected(UpdateFailed):
 class StepFailed(FlowbookError):
     """Raised inside workflow code where a step's last attempt failed.
 
-    ``step`` is its name, ``type`` the original exception's class name, ``error`` the recorded failure.
+    ``step`` is its name, ``type`` the original exception's class name, ``error`` the recorded failure; ``failures`` are
+    those of all its attempts, the last one last.
     """
+
+    failures: tuple[Any, ...] = ()
 
     def __init__(self, message: str, *, step: str = "", type: str = "", error: object = None) -> None:
         super().__init__(message)
         self.step = step
         self.type = type
         self.error = error
+
+
+class NotStarted(FlowbookError):
+    """Raised by a step to say that it has done nothing: there is nothing to take back, and nothing to try again.
+
+    Also how a step has failed that nobody needed any more before it began.
+    """
+
+
+class OutcomeUnknown(FlowbookError):
+    """It is not known whether a step did its work, and so not whether there is something to take back."""
 
 
 class HistoryMismatch(FlowbookError):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from flowbook.api.connection import connect
 from flowbook.api.project import table
 from flowbook.api.rows import Rows
 from flowbook.core.failure import Failure
+from flowbook.core.value import untagged
 
 _OWED = """
-select o.run, r.status, o.name, o.what, epoch(o.since) as since, o.status = 'failed' as failed, o.key
+select o.run, r.status, o.name, o.what, epoch(o.since) as since, o.status = 'failed' as failed, o.key,
+    o.step, o.arguments, o.result, o.undo, o.error_type, o.error_message, o.trying
 from obligations o join runs r on r.id = o.run
-where o.status in ('open', 'failed') order by o.since, o.run, o.key
+where o.status in ('open', 'failed', 'retrying') order by o.since, o.run, o.key
 """
 
 LIMIT = 10_000
@@ -36,6 +39,10 @@ def fail(token: str, message: str, *, retryable: bool = True) -> None:
 def obligations() -> Rows:
     """What this project's runs owe outside, oldest first: ``run``, ``name``, ``what``, ``since``, ``failed``…
 
-    Those of ended runs are there as well: nobody will settle them but people.
+    Those of ended runs are there as well: nobody will settle them but people, with ``get_run(run).obligations``.
     """
-    return table(connect(), _OWED, LIMIT)
+    found = table(connect(), _OWED, LIMIT)
+    for row in found:
+        for name in ("arguments", "result"):
+            row[name] = None if row[name] is None else untagged(json.loads(row[name]))
+    return found

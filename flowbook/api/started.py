@@ -13,6 +13,7 @@ import anyio.to_thread
 from flowbook.api.acting import Acting
 from flowbook.api.connection import Connection, connect
 from flowbook.api.moment import Moment, Values, clip, shown
+from flowbook.api.owed import Obligation, Obligations
 from flowbook.core import events as e
 from flowbook.core import options
 from flowbook.core.duration import seconds, spoken
@@ -23,7 +24,7 @@ from flowbook.errors import FlowbookError, RunCancelled, RunFailed, RunTerminate
 if TYPE_CHECKING:
     from flowbook.api.fork import Fork
     from flowbook.api.moving import Code, Fit
-    from flowbook.wire.calls import Owed, Summary
+    from flowbook.wire.calls import Summary
     from flowbook.wire.history import Exported
 
 R = TypeVar("R", covariant=True)
@@ -87,9 +88,9 @@ class Run(Acting, Generic[R]):
         return {name: self._own.decode(value) for name, value in self.summary["memo"].items()}
 
     @property
-    def obligations(self) -> list[Owed]:
-        """What the run owes outside now: ``key``, ``name``, ``what``, ``since``, ``failed``."""
-        return self.summary["obligations"]
+    def obligations(self) -> Obligations:
+        """What the run owes outside now, also where it has ended; each can be settled, or tried again."""
+        return Obligations(Obligation(self, owed, self._own) for owed in self.summary["obligations"])
 
     @property
     def latest(self) -> Run[R]:

@@ -1,4 +1,4 @@
-"""``query``, ``locals`` and ``obligations``: what runs have and owe now."""
+"""``query`` and ``locals``: what runs have now."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from argparse import Namespace
 
 from flowbook.api.arguments import read_value
 from flowbook.api.connection import Connection, connect
-from flowbook.cli import shapes, terminal
+from flowbook.cli import shapes
 from flowbook.wire.calls import HANDLERS
 
 
@@ -42,35 +42,4 @@ def variables(options: Namespace) -> int:
         shapes.emit(shapes.moment(found, connection))
     else:
         print(Values(found["values"], connection))
-    return 0
-
-
-def obligations(options: Namespace) -> int:
-    """``flowbook obligations``."""
-    from flowbook.api.outside import obligations as owed
-    from flowbook.cli.looking import table
-
-    rows = owed()
-    if options.json:
-        shapes.emit(list(rows))
-    elif not rows:
-        print("no run owes anything outside")
-    else:
-        now = terminal.now()
-        head = ("run", "status", "owes", "since", "")
-        print(
-            table(
-                head,
-                [
-                    (
-                        row["run"],
-                        row["status"],
-                        f"{row['what']} {row['name']}",
-                        terminal.ago(row["since"], now),
-                        "taking it back failed" if row["failed"] else "",
-                    )
-                    for row in rows
-                ],
-            )
-        )
     return 0

@@ -128,14 +128,43 @@ def _fail(commands: Any, command: Make) -> None:
 
 
 def _obligations(commands: Any, command: Make) -> None:
-    command(
+    parser = command(
         commands,
         "obligations",
-        "asking",
+        "owing",
         "list what runs owe outside: what is to be undone, and what could not be",
         "flowbook obligations",
+        "flowbook obligations retry provision-4f1c2a9e create_vm",
+        "flowbook obligations settle provision-4f1c2a9e create_vm --note 'deleted it in the console'",
         about="Those of ended runs are there as well: nobody will settle them but people.",
     )
+    actions = parser.add_subparsers(metavar="ACTION")
+    made = command(
+        actions,
+        "retry",
+        "owing",
+        "have a run of its own try again to take it back",
+        "flowbook obligations retry provision-4f1c2a9e",
+        "flowbook obligations retry provision-4f1c2a9e create_vm",
+        about="It runs with the code that the run has, and settles the obligation when it succeeds.",
+    )
+    _which_obligation(made)
+    made = command(
+        actions,
+        "settle",
+        "owing",
+        "say that nothing is owed any more, because you have seen to it",
+        "flowbook obligations settle provision-4f1c2a9e --note 'deleted it in the console'",
+        "flowbook obligations settle provision-4f1c2a9e create_vm --note 'it never was created'",
+    )
+    _which_obligation(made)
+    made.add_argument("--note", required=True, help="what became of it; recorded with the run")
+
+
+def _which_obligation(parser: argparse.ArgumentParser) -> None:
+    _which(parser)
+    text = "its key or its name, as `flowbook obligations` lists them; may be left out where there is one"
+    parser.add_argument("key", metavar="KEY", nargs="?", default="", help=text)
 
 
 def _move(commands: Any, command: Make) -> None:

@@ -15,7 +15,7 @@ from flowbook.errors import CompileError
 
 if TYPE_CHECKING:
     from flowbook.api.connection import Connection
-    from flowbook.wire.calls import Moment, Summary
+    from flowbook.wire.calls import Moment, Owed, Summary
 
 
 def emit(document: Any) -> None:
@@ -63,9 +63,15 @@ def run(summary: Summary, connection: Connection) -> dict[str, Any]:
         "continued": summary["continued"] or None,
         "attributes": summary["attributes"],
         "memo": {name: connection.plain(value) for name, value in summary["memo"].items()},
-        "obligations": summary["obligations"],
+        "obligations": [_owed(owed, connection) for owed in summary["obligations"]],
         "waits": summary["waits"],
     }
+
+
+def _owed(owed: Owed, connection: Connection) -> dict[str, Any]:
+    given = {name: connection.plain(value) for name, value in owed["arguments"].items()}
+    result = owed["result"]
+    return {**owed, "arguments": given, "result": None if result is None else connection.plain(result)}
 
 
 def failure(error: Failure, step: str) -> dict[str, Any]:

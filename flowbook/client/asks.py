@@ -149,6 +149,18 @@ def complete(token: str, value: Value | None, failure: Failure | None) -> Ask[ca
     return Ask("complete", calls.Complete(token, value, failure), calls.Summary, repeatable=False)
 
 
+def settle_obligation(run: str, obligation: str, note: str) -> Ask[calls.Summary]:
+    """Settle what a run owes. Not sent again: a second time nothing is owed."""
+    asked = calls.SettleObligation(RunId(run), obligation, note)
+    return Ask("settle_obligation", asked, calls.Summary, repeatable=False)
+
+
+def retry_obligation(run: str, obligation: str) -> Ask[calls.Summary]:
+    """Try again to take back what a run owes. Not sent again: a second time somebody is at it."""
+    asked = calls.RetryObligation(RunId(run), obligation)
+    return Ask("retry_obligation", asked, calls.Summary, repeatable=False)
+
+
 def query(run: str, name: str, arguments: tuple[Value, ...], keywords: dict[str, Value]) -> Ask[Value]:
     """Call a query handler."""
     return Ask("query", calls.Ask(RunId(run), name, arguments, keywords), Value)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeVar
 
+from flowbook.core import owing
 from flowbook.core.chains import KNOWN_IDS, Address, following
 from flowbook.core.events import (
     CLOSING,
     AnyEvent,
     CancelSent,
     ChildStarted,
+    ObligationRetried,
     Parent,
     RunCancelled,
     RunCompleted,
@@ -54,7 +56,7 @@ class Consequence(NamedTuple):
 
 UNWANTED = "its parent no longer wants it"
 
-_FAR_REACHING = frozenset((ChildStarted, SignalSent, CancelSent, StepCancelled, *CLOSING))
+_FAR_REACHING = frozenset((ChildStarted, ObligationRetried, SignalSent, CancelSent, StepCancelled, *CLOSING))
 """Only these mean something to other runs: quick, for all the others."""
 
 
@@ -75,6 +77,8 @@ def consequences(state: RunState, event: AnyEvent) -> list[Consequence]:
         case StepCancelled() if event.key in state.children:
             child = state.children[event.key]
             return [] if child.detached else [_to_child(child.run, CancelRun(UNWANTED, "parent"))]
+        case ObligationRetried():
+            return [Consequence(event.run, (owing.trial(state, event),), event.key)]
         case RunContinued():
             return [Consequence(event.run, (_next(state, event), *_carried(event)))]
         case RunCompleted():
@@ -168,8 +172,10 @@ def _carried(event: RunContinued) -> list[AnyMessage]:
 def _to_parent(state: RunState, value: Value | None = None, failure: Failure | None = None) -> list[Consequence]:
     """Whose child it was: a run that came after the one that called has it among what it inherited, and no result."""
     parents = (state.parent, *state.awaited) if state.parent is not None else state.awaited
+    # What a run owes stays its own, whatever it has gone on as.
+    to: Address = "run" if state.workflow == owing.TAKE_BACK else "heir"
     return [
-        Consequence(parent.run, (ChildEnded(parent.key, state.run, value, failure),), to="heir") for parent in parents
+        Consequence(parent.run, (ChildEnded(parent.key, state.run, value, failure),), to=to) for parent in parents
     ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from flowbook.core import stepping
+from flowbook.core import owing, stepping, unwanted
 from flowbook.core.chains import is_same_start, started
 from flowbook.core.duration import spoken
 from flowbook.core.events import (
@@ -47,6 +47,7 @@ from flowbook.core.events import (
     StepScheduled,
     StepSkipped,
     StepStarted,
+    StepStopRequested,
     StepWaiting,
     TerminateRequested,
     TimerCancelled,
@@ -66,9 +67,11 @@ from flowbook.core.messages import (
     MoveRun,
     PauseRun,
     ResumeRun,
+    RetryObligation,
     RunTimedOut,
     SendSignal,
     SendUpdate,
+    SettleObligation,
     SignalDelivered,
     StartRun,
     StepExpired,
@@ -280,13 +283,8 @@ def _patched(state: RunState, message: PatchMarked, now: float) -> Decision:
     return NO_EVENTS if state.closed or message.id in state.patches else (message,)
 
 
-def _owes(state: RunState, message: ObligationOpened, now: float) -> Decision:
-    known = message.key in state.obligations or message.key in state.noted
-    return NO_EVENTS if state.closed or known else (message,)
-
-
-def _owed(state: RunState, message: ObligationSettled | ObligationFailed, now: float) -> Decision:
-    return (message,) if message.key in state.obligations and not state.closed else NO_EVENTS
+def _child_ended(state: RunState, message: ChildEnded, now: float) -> Decision:
+    return owing.trial_ended(state, message, now) or stepping.child_ended(state, message, now)
 
 
 def _require_known(state: RunState) -> None:
@@ -313,7 +311,7 @@ _POLICIES: dict[type, Callable[..., Decision]] = {
     RunTimedOut: _timed_out,
     StepExpired: stepping.expired,
     CompleteStep: stepping.completed_outside,
-    ChildEnded: stepping.child_ended,
+    ChildEnded: _child_ended,
     SignalDelivered: stepping.signal_delivered,
     WorkerLost: stepping.worker_lost,
     AttemptFailed: stepping.attempt_failed,
@@ -325,6 +323,7 @@ _POLICIES: dict[type, Callable[..., Decision]] = {
     StepHeartbeat: stepping.reported,
     StepCompleted: stepping.reported,
     StepCancelled: stepping.ended,
+    StepStopRequested: unwanted.stop_requested,
     StepReused: stepping.ended,
     StepSkipped: stepping.ended,
     MapStarted: _map_started,
@@ -342,9 +341,11 @@ _POLICIES: dict[type, Callable[..., Decision]] = {
     AttributesSet: _attributes,
     PatchMarked: _patched,
     RunOutput: _printed,
-    ObligationOpened: _owes,
-    ObligationSettled: _owed,
-    ObligationFailed: _owed,
+    ObligationOpened: owing.opened,
+    ObligationSettled: owing.ended,
+    ObligationFailed: owing.ended,
+    SettleObligation: owing.settled,
+    RetryObligation: owing.retried,
     RunCompleted: _closing,
     RunFailed: _closing,
     RunCancelled: _closing,

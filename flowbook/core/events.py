@@ -16,6 +16,7 @@ from flowbook.core.run_events import (
     CancelRequested,
     ObligationFailed,
     ObligationOpened,
+    ObligationRetried,
     ObligationSettled,
     PatchMarked,
     RunAwaited,
@@ -30,6 +31,7 @@ from flowbook.core.run_events import (
     RunResumed,
     RunStarted,
     RunTerminated,
+    StepRef,
     TerminateRequested,
     UpdateCompleted,
     UpdateFailed,
@@ -51,6 +53,7 @@ from flowbook.core.step_events import (
     StepScheduled,
     StepSkipped,
     StepStarted,
+    StepStopRequested,
     StepWaiting,
 )
 from flowbook.core.wait_events import (
@@ -87,6 +90,7 @@ AnyEvent = (
     | ObligationOpened
     | ObligationSettled
     | ObligationFailed
+    | ObligationRetried
     | StepStarted
     | StepScheduled
     | StepWaiting
@@ -97,6 +101,7 @@ AnyEvent = (
     | StepAttemptFailed
     | StepFailed
     | StepCancelled
+    | StepStopRequested
     | StepReused
     | StepSkipped
     | MapStarted
@@ -137,7 +142,10 @@ WAKE_UPS = (
 """What re-execution applies, in order. An obligation is one: what is owed begins only once it is durable."""
 
 CLOSING = (RunCompleted, RunFailed, RunCancelled, RunTerminated, RunContinued)
-"""After one of these a history has no further event."""
+"""After one of these a history has no further event, but of what the run still owes (``AFTERWARDS``)."""
+
+AFTERWARDS = (ObligationRetried, ObligationSettled, ObligationFailed)
+"""What may happen to a run that has ended."""
 
 STATUS = {
     "RunCompleted": "succeeded",
@@ -149,6 +157,7 @@ STATUS = {
 """What a closing event makes of a run."""
 
 __all__ = [
+    "AFTERWARDS",
     "CLOSING",
     "STATUS",
     "WAKE_UPS",
@@ -164,6 +173,7 @@ __all__ = [
     "MapStarted",
     "ObligationFailed",
     "ObligationOpened",
+    "ObligationRetried",
     "ObligationSettled",
     "Origin",
     "Parent",
@@ -193,10 +203,12 @@ __all__ = [
     "StepHeartbeat",
     "StepOutput",
     "StepProgress",
+    "StepRef",
     "StepReused",
     "StepScheduled",
     "StepSkipped",
     "StepStarted",
+    "StepStopRequested",
     "StepWaiting",
     "TerminateRequested",
     "TimerCancelled",

@@ -15,6 +15,7 @@ from flowbook.core.events import (
     MapStarted,
     ObligationFailed,
     ObligationOpened,
+    ObligationRetried,
     ObligationSettled,
     PatchMarked,
     Recorded,
@@ -42,6 +43,7 @@ from flowbook.core.events import (
     StepScheduled,
     StepSkipped,
     StepStarted,
+    StepStopRequested,
     StepWaiting,
     TerminateRequested,
     TimerCancelled,
@@ -52,6 +54,7 @@ from flowbook.core.events import (
     UpdateReceived,
 )
 from flowbook.core.state import (
+    NO_RUN,
     NOBODY,
     LiveChild,
     LiveObligation,
@@ -118,7 +121,7 @@ def _close(state: RunState, event: object, time: float) -> None:
         live.clear()
     for children in (state.children, state.inherited):
         children.clear()
-    for ended in (state.settled, state.maps, state.timers_ended, state.waiters_ended, state.noted):
+    for ended in (state.settled, state.maps, state.timers_ended, state.waiters_ended, state.noted, state.unwanted):
         ended.clear()
 
 
@@ -145,10 +148,13 @@ def _terminating(state: RunState, event: TerminateRequested, time: float) -> Non
     state.terminating = True
     state.told = state.seq
     # It has ended, however often a worker that was lost and replaced asks for it.
-    state.timers_ended.update(state.timers)
+    dropped = [key for key, timer in state.timers.items() if not timer.owed]
+    for key in dropped:
+        del state.timers[key]
+    state.timers_ended.update(dropped)
     state.waiters_ended.update(state.waiters)
     state.settled.update(state.sending)
-    for gone in (state.timers, state.waiters, state.sending):
+    for gone in (state.waiters, state.sending):
         gone.clear()
 
 
@@ -181,17 +187,33 @@ def _update_ended(state: RunState, event: UpdateCompleted | UpdateFailed, time: 
 
 def _owes(state: RunState, event: ObligationOpened, time: float) -> None:
     state.noted.add(event.key)
-    state.obligations[event.key] = LiveObligation(event.name, event.what, time)
+    state.obligations[event.key] = LiveObligation(event, time)
+    if event.begins:
+        state.owed_for[event.begins] = event.key
 
 
 def _owes_no_more(state: RunState, event: ObligationSettled, time: float) -> None:
-    state.obligations.pop(event.key, None)
+    owed = state.obligations.pop(event.key, None)
+    if owed is not None:
+        state.owed_for.pop(owed.opened.begins, None)
 
 
 def _cannot_settle(state: RunState, event: ObligationFailed, time: float) -> None:
     owed = state.obligations.get(event.key)
     if owed is not None:
-        owed.failed = True
+        owed.failure, owed.trying = event.failure, NO_RUN
+        owed.arguments.update(event.arguments)
+
+
+def _tries_again(state: RunState, event: ObligationRetried, time: float) -> None:
+    owed = state.obligations.get(event.key)
+    if owed is not None:
+        owed.trying = event.run
+        owed.tries += 1
+
+
+def _unwanted(state: RunState, event: StepStopRequested, time: float) -> None:
+    state.unwanted.add(event.key)
 
 
 def _live(state: RunState, event: StepStarted | StepWaiting | StepAttemptFailed) -> LiveStep:
@@ -224,6 +246,7 @@ def _step_waiting(state: RunState, event: StepWaiting, time: float) -> None:
 def _attempt_failed(state: RunState, event: StepAttemptFailed, time: float) -> None:
     live = _live(state, event)
     live.running, live.waiting, live.retry_at = False, False, event.retry_at
+    live.was_lost = event.lost
     if event.lost:
         live.lost += 1
 
@@ -235,6 +258,9 @@ def _step_settled(
     state.children.pop(event.key, None)
     state.sending.pop(event.key, None)
     state.settled.add(event.key)
+    owed = state.obligations.get(state.owed_for[event.key]) if event.key in state.owed_for else None
+    if owed is not None and isinstance(event, StepCompleted | StepReused):
+        owed.result = event.value
 
 
 def _child_started(state: RunState, event: ChildStarted, time: float) -> None:
@@ -254,7 +280,7 @@ def _map_started(state: RunState, event: MapStarted, time: float) -> None:
 
 
 def _timer_started(state: RunState, event: TimerStarted, time: float) -> None:
-    state.timers[event.key] = LiveTimer(event.due, time, event.label)
+    state.timers[event.key] = LiveTimer(event.due, time, event.label, event.owed)
 
 
 def _timer_ended(state: RunState, event: TimerFired | TimerCancelled, time: float) -> None:
@@ -319,6 +345,8 @@ _CHANGES: dict[type, Callable[..., None]] = {
     ObligationOpened: _owes,
     ObligationSettled: _owes_no_more,
     ObligationFailed: _cannot_settle,
+    ObligationRetried: _tries_again,
+    StepStopRequested: _unwanted,
     StepStarted: _step_started,
     StepScheduled: _step_scheduled,
     StepWaiting: _step_waiting,

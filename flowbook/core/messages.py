@@ -45,6 +45,7 @@ from flowbook.core.events import (
     StepScheduled,
     StepSkipped,
     StepStarted,
+    StepStopRequested,
     StepWaiting,
     TimerCancelled,
     TimerFired,
@@ -145,6 +146,19 @@ class ResumeRun(Message, frozen=True, tag=True):
     """A client ends a pause."""
 
 
+class SettleObligation(Message, frozen=True, tag=True):
+    """A person has settled what is owed; ``obligation`` is its key, or its name, and ``note`` says how."""
+
+    obligation: str
+    note: str
+
+
+class RetryObligation(Message, frozen=True, tag=True):
+    """A person has it tried again to take back what is owed; ``obligation`` is its key, or its name."""
+
+    obligation: str
+
+
 class PauseRun(Message, frozen=True, tag=True):
     """The engine cannot go on with the run (for example no worker starts) until somebody decides."""
 
@@ -229,6 +243,7 @@ ReportItem = (
     | StepHeartbeat
     | StepCompleted
     | StepCancelled
+    | StepStopRequested
     | StepReused
     | StepSkipped
     | MapStarted
@@ -270,6 +285,8 @@ AnyMessage = (
     | CancelRun
     | TerminateRun
     | ResumeRun
+    | SettleObligation
+    | RetryObligation
     | PauseRun
     | MoveRun
     | TimerDue
@@ -295,9 +312,11 @@ __all__ = [
     "PauseRun",
     "ReportItem",
     "ResumeRun",
+    "RetryObligation",
     "RunTimedOut",
     "SendSignal",
     "SendUpdate",
+    "SettleObligation",
     "SignalDelivered",
     "StartRun",
     "StepExpired",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from flowbook.core.event import Chunk, Event, Origin, Parent, Place
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, Seq
@@ -193,24 +195,58 @@ class UpdateFailed(Event, frozen=True, tag=True):
     rejected: bool = False
 
 
+class StepRef(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A step by name, and where it is defined: ``module:name``."""
+
+    name: str
+    home: str = ""
+
+
 class ObligationOpened(Event, frozen=True, tag=True):
-    """From here on the run owes something outside: ``what`` is operation or undo, ``name`` is for eyes."""
+    """From here on the run owes something outside: ``what`` is operation or undo, ``name`` is for eyes.
+
+    It is owed for ``work``, called under the key ``begins`` with ``arguments``. ``undo`` takes it back; ``confirm``,
+    asked every ``every`` seconds, sees that this has happened.
+    """
 
     key: Key
     name: str
     what: str = "undo"
     site: int = 0
+    work: StepRef | None = None
+    begins: Key = Key("")
+    arguments: dict[str, Value] = {}
+    undo: StepRef | None = None
+    confirm: StepRef | None = None
+    every: float = 0.0
 
 
 class ObligationSettled(Event, frozen=True, tag=True):
-    """Nothing is owed any more: ``outcome`` is kept (the work stands), undone or cancelled."""
+    """Nothing is owed any more. ``outcome``:
+
+    ``kept`` (the work stands), ``undone`` or ``cancelled`` (it was taken back), ``not started`` (it never began),
+    ``nothing to undo`` (its step failed), ``left`` (there is nothing that would cancel it), or ``settled``: by a
+    person, who says why in ``note``.
+    """
 
     key: Key
     outcome: str = "kept"
+    note: str = ""
 
 
 class ObligationFailed(Event, frozen=True, tag=True):
-    """Taking it back failed for good: it stays open, for people to see."""
+    """Taking it back failed for good: it stays open, for people to see. ``arguments`` are those it was tried with, as
+
+    far as they were not known before.
+    """
 
     key: Key
     failure: Failure
+    arguments: dict[str, Value] = {}
+
+
+class ObligationRetried(Event, frozen=True, tag=True):
+    """Somebody had it tried again: the child run ``run`` does that."""
+
+    key: Key
+    run: RunId

@@ -13,6 +13,8 @@ def describe(event: e.AnyEvent) -> str:
     match event:
         case e.StepStarted() | e.StepOutput() | e.StepProgress() | e.StepHeartbeat() | e.StepWaiting():
             return f"{_step(event)} {_going(event)}"
+        case e.StepStopRequested():
+            return f"{_step(event)} was told that nobody needs its result any more"
         case e.StepCompleted() | e.StepReused() | e.StepSkipped() | e.StepCancelled() | e.StepScheduled():
             return f"{_step(event)} {_ended(event)}"
         case e.StepAttemptFailed():
@@ -126,9 +128,12 @@ def _of_others(event: e.AnyEvent) -> str:
         case e.ObligationOpened():
             return f"the run owes '{event.name}' outside ({event.what})"
         case e.ObligationSettled():
-            return f"an obligation is settled: {event.outcome}"
+            how = "by hand" if event.outcome == "settled" else event.outcome
+            return f"an obligation is settled: {how}" + _because(event.note)
         case e.ObligationFailed():
             return f"an obligation could not be settled: {_failure(event.failure)}"
+        case e.ObligationRetried():
+            return f"run {event.run} tries again to settle an obligation"
         case _:
             return type(event).__name__
 

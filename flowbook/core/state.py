@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from flowbook.core.events import Origin, Parent, Place, RunStarted
+from flowbook.core.events import ObligationOpened, Origin, Parent, Place, RunStarted
+from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
 from flowbook.core.messages import StartRun
 from flowbook.core.retry import ONCE, RetryPolicy
@@ -27,7 +28,7 @@ class LiveStep:
     """A step that has begun and not ended. Not ``running``: its next attempt may begin at ``retry_at``.
 
     ``queue`` is "" where the run's own worker does it; ``waiting``: the result is to come from outside, by ``expires``;
-    ``once``: there is no second attempt.
+    ``once``: there is no second attempt; ``was_lost``: its last attempt was.
     """
 
     step: str
@@ -47,15 +48,17 @@ class LiveStep:
     queue: str = ""
     priority: int = 0
     concurrency_key: str = ""
+    was_lost: bool = False
 
 
 @dataclass(slots=True)
 class LiveTimer:
-    """A timer that has neither fired nor been cancelled."""
+    """A timer that has neither fired nor been cancelled. ``owed`` as in ``TimerStarted``."""
 
     due: float
     since: float
     label: str = ""
+    owed: bool = False
 
 
 @dataclass(slots=True)
@@ -88,12 +91,34 @@ class Sending:
 
 @dataclass(slots=True)
 class LiveObligation:
-    """Something owed outside. ``failed``: taking it back was given up."""
+    """Something owed outside. ``result`` is what the step returned that it is owed for, ``failure`` why taking it back
 
-    name: str
-    what: str
+    was given up; ``arguments`` are what it was tried with. ``trying`` is the run that tries again, ``tries`` counts
+    those.
+    """
+
+    opened: ObligationOpened
     since: float
-    failed: bool = False
+    result: Value | None = None
+    failure: Failure | None = None
+    arguments: dict[str, Value] = field(default_factory=dict)
+    trying: RunId = NO_RUN
+    tries: int = 0
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.opened.name
+
+    @property
+    def what(self) -> str:
+        """An operation or an undo."""
+        return self.opened.what
+
+    @property
+    def failed(self) -> bool:
+        """True where taking it back was given up."""
+        return self.failure is not None
 
 
 @dataclass(slots=True)
@@ -103,6 +128,7 @@ class RunState:
 
     ``cancelled`` is the last request to stop.
     ``awaited`` are those who are told its end besides its parent.
+    ``owed_for`` maps steps to what is owed for them; ``unwanted`` are steps that were told to stop.
     ``inherited`` are the open children of the runs before it in its chain, with what its end means for them.
     ``signals`` and ``updates_ended`` are ids, oldest first, and are kept when it has ended: a sender may ask again.
     ``request`` identifies what the run was started with, so that the same start again can be told from another.
@@ -156,6 +182,8 @@ class RunState:
     updates_ended: dict[str, None] = field(default_factory=dict)
     updates_before: dict[str, RunId] = field(default_factory=dict)
     obligations: dict[Key, LiveObligation] = field(default_factory=dict)
+    owed_for: dict[Key, Key] = field(default_factory=dict)
+    unwanted: set[Key] = field(default_factory=set)
     patches: set[str] = field(default_factory=set)
     noted: set[Key] = field(default_factory=set)
 

@@ -94,6 +94,17 @@ class StepCancelled(Event, frozen=True, tag=True):
     item: int | None = None
 
 
+class StepStopRequested(Event, frozen=True, tag=True):
+    """Nobody needs the step's result any more, but it has to be known how it ends: it was told so. It is not begun
+
+    again, except where an attempt was lost.
+    """
+
+    key: Key
+    step: str
+    item: int | None = None
+
+
 class StepReused(Event, frozen=True, tag=True):
     """A saved result of the run this one was forked from was taken (wake-up)."""
 

@@ -99,8 +99,8 @@ def attempt_failed(state: RunState, message: AttemptFailed, now: float) -> Decis
         return NO_EVENTS
     live = state.steps.get(message.key)
     counted = message.attempt - (live.lost if live else 0)
-    once = live is not None and live.once
-    if once or not message.retry.allows(counted, message.failure):
+    final = (live is not None and live.once) or message.key in state.unwanted
+    if final or not message.retry.allows(counted, message.failure):
         return (
             StepFailed(
                 key=message.key,

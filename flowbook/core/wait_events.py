@@ -8,12 +8,16 @@ from flowbook.core.value import Value
 
 
 class TimerStarted(Event, frozen=True, tag=True):
-    """The workflow sleeps or set a deadline at ``due`` (unix seconds); ``label`` is for eyes."""
+    """The workflow sleeps or set a deadline at ``due`` (unix seconds); ``label`` is for eyes.
+
+    ``owed``: what takes something back waits for it, which goes on when the run is terminated.
+    """
 
     key: Key
     due: float
     label: str = ""
     site: int = 0
+    owed: bool = False
 
 
 class TimerFired(Event, frozen=True, tag=True):

@@ -29,8 +29,9 @@ from flowbook.engine.queries import Queries
 from flowbook.engine.queue_calls import QueueCalls
 from flowbook.engine.queues import Queues
 from flowbook.engine.retention import Retention
-from flowbook.engine.runs import LiveRun, summary_of
+from flowbook.engine.runs import LiveRun
 from flowbook.engine.schedule_calls import ScheduleCalls
+from flowbook.engine.summaries import summary_of
 from flowbook.engine.views import ViewMaker
 from flowbook.errors import FlowbookError, InternalError, ProtocolError
 from flowbook.store.base import Stop, decode_recorded
@@ -106,6 +107,8 @@ class Answers:
             ("update", calls.Update, self.changes.update),
             ("resume", calls.OfRun, self.changes.resume),
             ("complete", calls.Complete, self.changes.complete),
+            ("settle_obligation", calls.SettleObligation, self.changes.settle_obligation),
+            ("retry_obligation", calls.RetryObligation, self.changes.retry_obligation),
             ("queues", calls.Nothing, self.queues.all),
             ("change_queue", ChangeQueue, self.queues.change),
             ("drain", DrainWorker, self.queues.drain),
@@ -208,9 +211,10 @@ class Answers:
             records = await anyio.to_thread.run_sync(self._engine.store.history, params.run, params.after, limit)
             client.answer_raw(request, _answered(records))
             return
-        for ended in await anyio.to_thread.run_sync(self._engine.store.ends, [params.run]):
-            client.answer(request, summary_of(decode_recorded(ended.first), decode_recorded(ended.last)))
-            return
+        if params.run not in self._engine.runs.owing:
+            for ended in await anyio.to_thread.run_sync(self._engine.store.ends, [params.run]):
+                client.answer(request, summary_of(decode_recorded(ended.first), decode_recorded(ended.last)))
+                return
         await self._load_first(client, request, asked)
 
     # At once

@@ -157,6 +157,10 @@ def _laid_down(state: RunState, reason: str, now: float) -> Iterator[AnyEvent]:
         yield from list(decide(state, WorkerLost(worker, "its run was taken elsewhere"), now))
     for key, child in list(state.children.items()):
         yield from list(decide(state, ChildEnded(key, child.run, failure=_left_behind(f"child run {child.run}")), now))
+    for key, owed in list(state.obligations.items()):
+        if owed.trying:
+            failure = _left_behind(f"run {owed.trying}, which tried to take it back,")
+            yield from list(decide(state, ChildEnded(key, owed.trying, failure=failure), now))
     for key in list(state.sending):
         yield from list(decide(state, SignalDelivered(key, _left_behind("the run that the signal is for")), now))
     if not state.closed:

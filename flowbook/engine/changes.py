@@ -1,4 +1,4 @@
-"""What clients ask that changes a run: start, signal, update, cancel, terminate, resume, complete.
+"""What clients ask that changes a run: start, signal, update, cancel, terminate, resume, complete, settle.
 
 Each is told to the engine and answered once it is durable. Looking at runs is in ``answers``.
 """
@@ -17,8 +17,10 @@ from flowbook.core.messages import (
     CancelRun,
     CompleteStep,
     ResumeRun,
+    RetryObligation,
     SendSignal,
     SendUpdate,
+    SettleObligation,
     StartRun,
     TerminateRun,
 )
@@ -63,6 +65,16 @@ class Changes:
     def terminate(self, client: ClientLink, request: int, params: calls.Terminate) -> None:
         """End the run without asking its code."""
         self._end(client, request, params.run, TerminateRun(params.reason, params.now), "terminated")
+
+    def settle_obligation(self, client: ClientLink, request: int, params: calls.SettleObligation) -> None:
+        """Settle by hand what a run owes, whether it has ended or not."""
+        message = SettleObligation(params.obligation, params.note)
+        self._engine.tell(Told(params.run, [message], _summarised(client, request)))
+
+    def retry_obligation(self, client: ClientLink, request: int, params: calls.RetryObligation) -> None:
+        """Have another run try to take back what a run owes."""
+        message = RetryObligation(params.obligation)
+        self._engine.tell(Told(params.run, [message], _summarised(client, request)))
 
     def complete(self, client: ClientLink, request: int, params: calls.Complete) -> None:
         """Finish the step a token stands for."""

@@ -367,6 +367,8 @@ class Engine(Holding):
                 run.release()
                 self.runs.close(run)
                 self.updates.close(run.id, following(run.id) if state.closed == "continued" else None)
+            else:
+                self.runs.changed(run)
         elif state.paused:
             run.release()
             run.idle = Seq(0)

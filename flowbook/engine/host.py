@@ -162,6 +162,8 @@ class Host:
             run.idle = idle.get(found, run.idle)
             run.reserved = run.idle < run.state.woken or bool(run.state.steps)
             self.engine.arm(run)
+        ended = (_read(owing, self.store.history(owing)) for owing in sorted(self.store.owing() - runs.open.keys()))
+        runs.recall_owing(run for run in ended if run is not None)
         self.engine.schedules.recall(self.store)
         self.queues.recover()
         self.fleet.forget_the_dead()

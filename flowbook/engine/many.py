@@ -11,10 +11,11 @@ from flowbook.core.messages import CancelRun, SendSignal, TerminateRun
 from flowbook.engine.engine import Engine
 from flowbook.engine.links import ClientLink
 from flowbook.engine.queries import Queries
-from flowbook.engine.runs import LiveRun, newest_first, summary_of
+from flowbook.engine.runs import LiveRun, newest_first
+from flowbook.engine.summaries import summary_of
 from flowbook.engine.told import Told
 from flowbook.errors import FlowbookError, UserError
-from flowbook.store.base import CLOSED_STATUS, decode_recorded
+from flowbook.store.base import CLOSED_STATUS, ClosedRun, decode_recorded
 from flowbook.wire.calls import ListRuns, Summary
 from flowbook.wire.many import MatchedRun, MatchRuns, TellRuns, ToldRun
 
@@ -46,20 +47,26 @@ class Many:
         found = runs.summaries(limit, status)
         if found is None:
             closed = await anyio.to_thread.run_sync(self._engine.store.closed_runs, limit, status)
-            stored = [summary_of(decode_recorded(run.first), decode_recorded(run.last)) for run in closed]
+            stored = [await self._ended(run) for run in closed]
             opened = [] if status in CLOSED_STATUS.values() else [r.summary() for r in runs.open.values()]
             found = newest_first(stored + opened, limit)
         return found
 
     async def _summaries(self, ids: Sequence[RunId]) -> list[Summary]:
-        """Summaries in this order; of what is not in memory only first and last event are read."""
+        """Summaries in this order."""
         runs = self._engine.runs
         found = {known: run.summary() for known in ids if (run := runs.get(known)) is not None}
         missing = [run for run in ids if run not in found]
         if missing:
             for ended in await anyio.to_thread.run_sync(self._engine.store.ends, missing):
-                found[ended.run] = summary_of(decode_recorded(ended.first), decode_recorded(ended.last))
+                found[ended.run] = await self._ended(ended)
         return [found[run] for run in ids if run in found]
+
+    async def _ended(self, run: ClosedRun) -> Summary:
+        """Of a run that is not in memory and owes nothing only first and last event are read."""
+        if run.run in self._engine.runs.owing:
+            return (await self._engine.load(run.run)).summary()
+        return summary_of(decode_recorded(run.first), decode_recorded(run.last))
 
     async def match(self, client: ClientLink, request: int, params: MatchRuns) -> None:
         """Answer the open runs that are meant."""

@@ -139,6 +139,8 @@ class Queues:
         step.ticket = Ticket(step.id, run.state.place, live.priority, live.concurrency_key)
         if live.running and not live.waiting:
             self.tasks.begin(run, step, live.worker, live.attempt)
+            if key in run.state.unwanted:
+                self.tasks.ask_to_stop(step)
         elif not step.reserved:
             self.tasks.free(step)
             due = live.retry_at <= self._engine.clock.now()

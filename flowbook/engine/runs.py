@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import anyio
 
 from flowbook.core.chains import Address, following, number, root
-from flowbook.core.events import (
-    Recorded,
-    RunCancelled,
-    RunCompleted,
-    RunContinued,
-    RunFailed,
-    RunStarted,
-    RunTerminated,
-)
+from flowbook.core.events import CLOSING, Recorded
 from flowbook.core.evolve import fold
 from flowbook.core.ids import RunId, Seq
 from flowbook.core.state import RunState
 from flowbook.engine.links import WorkerLink
+from flowbook.engine.summaries import summary, summary_of
 from flowbook.store.base import CLOSED_STATUS, ClosedRun, decode_recorded
-from flowbook.wire.calls import OriginOfRun, Owed, Pending, Summary
+from flowbook.wire.calls import Summary
 
 if TYPE_CHECKING:
     from flowbook.engine.told import Told
@@ -40,7 +33,7 @@ class LiveRun:
 
     ``committed`` counts the records that are durable, ``reported`` the last worker's report in them; ``idle`` is the
     event after which its code had nothing to do; ``reserved`` while its worker may still come back; ``next`` is told
-    again when it has ended.
+    again when it has ended; ``kept`` is what it counts for among the closed ones in memory.
     """
 
     __slots__ = (
@@ -51,6 +44,7 @@ class LiveRun:
         "holder",
         "id",
         "idle",
+        "kept",
         "lease",
         "losses",
         "next",
@@ -66,6 +60,7 @@ class LiveRun:
         self.records: list[bytes] = records or []
         self.state: RunState = fold(map(decode_recorded, self.records))
         self.committed = len(self.records)
+        self.kept = 0
         self.holder: WorkerLink | None = None
         self.lease = ""
         self.reported = 0
@@ -94,88 +89,29 @@ class LiveRun:
             self.holder.runs.discard(self.id)
         self.holder, self.lease, self.reported, self.answering = None, "", 0, 0
 
+    def _closing(self) -> Recorded:
+        """The event that closed it; after that there may be some about what it owes."""
+        return next(last for last in map(decode_recorded, reversed(self.records)) if isinstance(last.event, CLOSING))
+
+    @property
+    def is_awaited(self) -> bool:
+        """True while another run tries to take back what this one owes: that one's end is told to it."""
+        return any(owed.trying for owed in self.state.obligations.values())
+
     def summary(self) -> Summary:
         """The run in a few words."""
-        state = self.state
-        if state.closed:
-            return _ended(_summary(state, waits=[]), decode_recorded(self.records[-1]))
-        return _summary(
-            state,
-            waits=[
-                *(
-                    Pending(key=key, kind="timer", name=timer.label, due=timer.due, since=timer.since)
-                    for key, timer in state.timers.items()
-                ),
-                *(
-                    Pending(key=key, kind="signal", name=waiter.name, due=None, since=waiter.since)
-                    for key, waiter in state.waiters.items()
-                ),
-                *(
-                    Pending(key=key, kind="child", name=child.run, due=None, since=child.since)
-                    for key, child in state.children.items()
-                ),
-                *(
-                    Pending(key=key, kind="outside", name=live.step, due=live.expires or None, since=live.started)
-                    for key, live in state.steps.items()
-                    if live.waiting
-                ),
-            ],
-        )
-
-
-def _summary(state: RunState, waits: list[Pending]) -> Summary:
-    return Summary(
-        id=state.run,
-        workflow=state.workflow,
-        name=state.name,
-        status=state.status,
-        result=None,
-        error=None,
-        step="",
-        reason=state.paused,
-        started=state.started,
-        ended=state.ended if state.closed else None,
-        seq=state.seq,
-        module=state.module,
-        source=state.source,
-        origin=OriginOfRun(run=state.origin.run, seq=state.origin.seq) if state.origin else None,
-        parent=state.parent.run if state.parent else "",
-        continued=state.continued,
-        attributes=state.attributes,
-        memo=state.memo,
-        obligations=[
-            Owed(key=key, name=owed.name, what=owed.what, since=owed.since, failed=owed.failed)
-            for key, owed in state.obligations.items()
-        ],
-        waits=waits,
-    )
-
-
-def summary_of(first: Recorded, last: Recorded) -> Summary:
-    """A closed run in a few words, from its first and last event."""
-    assert isinstance(first.event, RunStarted)
-    return _ended(_summary(fold([first, last]), waits=[]), last)
-
-
-def _ended(summary: Summary, last: Recorded) -> Summary:
-    match last.event:
-        case RunCompleted():
-            summary["result"] = last.event.value
-        case RunFailed():
-            summary["error"] = last.event.failure
-            summary["step"] = last.event.step
-        case RunCancelled() | RunTerminated():
-            summary["reason"] = last.event.reason
-        case RunContinued():
-            summary["reason"] = f"it went on as {last.event.run or 'another run, where it was imported from'}"
-    return summary
+        return summary(self.state, self._closing() if self.state.closed else None)
 
 
 class Runs:
-    """All runs by id. Open ones are always here; a closed one may have to be read from the store again."""
+    """All runs by id. Open ones are always here; a closed one may have to be read from the store again.
+
+    ``owing`` are the closed ones that owe something outside.
+    """
 
     def __init__(self) -> None:
         self.open: dict[RunId, LiveRun] = {}
+        self.owing: set[RunId] = set()
         self._closed: OrderedDict[RunId, LiveRun] = OrderedDict()
         self._closed_bytes = 0
         self._known: set[RunId] = set()
@@ -191,6 +127,15 @@ class Runs:
             self._note_chain(run)
         for ended in reversed(recent):
             self._recent[ended.run] = summary_of(decode_recorded(ended.first), decode_recorded(ended.last))
+
+    def recall_owing(self, runs: Iterable[LiveRun]) -> None:
+        """Learn at start what closed runs owe. Those that another run is at stay in memory."""
+        for run in runs:
+            self.owing.add(run.id)
+            if run.id in self._recent:
+                self._recent[run.id] = run.summary()
+            if run.is_awaited:
+                self.keep(run)
 
     def add(self, run: LiveRun) -> LiveRun:
         """An open run."""
@@ -249,21 +194,26 @@ class Runs:
         """Put a closed run where the next question about it finds it."""
         before = self._closed.pop(run.id, None)
         if before is not None:
-            self._closed_bytes -= sum(map(len, before.records))
+            self._closed_bytes -= before.kept
         self._known.add(run.id)
         if run.state.closed == "continued":
             self._continued.add(run.id)
         self._closed[run.id] = run
-        self._closed_bytes += sum(map(len, run.records))
-        while self._closed_bytes > KEPT_BYTES and len(self._closed) > 1:
-            _, oldest = self._closed.popitem(last=False)
-            self._closed_bytes -= sum(map(len, oldest.records))
+        run.kept = sum(map(len, run.records))
+        self._closed_bytes += run.kept
+        for oldest in list(self._closed.values()) if self._closed_bytes > KEPT_BYTES else ():
+            if self._closed_bytes <= KEPT_BYTES:
+                break
+            if oldest is not run and not oldest.is_awaited:
+                del self._closed[oldest.id]
+                self._closed_bytes -= oldest.kept
 
     def take_in(self, run: LiveRun) -> None:
         """A closed run that came from elsewhere."""
         self.keep(run)
         self._note_chain(run.id)
         self._recent[run.id] = run.summary()
+        self.changed(run)
 
     def chain(self, id: RunId) -> set[RunId]:
         """The closed runs of the chain that the run is a member of."""
@@ -276,8 +226,9 @@ class Runs:
         """A closed run is no more."""
         kept = self._closed.pop(id, None)
         if kept is not None:
-            self._closed_bytes -= sum(map(len, kept.records))
+            self._closed_bytes -= kept.kept
         self._known.discard(id)
+        self.owing.discard(id)
         self._continued.discard(id)
         self._recent.pop(id, None)
         if self._latest.get(root(id)) == id:
@@ -288,8 +239,18 @@ class Runs:
         del self.open[run.id]
         self.keep(run)
         self._recent[run.id] = run.summary()
+        self.changed(run)
         if len(self._recent) > RECENT:
             self._recent.popitem(last=False)
+
+    def changed(self, run: LiveRun) -> None:
+        """Something has happened to a closed run, or its end: what it owes may be another thing."""
+        if run.state.obligations:
+            self.owing.add(run.id)
+        else:
+            self.owing.discard(run.id)
+        if run.id in self._recent:
+            self._recent[run.id] = run.summary()
 
     def summaries(self, limit: int, status: str = "") -> list[Summary] | None:
         """The newest runs, or None when that many can only be had from the store."""
@@ -298,7 +259,7 @@ class Runs:
         else:
             found = []
         if not status or status in CLOSED_STATUS.values():
-            recent = [summary for summary in self._recent.values() if not status or summary["status"] == status]
+            recent = [ended for ended in self._recent.values() if not status or ended["status"] == status]
             if len(recent) < limit and len(self._known) > len(self._recent):
                 return None
             found += recent

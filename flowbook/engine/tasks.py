@@ -16,7 +16,7 @@ from flowbook.engine.runs import LiveRun
 from flowbook.engine.shelf import Shelf
 from flowbook.engine.told import Told
 from flowbook.store.base import decode_recorded
-from flowbook.wire.protocol import CancelTask, Task, TaskRef, TaskReport, TaskReported, WorkerHello
+from flowbook.wire.protocol import CancelTask, StopTask, Task, TaskRef, TaskReport, TaskReported, WorkerHello
 
 
 class QueueStep:
@@ -90,6 +90,12 @@ class Tasks:
             link.tasks.add(step.id)
             self._send(run, step, link)
 
+    def ask_to_stop(self, step: QueueStep) -> None:
+        """Nobody needs its result: the worker that has it in hand is told."""
+        link = self.link_of(step)
+        if link is not None:
+            link.link.say(StopTask(step.ref))
+
     def free(self, step: QueueStep) -> None:
         """No worker has it any more."""
         self._shelf[step.queue].dispatcher.withdraw(step.id)
@@ -120,7 +126,8 @@ class Tasks:
         assert isinstance(scheduled, StepScheduled) and isinstance(started, RunStarted)
         details = _details(run, step) if step.attempt > 1 else None
         seed = started.seed or started.run
-        link.link.say(Task(step.ref, run.state.module, run.state.workflow, scheduled, details, seed))
+        unwanted = step.id[1] in run.state.unwanted
+        link.link.say(Task(step.ref, run.state.module, run.state.workflow, scheduled, details, seed, unwanted))
 
     # What workers say
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import Context
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowbook.core import events as e
 from flowbook.core import keys
@@ -24,10 +24,13 @@ from flowbook.errors import HistoryMismatch, NotDeterministic, UnloadableValue
 from flowbook.runtime import implicit, remote, sites
 from flowbook.runtime.commands import DurableFuture, SignalCommand, StepCall, StepCommand, TimerCommand
 from flowbook.runtime.definitions import Step
-from flowbook.runtime.handles import Handle
+from flowbook.runtime.handles import given
 from flowbook.runtime.loop import DeterministicLoop, Task, Timer
 from flowbook.runtime.replay import OTHER_CODE, SAME_CODE, Asked, Expectations, Reuse, is_like, mismatch
 from flowbook.runtime.values import Values, are_plain
+
+if TYPE_CHECKING:
+    from flowbook.runtime.duties import Duties
 
 # In 3.11 asyncio.current_task is written in Python.
 _current_task: Callable[[Any], Any] = (
@@ -42,12 +45,15 @@ FAREWELLS = 100
 class Asking:
     """The commands of one run. ``is_view``: nothing is to be done about them; ``is_live``: the history is behind us."""
 
+    duties: Duties
+
     def __init__(self, values: Values, *, view: bool) -> None:
         self.loop = DeterministicLoop(self)  # type: ignore[abstract]
         self.values = values
         self.items: list[ReportItem] = []
         self.calls: list[StepCall] = []
         self.stops: list[Key] = []
+        self.told: list[Key] = []
         self.main: Task | None = None
         self.steps: dict[Key, StepCommand] = {}
         self.timers: dict[Key, TimerCommand] = {}
@@ -69,6 +75,7 @@ class Asking:
         self.reported = 0
         self.promised: set[Key] = set()
         self.closing: set[asyncio.Task[Any]] = set()
+        self._unwanted: set[Key] = set()
         self._held_back: list[StepCommand] = []
         self._remote: set[Key] = set()
         self._visits: dict[tuple[str, str], int] = {}
@@ -96,8 +103,12 @@ class Asking:
         *,
         item: int | None = None,
         site: int = 0,
+        asked: Callable[[StepCommand], None] | None = None,
     ) -> Any:
-        """Run a step durably under ``key`` and give its result. A Handle among the arguments is waited for first."""
+        """Run a step durably under ``key`` and give its result. A Handle among the arguments is waited for first.
+
+        ``asked`` is told the command once there is one.
+        """
         if kwargs:
             args, kwargs = step.placed(args, kwargs)
         if isinstance(step, implicit.Implicit):
@@ -105,15 +116,16 @@ class Asking:
         elif are_plain(args, kwargs):
             digest = keys.plain_digest(step.name, args, kwargs)
         else:
-            if any(isinstance(value, Handle) for value in (*args, *kwargs.values())):
-                args = tuple([await value if isinstance(value, Handle) else value for value in args])
-                kwargs = {name: await value if isinstance(value, Handle) else value for name, value in kwargs.items()}
+            args, kwargs = await given(args, kwargs)
             parts: list[bytes] = []
             args = tuple([self.values.argument(value, parts, "", step.name) for value in args])
             kwargs = {name: self.values.argument(value, parts, name, step.name) for name, value in kwargs.items()}
             digest = keys.digest(step.name, parts)
         future = DurableFuture(loop=self.loop)
-        self.ask(StepCommand(key, step, future, digest, args, kwargs, item, site))
+        command = StepCommand(key, step, future, digest, args, kwargs, item, site)
+        self.ask(command)
+        if asked is not None:
+            asked(command)
         return await future
 
     def ask(self, command: StepCommand) -> None:
@@ -125,6 +137,16 @@ class Asking:
         self.steps[command.key] = command
         if self.is_live and not self.is_view:
             self.dispatch(command)
+
+    def ask_to_stop(self, command: StepCommand) -> None:
+        """Nobody needs the step's result any more, but it has to be known how it ends."""
+        key = command.key
+        if command.future.done() or key in self._unwanted:
+            return
+        self._unwanted.add(key)
+        self.note("stop asked", key, e.StepStopRequested(key=key, step=command.step.name, item=command.item))
+        if self.is_live and not self.is_view:
+            self.told.append(key)
 
     def key(self, label: str) -> Key:
         """The key of the next command with this label in the current task."""
@@ -245,7 +267,8 @@ class Asking:
         if not self.is_view and not self.expected.is_noted(what, key):
             self.items.append(item)
 
-    def dispatch(self, command: StepCommand) -> None:
+    def dispatch(self, command: StepCommand, *, again: bool = False) -> None:
+        """Have the step done. ``again``: a worker before this one may have been at it."""
         if command.future.done():
             return
         key = command.key
@@ -263,7 +286,7 @@ class Asking:
             self._held_back.append(command)
             return
         retry_at, details = self.expected.retry_at.get(key, 0.0), self.expected.heartbeats.get(key)
-        self.calls.append(StepCall(command, attempt, retry_at, details))
+        self.calls.append(StepCall(command, attempt, retry_at, details, again, key in self._unwanted))
 
     def promise_recorded(self, key: Key) -> None:
         """The promise can be kept from here on, or nobody waits for it any more: what was held back begins."""
@@ -329,7 +352,8 @@ class Asking:
         timer.site = site.line if site else 0
         command = TimerCommand(key, timer)
         self.timers[key] = command
-        self.note("timer", key, e.TimerStarted(key=key, due=timer.when(), site=timer.site))
+        owed = self.duties.owns(key)
+        self.note("timer", key, e.TimerStarted(key=key, due=timer.when(), site=timer.site, owed=owed))
         if self.is_live:
             self.match_timer(command)
 

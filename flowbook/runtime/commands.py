@@ -67,13 +67,16 @@ class SignalCommand(msgspec.Struct, eq=False):
 class StepCall(msgspec.Struct, frozen=True, eq=False):
     """One attempt for the worker to run, not before ``not_before`` (unix seconds, 0 = now).
 
-    ``details`` is what the attempt before left with its heartbeats.
+    ``details`` is what the attempt before left with its heartbeats. ``again``: a worker may have begun it before, and
+    not said so; ``unwanted``: nobody needs its result, but it has to be known how it ends.
     """
 
     command: StepCommand
     attempt: int
     not_before: float = 0.0
     details: Value | None = None
+    again: bool = False
+    unwanted: bool = False
 
     @property
     def key(self) -> Key:

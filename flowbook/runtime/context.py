@@ -18,6 +18,11 @@ from flowbook.errors import UserError
 from flowbook.runtime import output
 
 
+def idempotency_key(run: RunId, key: Key) -> str:
+    """What a step call of a run is known by to services that do a thing once."""
+    return hashlib.blake2b(f"{run}\0{key}".encode(), digest_size=16).hexdigest()
+
+
 class StepContext:
     """The attempt that is running.
 
@@ -54,7 +59,7 @@ class StepContext:
     @property
     def idempotency_key(self) -> str:
         """The same for every attempt of this step call, and for no other: for services that do a thing once."""
-        return hashlib.blake2b(f"{self.run}\0{self.key}".encode(), digest_size=16).hexdigest()
+        return idempotency_key(self.run, self.key)
 
     @property
     def token(self) -> str:

@@ -16,8 +16,11 @@ from flowbook.core.duration import seconds
 from flowbook.core.ids import Key
 from flowbook.errors import UserError
 from flowbook.runtime import current, sites
-from flowbook.runtime.handles import SKIPPED, Handle, Skipped, failed, launch, resolved
-from flowbook.runtime.shielding import unbroken
+from flowbook.runtime.begun import Begun
+from flowbook.runtime.context import idempotency_key
+from flowbook.runtime.duties import NO_KEY, NOT_STARTED, Duty, Owed
+from flowbook.runtime.handles import SKIPPED, Handle, Skipped, launch, resolved
+from flowbook.runtime.known import Known
 
 if TYPE_CHECKING:
     from flowbook.runtime.definitions import Step
@@ -135,10 +138,10 @@ class _Work:
         signalled, args = await self._wait(args)
         if signalled is not None:
             return signalled[0]
-        done = await self._register_undo(args, kwargs)
         if self.call.repeat is not None:
-            return await self._repeated(self.call.repeat, args, kwargs, done)
-        return await self._run(args, kwargs, done)
+            return await self._repeated(self.call.repeat, args, kwargs, await self._register_undo(args, kwargs, NO_KEY))
+        key = self.execution.key(self.step.name)
+        return await self._run(args, kwargs, key, await self._register_undo(args, kwargs, key))
 
     async def each(self, items: Any, args: tuple[Any, ...], kwargs: dict[str, Any], concurrency: int | None) -> Any:
         (items, *rest), kwargs, reason = await self._inputs((items, *args), kwargs)
@@ -155,10 +158,9 @@ class _Work:
         async def one(index: int, element: Any) -> Any:
             item_key = Key(f"{key}#{index}")
             async with room:
-                done = await self._register_undo((element, *rest_args), kwargs)
                 inputs = (element, *rest_args)
-                call = execution.step(self.step, inputs, kwargs, item_key, item=index, site=self.site)
-                return await self._settled(call, done)
+                undo = await self._register_undo(inputs, kwargs, item_key)
+                return await self._run(inputs, kwargs, item_key, undo, item=index)
 
         tasks = [execution.loop.create_task(one(index, element)) for index, element in enumerate(elements)]
         return self._collected(await _all_done(tasks))
@@ -168,23 +170,13 @@ class _Work:
             return results
         return tuple([result[index] for result in results] for index in range(len(self.step.outputs)))
 
-    async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], done: dict[str, Any]) -> Any:
-        key = self.execution.key(self.step.name)
-        return await self._settled(self.execution.step(self.step, args, kwargs, key, site=self.site), done)
-
-    async def _settled(self, call: Coroutine[Any, Any, Any], done: dict[str, Any]) -> Any:
-        """The step's result, its outputs put into ``done`` for the undo.
-
-        What has an undo is not given up half-way: only what has ended can be taken back.
-        """
-        if self.call.compensation is None:
-            return await call
-        doing = self.execution.loop.create_task(call)
-        try:
-            return await unbroken(doing)
-        finally:
-            if doing.done() and not failed(doing):
-                done["outputs"] = self._outputs(doing.result())
+    async def _run(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Key, undo: _Undo | None, item: int | None = None
+    ) -> Any:
+        """The step's result. What has an undo is not given up half-way: only what has ended can be taken back."""
+        if undo is None:
+            return await self.execution.step(self.step, args, kwargs, key, item=item, site=self.site)
+        return await undo.begin(Begun(self.execution, self.step, args, kwargs, key, item=item, site=self.site))
 
     async def _inputs(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -228,13 +220,13 @@ class _Work:
         return (None, (value, *args)) if runs else ((value,), args)
 
     async def _repeated(
-        self, repeat: _Repeat, args: tuple[Any, ...], kwargs: dict[str, Any], done: dict[str, Any]
+        self, repeat: _Repeat, args: tuple[Any, ...], kwargs: dict[str, Any], undo: _Undo | None
     ) -> Any:
         inputs = {**dict(zip(self.step.parameters, args, strict=False)), **kwargs}
         deadline = None if repeat.timeout is None else self.execution.time() + repeat.timeout
         rounds = 0
         while True:
-            result = await self._run((), inputs, done)
+            result = await self._run((), inputs, self.execution.key(self.step.name), undo)
             rounds += 1
             outputs = self._outputs(result) or dict.fromkeys(repeat.names[:1], result)
             known = {**inputs, **outputs}
@@ -253,23 +245,74 @@ class _Work:
             return {}
         return {names[0]: result} if len(names) == 1 else dict(zip(names, result, strict=True))
 
-    async def _register_undo(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Remember what takes this step back, before it is done; gives where its outputs are put."""
-        done: dict[str, Any] = {"outputs": {}}
+    async def _register_undo(self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Key) -> _Undo | None:
+        """Owe what takes this step back, before it is done."""
         if self.call.compensation is None:
-            return done
-        undo, given = self.call.compensation
-        inputs = {**dict(zip(self.step.parameters, args, strict=False)), **kwargs}
+            return None
+        call, given = self.call.compensation
+        known = Known.of(self.step, args, kwargs, idempotency_key(self.execution.id, key) if key else "")
+        undo = _Undo(self.execution, call, given, known, self.site)
+        await undo.owe(key)
+        return undo
 
-        async def take_back() -> None:
-            known = {**{name: await resolved(value) for name, value in given.items()}, **inputs, **done["outputs"]}
-            wanted = {name: known.get(name) for name in undo.step.parameters}
-            await _Work(self.execution, undo, self.site).once((), wanted)
 
-        name = undo.step.name
-        duty = self.execution.duties.open(name, "undo", take_back, site=self.site, of_the_run=True)
-        await duty.recorded()
-        return done
+class _Undo:
+    """What takes a step back: the undo, what it is given besides, and the step's last call, and its last with a
+
+    result.
+    """
+
+    duty: Duty
+
+    def __init__(self, execution: Execution, call: Call, given: dict[str, Any], known: Known, site: int) -> None:
+        self.execution = execution
+        self.call = call
+        self.given = given
+        self.known = known
+        self.site = site
+        self.begun: Begun | None = None
+        self.done: Begun | None = None
+
+    async def begin(self, begun: Begun) -> Any:
+        """The step is called, maybe not for the first time; gives its result."""
+        self.begun = begun
+        result = await begun.result()
+        self.done = begun
+        return result
+
+    async def owe(self, key: Key) -> None:
+        """Have it durable that this may have to be taken back."""
+        arguments = self.known.encoded(self.execution.values)
+        step, undo = self.known.step, self.call.step
+        owed = Owed(undo.name, "undo", self.site, step.ref, key, arguments, undo.ref)
+        self.duty = self.execution.duties.open(owed, self.take_back)
+        await self.duty.recorded()
+
+    async def take_back(self) -> None:
+        """Undo it, where its step has begun something."""
+        begun = self.begun
+        if begun is None:
+            self.duty.settle(NOT_STARTED)
+            return
+        await begun.ended()
+        done = begun if begun.has_result else self.done
+        if done is None and begun.began_nothing():
+            self.duty.settle(NOT_STARTED)
+            return
+        known = Known(self.known.step, {**self.known.arguments}, self.known.key)
+        known.arguments |= {name: await resolved(value) for name, value in self.given.items()}
+        if done is not None:
+            known.result = done.task.result()
+        wanted = known.for_undo(self.call.step)
+        if wanted is None and done is None:
+            begun.give_up(self.duty)
+            return
+        wanted = wanted if wanted is not None else dict.fromkeys(self.call.step.parameters)
+        try:
+            await _Work(self.execution, self.call, self.site).once((), wanted)
+        except Exception as error:
+            encode = self.execution.values.encoded
+            self.duty.fail(error, {name: encode(value, name) for name, value in wanted.items()})
 
 
 async def _all_done(tasks: list[asyncio.Task[Any]]) -> list[Any]:

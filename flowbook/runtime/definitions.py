@@ -13,6 +13,7 @@ from types import CodeType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from flowbook.core.duration import seconds, size
+from flowbook.core.events import StepRef
 from flowbook.core.queues import Queue
 from flowbook.core.retry import ONCE, RetryPolicy
 from flowbook.errors import UserError
@@ -90,6 +91,11 @@ class Step(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"
+
+    @property
+    def ref(self) -> StepRef:
+        """By which another process finds it."""
+        return StepRef(self.name, f"{self.function.__module__}:{getattr(self.function, '__qualname__', '')}")
 
     @functools.cached_property
     def parameters(self) -> tuple[str, ...]:

@@ -7,11 +7,12 @@ in the history for people to see. What operations and sagas do with duties is th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowbook.core import events as e
 from flowbook.core.ids import Key
+from flowbook.core.value import Value
 from flowbook.runtime.outcomes import failure_of
 from flowbook.runtime.replay import Asked, mismatch
 
@@ -20,18 +21,45 @@ if TYPE_CHECKING:
 
 TakeBack = Callable[[], Awaitable[None]]
 
+NOT_STARTED = "not started"
+
+NO_KEY = Key("")
+
+
+class Owed(NamedTuple):
+    """What is owed, as it is recorded: see ``ObligationOpened``."""
+
+    name: str
+    what: str
+    site: int = 0
+    work: e.StepRef | None = None
+    begins: Key = NO_KEY
+    arguments: dict[str, Value] = {}
+    undo: e.StepRef | None = None
+    confirm: e.StepRef | None = None
+    every: float = 0.0
+
+    def opened(self, key: Key) -> e.ObligationOpened:
+        """The fact."""
+        return e.ObligationOpened(key, *self)
+
 
 class Duty:
-    """One thing owed. ``durable`` is done once it is recorded; ``settled`` when nothing is owed any more.
+    """One thing owed. ``durable`` is done once it is recorded; ``settled`` when the code is done with it.
 
-    ``of_the_run`` ones are kept or taken back when the run ends; all others are settled by whoever opened them.
+    Its ``owner`` is the task that settles it; one without is the run's own, kept or taken back when that ends.
     """
 
-    def __init__(self, duties: Duties, key: Key, name: str, take_back: TakeBack, of_the_run: bool) -> None:
+    def __init__(
+        self, duties: Duties, key: Key, about: Owed, take_back: TakeBack, owner: asyncio.Task[Any] | None
+    ) -> None:
         self.key = key
-        self.name = name
+        self.name = about.name
+        self.what = about.what
         self.take_back = take_back
-        self.of_the_run = of_the_run
+        self.owner = owner
+        self.outcome = ""
+        self.problem: BaseException | None = None
         self.open = True
         self.durable: asyncio.Future[None] = duties.execution.loop.create_future()
         self.settled: asyncio.Future[None] = duties.execution.loop.create_future()
@@ -42,24 +70,32 @@ class Duty:
         try:
             await self.durable
         except asyncio.CancelledError:
-            self.settle("cancelled")
+            self.settle(NOT_STARTED)
             raise
         if not self.open:
             raise asyncio.CancelledError
 
     def settle(self, outcome: str) -> None:
-        """Nothing is owed any more: ``kept``, ``undone`` or ``cancelled``."""
+        """Nothing is owed any more; ``outcome`` is one of those of ``ObligationSettled``."""
         if self.open:
+            self.outcome = outcome
             note = e.ObligationSettled(key=self.key, outcome=outcome)
             self._duties.execution.note("obligation ended", self.key, note)
             self._end()
 
-    def fail(self, error: BaseException) -> None:
-        """Taking it back has failed for good."""
+    def fail(self, error: BaseException, tried_with: dict[str, Value] | None = None) -> None:
+        """Taking it back has failed for good: people are shown that it is owed, and why."""
         if self.open:
+            self.problem = error
             failure = failure_of(error, self._duties.execution.places)
-            self._duties.execution.note("obligation ended", self.key, e.ObligationFailed(self.key, failure))
+            note = e.ObligationFailed(self.key, failure, tried_with or {})
+            self._duties.execution.note("obligation ended", self.key, note)
             self._end()
+
+    def tell(self, error: BaseException) -> None:
+        """Have an exception say that taking this back has failed, where it has."""
+        if self.problem is not None:
+            error.add_note(f"taking back '{self.name}' failed: {self.problem}; see `flowbook obligations`")
 
     def _end(self) -> None:
         self.open = False
@@ -70,31 +106,43 @@ class Duty:
 
 
 class Duties:
-    """All duties of one run, in the order they were opened."""
+    """All duties of one run, in the order they were opened. ``blocks`` are the sagas that the
+
+    code is inside of, and their tasks.
+    """
 
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
         self._all: dict[Key, Duty] = {}
-        self._paths: list[str] = []
+        self._paths: set[str] = set()
+        self.blocks: dict[object, asyncio.Task[Any] | None] = {}
 
-    def open(self, name: str, what: str, take_back: TakeBack, *, site: int = 0, of_the_run: bool = False) -> Duty:
-        """Owe something from here on; ``what`` is ``operation`` or ``undo``."""
+    def open(self, about: Owed, take_back: TakeBack, owner: asyncio.Task[Any] | None = None) -> Duty:
+        """Owe something from here on. Where its ``owner`` ends without settling it, it is taken back."""
         execution = self.execution
-        key = execution.matched(execution.key(f"owe.{name}"), Asked("obligation", name))
-        duty = self._all[key] = Duty(self, key, name, take_back, of_the_run)
-        execution.note("obligation", key, e.ObligationOpened(key=key, name=name, what=what, site=site))
+        key = execution.matched(execution.key(f"owe.{about.name}"), Asked("obligation", about.name))
+        duty = self._all[key] = Duty(self, key, about, take_back, owner)
+        execution.note("obligation", key, about.opened(key))
         return duty
 
     def run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task that termination does not drop, nor the end of the workflow's code."""
         task = self.execution.loop.create_task(work)
-        self._paths.append(task.path)
+        self.adopt(task.path)
         made: asyncio.Task[Any] = task
         return made
 
+    def adopt(self, path: str) -> None:
+        """What has this path, or key, is a duty's."""
+        self._paths.add(path)
+
     def owns(self, path: str) -> bool:
         """True for a duty's task, for tasks it began, and for what they ask for."""
-        return any(path == own or path.startswith(f"{own}/") for own in self._paths)
+        while path and self._paths:
+            if path in self._paths:
+                return True
+            path = path.rpartition("/")[0]
+        return False
 
     def recorded(self, event: e.ObligationOpened) -> None:
         """It is durable: what is owed may begin."""
@@ -114,10 +162,31 @@ class Duties:
         """What is still owed, oldest first."""
         return [duty for duty in self._all.values() if duty.open]
 
+    def around(self, but: Collection[asyncio.Task[Any]]) -> str:
+        """What the code is inside of that would be taken back if it ended now, in words; except in some tasks, and in
+
+        those that nobody waits for any more.
+        """
+        current = asyncio.current_task()
+        going_on = {task.path for task in self.execution.loop.unfinished() if task is current or not task.cancelling()}
+
+        def counts(owner: asyncio.Task[Any] | None) -> bool:
+            return owner is not None and owner not in but and going_on.issuperset(_lineage(getattr(owner, "path", "")))
+
+        if any(map(counts, self.blocks.values())):
+            return "a saga"
+        return next((f"{duty.what} '{duty.name}'" for duty in self.outstanding if counts(duty.owner)), "")
+
     async def wind_up(self, *, keep: bool) -> None:
         """The workflow's code has ended: wait for what is being settled, then keep or take back the rest."""
-        while waiting := [duty.settled for duty in self.outstanding if not duty.of_the_run]:
-            await asyncio.wait(waiting)
+        while owned := [duty for duty in self.outstanding if duty.owner is not None]:
+            left = [duty for duty in owned if duty.owner is not None and duty.owner.done()]
+            if left:
+                await self._take_back(left)
+            else:
+                either: list[asyncio.Future[Any]] = [duty.settled for duty in owned]
+                either += {duty.owner: None for duty in owned if duty.owner is not None}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if keep:
             self.keep_all()
         else:
@@ -126,15 +195,24 @@ class Duties:
     def keep_all(self) -> None:
         """What was done stands."""
         for duty in self.outstanding:
-            if duty.of_the_run:
+            if duty.owner is None:
                 duty.settle("kept")
 
     async def take_back_all(self) -> None:
         """Take back what is owed, last first; what fails is noted and stops no other."""
-        for duty in reversed(self.outstanding):
+        await self._take_back(self.outstanding)
+
+    async def _take_back(self, duties: list[Duty]) -> None:
+        for duty in reversed(duties):
             try:
                 await duty.take_back()
             except Exception as error:
                 duty.fail(error)
             else:
                 duty.settle("undone")
+
+
+def _lineage(path: str) -> list[str]:
+    """A task's path, and those of the tasks that it was made by, up to the run's own."""
+    parts = path.split("/")
+    return ["/".join(parts[: count + 1]) for count in range(len(parts))]

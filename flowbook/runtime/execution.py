@@ -1,7 +1,7 @@
 """One run's code in memory: it is told events, one at a time, and says what the code asked for since.
 
 The single door between a worker and workflow code: synchronous, no IO, no clock. ``begin`` re-executes a history;
-``apply`` takes one more event; ``items``, ``calls`` and ``stops`` are what there is to do about it.
+``apply`` takes one more event; ``items``, ``calls``, ``stops`` and ``told`` are what there is to do about it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextvars import copy_context
 from typing import Any
 
 from flowbook.core import events as e
+from flowbook.core.failure import Failure
 from flowbook.core.ids import Key, RunId, Seq
 from flowbook.core.state import output_mark
 from flowbook.core.value import Value
@@ -64,6 +65,7 @@ class Execution(Asking):
         self.named: dict[str, Any] = {}
         self.latest: dict[str, tuple[tuple[str, ...], Value]] = {}
         self.failures: dict[Key, e.StepAttemptFailed | e.StepFailed] = {}
+        self._attempts: dict[Key, tuple[Failure, ...]] = {}
         self.handles: list[asyncio.Task[Any]] = []
         self.duties = Duties(self)
         self.stopping = Stopping(self)
@@ -107,7 +109,7 @@ class Execution(Asking):
         if self.is_view or self.closed:
             return
         for command in list(self.steps.values()):
-            self.dispatch(command)
+            self.dispatch(command, again=True)
         for timer in list(self.timers.values()):
             self.match_timer(timer)
         self.take_reusable()
@@ -177,11 +179,13 @@ class Execution(Asking):
 
     def _attempt_failed(self, event: e.StepAttemptFailed) -> None:
         self.failures[event.key] = event
+        self._attempts[event.key] = (*self._attempts.get(event.key, ()), event.failure)
         self.expected.taken_back(event.key)
         command = self.steps.get(event.key)
         if self.is_live and command is not None and not self._is_remote(command):
             details = self.expected.heartbeats.get(event.key)
-            self.calls.append(StepCall(command, event.attempt + 1, event.retry_at, details))
+            unwanted = event.key in self._unwanted
+            self.calls.append(StepCall(command, event.attempt + 1, event.retry_at, details, unwanted=unwanted))
 
     def _heartbeat(self, event: e.StepHeartbeat) -> None:
         self.expected.heartbeats[event.key] = event.details
@@ -196,6 +200,7 @@ class Execution(Asking):
 
     def _completed(self, event: e.StepCompleted | e.StepReused) -> None:
         command = self._answered(event)
+        self._attempts.pop(event.key, None)
         if command is not None:
             self._have_result(command, event)
 
@@ -214,8 +219,9 @@ class Execution(Asking):
     def _failed(self, event: e.StepFailed) -> None:
         self.failures[event.key] = event
         command = self._answered(event)
+        before = self._attempts.pop(event.key, ())
         if command is not None:
-            command.future.set_exception(self._failure(event, command))
+            command.future.set_exception(self._failure(event, command, before))
 
     def _fired(self, event: e.TimerFired) -> None:
         timer = self.timers.pop(event.key, None)
@@ -280,8 +286,10 @@ class Execution(Asking):
         self.main = self.loop.create_task(main(), context=self.context)
         self.main.add_done_callback(self._finished)
 
-    def _failure(self, event: e.StepFailed, command: StepCommand) -> BaseException:
-        return outcomes.step_failed(event, self.workflow.function.__globals__, command.what)
+    def _failure(self, event: e.StepFailed, command: StepCommand, before: tuple[Failure, ...]) -> BaseException:
+        error = outcomes.step_failed(event, self.workflow.function.__globals__, command.what)
+        error.failures = (*before, event.failure)
+        return error
 
     def _answered(self, event: e.StepCompleted | e.StepFailed | e.StepReused) -> StepCommand | None:
         command = self.steps.pop(event.key, None)

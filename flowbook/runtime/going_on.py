@@ -28,13 +28,20 @@ def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
     """End this run and go on as a new one of the same id, with these arguments and an empty history.
 
     Signals and updates nobody has read are carried over; those being handled are finished first. Open children stay
-    children. Does not return. A handler cannot call it: what it sets, the workflow can see.
+    children. Does not return. A handler cannot call it: what it sets, the workflow can see. Nor can a saga's block, or
+    code beside which an operation goes on: that would be taken back.
     """
     execution = current.required("continue_as_new()")
     if handling.get():
         raise UserError(
             f"continue_as_new() cannot be called in {handling.get()}, which is not the workflow's end: "
             "set a variable there, and have the workflow itself call it"
+        )
+    around = execution.duties.around(execution.handlers.running)
+    if around:
+        raise UserError(
+            f"continue_as_new() inside {around} would end the run and take back what that has done; "
+            "leave the block first, or wait for the operation, and call it after that"
         )
     name, function = execution.workflow.name, execution.workflow.function
     signature = inspect.signature(function)

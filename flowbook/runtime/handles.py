@@ -120,6 +120,14 @@ async def resolved(value: Any) -> Any:
     return await value.value() if isinstance(value, Handle) else value
 
 
+async def given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The same arguments, each Handle among them waited for."""
+    if not any(isinstance(value, Handle) for value in (*args, *kwargs.values())):
+        return args, kwargs
+    args = tuple([await value if isinstance(value, Handle) else value for value in args])
+    return args, {name: await value if isinstance(value, Handle) else value for name, value in kwargs.items()}
+
+
 def launch(
     body: Callable[[], Coroutine[Any, Any, Any]],
     *,

@@ -19,9 +19,11 @@ from typing import Any
 
 from flowbook.core.ids import Digest
 from flowbook.core.module import Imported, Module
+from flowbook.core.owing import TAKE_BACK
 from flowbook.errors import UserError
-from flowbook.runtime.definitions import Workflow
+from flowbook.runtime.definitions import Step, Workflow
 from flowbook.runtime.outcomes import Places
+from flowbook.runtime.taking_back import taking_back
 from flowbook.wire.classes import IMPORTABLE, OWN, PINNED, inner, is_at
 
 
@@ -48,6 +50,8 @@ class LoadedModule:
         return found
 
     def _found(self, name: str) -> Workflow[..., object]:
+        if name == TAKE_BACK:
+            return taking_back(self.step)
         own = self.namespace.__name__
         others = (module for name, module in list(sys.modules.items()) if name.startswith(f"{own}."))
         for namespace in (self.namespace, *others):
@@ -55,6 +59,19 @@ class LoadedModule:
                 if isinstance(value, Workflow) and value.name == name:
                     return value
         raise UserError(f"module '{self.module.name}' defines no workflow '{name}'; was it renamed?")
+
+    def step(self, name: str, home: str) -> Step[..., Any] | None:
+        """The step of this name, which is defined at ``home`` (``module:name.name``); None where it is not found.
+
+        A function there that is no step was called as one.
+        """
+        at_home = _defined_at(home)
+        if isinstance(at_home, Step):
+            return at_home
+        for value in vars(self.namespace).values():
+            if isinstance(value, Step) and value.name == name:
+                return value
+        return Step(at_home, name) if isinstance(at_home, FunctionType) else None
 
     def _cell(self, line: int) -> tuple[str, int, int] | None:
         place = self.module.locate(line)
@@ -82,6 +99,20 @@ class LoadedModule:
             known = OWN if module == own else module.removeprefix(f"{own}.")
             return (known, name) if is_at(sys.modules.get(module), name, thing) else None
         return IMPORTABLE.name(thing)
+
+
+def _defined_at(home: str) -> Any:
+    """What lies at ``module:name.name``, or None."""
+    path, _, qualname = home.partition(":")
+    if not qualname or "<" in qualname:
+        return None
+    try:
+        found: Any = importlib.import_module(path)
+        for name in qualname.split("."):
+            found = getattr(found, name)
+    except (ImportError, AttributeError):
+        return None
+    return found
 
 
 _loaded: dict[Digest, LoadedModule] = {}

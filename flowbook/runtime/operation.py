@@ -10,24 +10,31 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from copy import copy
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
+
+from msgspec.structs import replace
 
 from flowbook.core.duration import seconds, spoken
+from flowbook.core.ids import Key
 from flowbook.core.retry import ONCE, RetryPolicy
-from flowbook.errors import UserError
+from flowbook.errors import OutcomeUnknown, UserError
 from flowbook.runtime import current, sites
+from flowbook.runtime.begun import Begun, Names, names
+from flowbook.runtime.context import idempotency_key
 from flowbook.runtime.definitions import Step
+from flowbook.runtime.duties import NOT_STARTED, Duty, Owed
+from flowbook.runtime.handles import given
+from flowbook.runtime.known import Known
 from flowbook.runtime.shielding import unbroken
 
 if TYPE_CHECKING:
-    from flowbook.runtime.duties import Duty
     from flowbook.runtime.execution import Execution
 
 T = TypeVar("T")
 V = TypeVar("V")
 
 CLEAN_UP = RetryPolicy(initial_interval=1.0, maximum_interval=60.0, maximum_attempts=10)
-"""How often what takes something back is tried where its step does not say: over about six minutes."""
+"""How often what looks after something outside is tried where its step does not say: over about six minutes."""
 
 
 @overload
@@ -71,6 +78,8 @@ async def operation(
     timeout: float | str | None = None,
     cancel: Callable[..., Any] | None = None,
     confirm: Callable[..., Any] | None = None,
+    not_started: Any = (),
+    failed: Any = (),
     **kwargs: Any,
 ) -> Any:
     """Start something outside, wait until it is done, and never leave it behind.
@@ -78,106 +87,108 @@ async def operation(
     ``start`` is a step and gets the arguments; ``poll``, ``cancel`` and ``confirm`` are steps that get what it
     returned. ``poll`` is called ``every`` so often until it gives something true: True means the operation's result is
     what ``start`` returned, anything else is the result. When ``timeout`` has passed, when the run is cancelled or
-    terminated, or when polling fails, ``cancel`` is called, and then ``confirm`` until it is true.
+    terminated, or when polling fails for good, ``cancel`` is called, and then ``confirm`` until it is true.
 
-    Raises TimeoutError once the cancel after a time-out is confirmed. An operation whose cancel fails for good
-    stays an open obligation: `flowbook obligations`.
+    Exceptions of ``start`` that are in ``not_started`` say that nothing was started; after any other nobody knows.
+    ``cancel`` is called then if it needs no result: ``def cancel(vm=None, *, idempotency_key)``, with arguments of
+    ``start`` by name. Exceptions of ``poll`` in ``failed`` end the operation at once; others are tried again.
+
+    Raises TimeoutError once the cancel after a time-out is confirmed. An operation whose cancel fails for good, or
+    of which it is not known whether it was started, stays an open obligation: `flowbook obligations`.
     """
-    steps = [_step(function) for function in (start, poll, cancel, confirm)]
-    assert steps[0] is not None
-    if confirm is not None and cancel is None:
-        raise UserError(f"operation({steps[0].name}, ...) has a confirm but no cancel to be confirmed")
     limit = None if timeout is None else seconds(timeout)
+    declared = names("not_started", not_started)
+    steps = _Steps(
+        start=_step(start),
+        poll=None if poll is None else patient(_step(poll), names("failed", failed)),
+        cancel=None if cancel is None else patient(_step(cancel)),
+        confirm=None if confirm is None else patient(_step(confirm)),
+        every=seconds(every),
+        timeout=limit,
+        not_started=declared,
+    )
+    if confirm is not None and cancel is None:
+        raise UserError(f"operation({steps.start.name}, ...) has a confirm but no cancel to be confirmed")
     execution = current.execution()
     if execution is None:
-        return await _Operation(steps, args, kwargs, seconds(every), limit).run_plainly()
+        return await _Plain(steps, args, kwargs).run()
     site = sites.here()
-    made = _Owed(execution, steps, args, kwargs, seconds(every), limit)
-    made.duty = execution.duties.open(
-        steps[0].name, "operation", made.take_back, site=site.line if site is not None else 0
-    )
-    return await made.run()
+    label, line = (f"{steps.start.name}@{site.label}", site.line) if site is not None else (steps.start.name, 0)
+    args, kwargs = await given(args, kwargs)
+    key = execution.key(label)
+    known = Known.of(steps.start, args, kwargs, idempotency_key(execution.id, key))
+    steps.check(known)
+    return await _Operation(execution, steps, known).run(args, kwargs, key, line)
 
 
-def _step(function: Callable[..., Any] | None) -> Step[..., Any] | None:
-    if function is None or isinstance(function, Step):
+def _step(function: Callable[..., Any]) -> Step[..., Any]:
+    if isinstance(function, Step):
         return function
     if not callable(function):
         raise UserError(f"operation() takes steps, not {type(function).__name__}: pass the function, and its arguments")
     return Step(function)
 
 
-def patient(step: Step[..., Any]) -> Step[..., Any]:
-    """The step, tried again for a while where it does not say how often."""
-    if step.retry is not ONCE:
-        return step
+def patient(step: Step[..., Any], final: Names = ()) -> Step[..., Any]:
+    """The step, tried again for a while where it does not say how often; not after exceptions that are ``final``."""
+    policy = CLEAN_UP if step.retry is ONCE else step.retry
     made = copy(step)
-    made.retry = CLEAN_UP
+    made.retry = replace(policy, non_retryable=(*policy.non_retryable, *final)) if final else policy
     return made
 
 
-class _Operation:
-    """What the five steps do, with plain calls: a notebook's cells run top to bottom without any engine."""
+class _Steps(NamedTuple):
+    """An operation's steps, and its times in seconds."""
 
-    def __init__(
-        self,
-        steps: list[Step[..., Any] | None],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        every: float,
-        timeout: float | None,
-    ) -> None:
-        start, self.poll, cancel, confirm = steps
-        assert start is not None
-        self.start = start
-        self.cancel = patient(cancel) if cancel is not None else None
-        self.confirm = patient(confirm) if confirm is not None else None
-        self.args = args
-        self.kwargs = kwargs
-        self.every = every
-        self.timeout = timeout
+    start: Step[..., Any]
+    poll: Step[..., Any] | None
+    cancel: Step[..., Any] | None
+    confirm: Step[..., Any] | None
+    every: float
+    timeout: float | None
+    not_started: Names
 
-    async def call(self, step: Step[..., Any], *args: Any, **kwargs: Any) -> Any:
-        result = step(*args, **kwargs)
-        return await result if inspect.isawaitable(result) else result
+    def check(self, known: Known) -> None:
+        """Raise UserError where one of them wants what it cannot be given."""
+        for what, step in (("poll", self.poll), ("cancel", self.cancel), ("confirm", self.confirm)):
+            if step is not None:
+                known.check_cancel(what, step)
 
-    async def run_plainly(self) -> Any:
-        started = await self.call(self.start, *self.args, **self.kwargs)
-        try:
-            async with asyncio.timeout(self.timeout):
-                return await self.ready(started)
-        except BaseException as error:
-            await self.end(started)
-            raise self.told(error) from None
-
-    async def ready(self, started: Any) -> Any:
+    async def ready(self, known: Known) -> Any:
         """What the operation gives, once it has it."""
         if self.poll is None:
-            return started
+            return known.result
         while True:
-            answer = await self.call(self.poll, started)
+            answer = await _called(self.poll, known)
             if answer is True:
-                return started
+                return known.result
             if _is_something(answer):
                 return answer
             await asyncio.sleep(self.every)
 
-    async def end(self, started: Any) -> None:
-        """Cancel it outside, and see that this has happened."""
-        if self.cancel is None:
-            return
-        await self.call(self.cancel, started)
-        if self.confirm is None:
-            return
-        while not await self.call(self.confirm, started):
-            await asyncio.sleep(self.every)
-
-    def told(self, error: BaseException) -> BaseException:
-        """A time-out of asyncio says nothing; this one says what took too long."""
+    def told(self, error: BaseException, ending: str) -> BaseException:
+        """A time-out of asyncio says nothing; this one says what took too long, and what became of it."""
         if type(error) is not TimeoutError or error.args or self.timeout is None:
             return error
-        what = f"operation '{self.start.name}' was not done within {spoken(self.timeout)}"
-        return TimeoutError(what + (" and was cancelled" if self.cancel is not None else ""))
+        return TimeoutError(f"operation '{self.start.name}' was not done within {spoken(self.timeout)}{ending}")
+
+
+async def ended(cancel: Step[..., Any], confirm: Step[..., Any] | None, every: float, known: Known) -> None:
+    """Cancel it outside, and see that this has happened. Raises OutcomeUnknown where too little is known for that."""
+    await _called(cancel, known)
+    if confirm is None:
+        return
+    while not await _called(confirm, known):
+        await asyncio.sleep(every)
+
+
+async def _called(step: Step[..., Any], known: Known) -> Any:
+    arguments = known.for_cancel(step)
+    if arguments is None:
+        raise OutcomeUnknown(f"'{step.name}' needs what '{known.step.name}' returned, which is not known")
+    args, kwargs = arguments
+    result = step(*args, **kwargs)
+    return await result if inspect.isawaitable(result) else result
 
 
 def _is_something(answer: Any) -> bool:
@@ -188,28 +199,71 @@ def _is_something(answer: Any) -> bool:
         return True
 
 
-class _Owed(_Operation):
-    """The same in a run, which owes its end."""
+class _Plain:
+    """An operation of plain calls: a notebook's cells run top to bottom without any engine."""
+
+    def __init__(self, steps: _Steps, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.steps = steps
+        self.args = args
+        self.kwargs = kwargs
+
+    async def run(self) -> Any:
+        steps = self.steps
+        known = Known.of(steps.start, self.args, self.kwargs)
+        steps.check(known)
+        made = steps.start(*self.args, **self.kwargs)
+        known.result = await made if inspect.isawaitable(made) else made
+        try:
+            async with asyncio.timeout(steps.timeout):
+                return await steps.ready(known)
+        except BaseException as error:
+            if steps.cancel is not None:
+                await ended(steps.cancel, steps.confirm, steps.every, known)
+            raise steps.told(error, " and was cancelled" if steps.cancel is not None else _LEFT) from None
+
+
+_LEFT = ", and goes on: it has no cancel"
+
+
+class _Operation:
+    """An operation in a run, which owes its end."""
 
     duty: Duty
 
-    def __init__(self, execution: Execution, *what: Any) -> None:
-        super().__init__(*what)
+    def __init__(self, execution: Execution, steps: _Steps, known: Known) -> None:
         self.execution = execution
-        self.starting: asyncio.Task[Any] | None = None
+        self.steps = steps
+        self.known = known
+        self.begun: Begun | None = None
         self.ending: asyncio.Task[None] | None = None
 
-    async def run(self) -> Any:
+    async def run(self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Key, site: int) -> Any:
+        steps, duties = self.steps, self.execution.duties
+        owed = Owed(
+            steps.start.name,
+            "operation",
+            site,
+            work=steps.start.ref,
+            begins=key,
+            arguments=self.known.encoded(self.execution.values),
+            undo=steps.cancel.ref if steps.cancel is not None else None,
+            confirm=steps.confirm.ref if steps.confirm is not None else None,
+            every=steps.every,
+        )
+        self.duty = duties.open(owed, self.take_back, asyncio.current_task())
         await self.duty.recorded()
-        self.starting = self.execution.duties.run(self.call(self.start, *self.args, **self.kwargs))
+        self.begun = Begun(self.execution, steps.start, args, kwargs, key, site=site)
         try:
-            async with asyncio.timeout(self.timeout):
-                result = await self.ready(await asyncio.shield(self.starting))
+            async with asyncio.timeout(steps.timeout):
+                self.known.result = await asyncio.shield(self.begun.task)
+                result = await steps.ready(self.known)
         except GeneratorExit:
             raise
         except BaseException as error:
             await unbroken(self._end_it())
-            raise self.told(error) from None
+            told = steps.told(error, self._ending)
+            self.duty.tell(told)
+            raise told from None
         self.duty.settle("kept")
         return result
 
@@ -223,15 +277,34 @@ class _Owed(_Operation):
         return self.ending
 
     async def _ended(self) -> None:
-        """Nothing is given up half-way: what is being started is first waited for."""
-        if self.starting is not None:
-            await asyncio.wait([self.starting])
-            if self.starting.cancelled() or self.starting.exception() is not None:
-                self.duty.settle("cancelled")
-                return
-            try:
-                await self.end(self.starting.result())
-            except Exception as error:
-                self.duty.fail(error)
-                return
-        self.duty.settle("cancelled")
+        """Nothing is given up half-way: what is being started is told to stop, and waited for."""
+        steps = self.steps
+        if self.begun is not None:
+            await self.begun.ended()
+            if self.begun.has_result:
+                self.known.result = self.begun.task.result()
+        if self.begun is None or self.begun.began_nothing(steps.not_started):
+            self.duty.settle(NOT_STARTED)
+        elif steps.cancel is None:
+            self.duty.settle("left")
+        else:
+            await self._cancelled(self.begun, steps.cancel)
+
+    async def _cancelled(self, begun: Begun, cancel: Step[..., Any]) -> None:
+        try:
+            await ended(cancel, self.steps.confirm, self.steps.every, self.known)
+        except OutcomeUnknown as error:
+            self.duty.fail(OutcomeUnknown(f"{begun.unknown}; {error}"))
+        except Exception as error:
+            self.duty.fail(error)
+        else:
+            self.duty.settle("cancelled")
+
+    @property
+    def _ending(self) -> str:
+        """What became of it, for those who are told that its time is up."""
+        if self.duty.problem is not None:
+            return f", and cancelling it failed: {self.duty.problem}"
+        return {"cancelled": " and was cancelled", "left": _LEFT, NOT_STARTED: ": it was not even started"}.get(
+            self.duty.outcome, ""
+        )

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import FrameType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from flowbook.core import events as e
 from flowbook.core.failure import Failure, Frame
 from flowbook.core.value import Value
@@ -64,7 +66,8 @@ def _visible(local: dict[str, Any]) -> list[tuple[str, Any]]:
 def failure_of(error: BaseException, places: Places = NOWHERE, *, retryable: bool = True) -> Failure:
     """The recorded form: user frames with their locals, outermost first, and the printable traceback."""
     if isinstance(error, StepFailed) and isinstance(error.error, Failure):
-        return error.error
+        notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
+        return replace(error.error, text=error.error.text + notes) if notes else error.error
     frames = tuple(
         places.frame(frame.f_code.co_name, frame.f_code.co_filename, line, frame.f_locals)
         for frame, line in _user_frames(error.__traceback__)

@@ -157,6 +157,7 @@ _LEARN: dict[type, Callable[[Expectations, Any], None]] = {
     e.StepScheduled: Expectations._scheduled,
     **dict.fromkeys((e.ChildStarted, e.SignalSent, e.CancelSent, e.StepWaiting), Expectations._sent),
     e.StepCancelled: _notes("step cancelled"),
+    e.StepStopRequested: _notes("stop asked"),
     e.StepHeartbeat: Expectations._heartbeat,
     e.StepSkipped: _notes("skipped"),
     e.TimerStarted: Expectations._timer,

@@ -6,14 +6,22 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from flowbook.core.ids import Key
 from flowbook.errors import UserError
 from flowbook.runtime import current, sites
+from flowbook.runtime.begun import Begun
+from flowbook.runtime.context import idempotency_key
 from flowbook.runtime.definitions import Step
-from flowbook.runtime.duties import Duty
+from flowbook.runtime.duties import NO_KEY, NOT_STARTED, Duty, Owed
+from flowbook.runtime.handles import given
+from flowbook.runtime.known import Known
 from flowbook.runtime.operation import patient
 from flowbook.runtime.shielding import unbroken
+
+if TYPE_CHECKING:
+    from flowbook.runtime.execution import Execution
 
 T = TypeVar("T")
 
@@ -29,15 +37,19 @@ def saga() -> Saga:
 
     Where the block raises or the run is cancelled or terminated, the undos run in reverse; then the exception goes
     on. An undo that fails for good stays an open obligation (`flowbook obligations`) and the others run all the same.
+    So does a step of which it is not known whether it did its work, unless its undo needs no result of it.
     """
     return Saga()
 
 
 class Saga:
-    """The open undos of one block. Each is owed before its step begins."""
+    """The open undos of one block, which is the ``owner`` task's. Each is owed before its step begins."""
 
     def __init__(self) -> None:
         self._owed: list[_Undo] = []
+        self.owner: asyncio.Task[Any] | None = None
+        self._has_begun = False
+        self._has_ended = False
 
     @overload
     async def do(self, step: Step[..., T], *args: Any, undo: Callable[..., Any] | None = None, **kwargs: Any) -> T: ...
@@ -54,153 +66,196 @@ class Saga:
         parameter of another name, is what the step returned.
         """
         doing = step if isinstance(step, Step) else Step(step)
+        self._check(doing.name)
         execution = current.execution()
-        if undo is None or execution is None:
+        if undo is None:
             called = doing(*args, **kwargs)
-            result = await called if inspect.isawaitable(called) else called
-            if undo is not None:
-                self._owed.append(_Undo(doing, undo, args, kwargs, result=result))
-            return result
-        owed = _Undo(doing, undo, args, kwargs)
+            return await called if inspect.isawaitable(called) else called
+        if execution is None:
+            owed = _Undo(self, None, undo, Known.of(doing, args, kwargs))
+            called = doing(*args, **kwargs)
+            owed.known.result = await called if inspect.isawaitable(called) else called
+            self._owed.append(owed)
+            return owed.known.result
+        site = sites.here()
+        label, line = (f"{doing.name}@{site.label}", site.line) if site is not None else (doing.name, 0)
+        args, kwargs = await given(args, kwargs)
+        key = execution.key(label)
+        owed = _Undo(self, execution, undo, Known.of(doing, args, kwargs, idempotency_key(execution.id, key)))
         self._owed.append(owed)
-        return await owed.do(sites.here())
+        result = await owed.do(args, kwargs, key, line)
+        if self._has_ended:
+            raise UserError(f"saga(): its block has ended, so '{doing.name}' is taken back; {_INSIDE}")
+        return result
 
     async def register(self, undo: Callable[..., Any], *args: Any) -> None:
         """Have ``undo(*args)`` called if the block fails from here on."""
         step = undo if isinstance(undo, Step) else Step(undo)
-        owed = _Undo(step, step, args, {}, as_called=True)
+        self._check(step.name)
+        execution = current.execution()
+        owed = _Undo(self, execution, step, Known.of(step, args, {}), as_called=args)
         self._owed.append(owed)
-        if current.execution() is not None:
-            await owed.owe(sites.here())
+        if execution is not None:
+            site = sites.here()
+            await owed.owe(site.line if site is not None else 0)
+
+    def _check(self, name: str) -> None:
+        """Raise UserError where there is no block that would take ``name`` back."""
+        if not self._has_begun:
+            raise UserError(
+                f"saga(): '{name}' would never be taken back; write 'async with saga() as s:' and do it in that block"
+            )
+        if self._has_ended:
+            raise UserError(f"saga(): its block has ended, and '{name}' would never be taken back; {_INSIDE}")
 
     async def __aenter__(self) -> Saga:
+        if self._has_begun:
+            raise UserError("saga(): a saga is one block; make another one with 'async with saga() as s:'")
+        self._has_begun = True
+        execution = current.execution()
+        if execution is not None:
+            self.owner = asyncio.current_task()
+            execution.duties.blocks[self] = asyncio.current_task()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
+        if isinstance(error, GeneratorExit):
+            return
+        self._has_ended = True
+        execution = current.execution()
+        going_on = [owed.known.step.name for owed in self._owed if owed.is_going_on]
+        failed = error
+        if error is None and going_on:
+            failed = UserError(f"saga(): the block ended while '{going_on[0]}' was still going on; {_INSIDE}")
+        if failed is None:
             for owed in self._owed:
                 owed.keep()
-        elif not isinstance(error, GeneratorExit):
-            execution = current.execution()
-            if execution is None:
-                await self._take_back()
-            else:
-                await unbroken(execution.duties.run(self._take_back()))
+        elif execution is None:
+            await self._take_back()
+        else:
+            await unbroken(execution.duties.run(self._take_back()))
             for owed in self._owed:
-                if owed.problem is not None:
-                    error.add_note(f"taking back '{owed.step.name}' failed: {owed.problem}; see `flowbook obligations`")
+                owed.tell(failed)
+        if execution is not None:
+            execution.duties.blocks.pop(self, None)
+        if failed is not None and failed is not error:
+            raise failed
 
     async def _take_back(self) -> None:
         for owed in reversed(self._owed):
             await owed.take_back()
 
 
+_INSIDE = "await it inside the block, in a TaskGroup for example, which ends all that it began"
+
+
 class _Undo:
-    """One step and what takes it back."""
+    """One step and what takes it back; of what was registered alone, with its arguments."""
 
     def __init__(
         self,
-        step: Step[..., Any],
+        block: Saga,
+        execution: Execution | None,
         undo: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        known: Known,
         *,
-        as_called: bool = False,
-        **done: Any,
+        as_called: tuple[Any, ...] | None = None,
     ) -> None:
-        self.step = step
+        self.block = block
+        self.execution = execution
         self.undo = patient(undo if isinstance(undo, Step) else Step(undo))
-        self.args = args
-        self.kwargs = kwargs
+        self.known = known
         self.as_called = as_called
-        self.done = done
         self.duty: Duty | None = None
-        self.doing: asyncio.Task[Any] | None = None
+        self.begun: Begun | None = None
         self.taking: asyncio.Task[None] | None = None
-        self.problem: Exception | None = None
-        self._check()
+        if as_called is None:
+            known.check_undo(self.undo)
 
-    def _check(self) -> None:
-        if not self.as_called and self._wanted({"result": None}) is None:
-            known = ", ".join((*self.step.parameters, *self.step.outputs, "result"))
-            raise UserError(
-                f"undo '{self.undo.name}' of step '{self.step.name}' takes {', '.join(self.undo.parameters)}; "
-                f"what is known is {known}"
-            )
+    @property
+    def is_going_on(self) -> bool:
+        """True while the step has not ended."""
+        begins = self.duty is not None and self.duty.open and self.begun is None and self.as_called is None
+        return begins or (self.begun is not None and not self.begun.task.done())
 
-    async def owe(self, site: sites.Site | None) -> None:
+    async def owe(self, site: int, key: Key = NO_KEY) -> None:
         """Have it durable that this may have to be taken back."""
-        execution = current.required("saga()")
-        line = site.line if site is not None else 0
-        self.duty = execution.duties.open(self.undo.name, "undo", self.take_back, site=line)
+        assert self.execution is not None
+        owed = Owed(
+            self.undo.name,
+            "undo",
+            site,
+            work=self.known.step.ref,
+            begins=key,
+            arguments=self.known.encoded(self.execution.values),
+            undo=self.undo.ref,
+        )
+        self.duty = self.execution.duties.open(owed, self.take_back, self.block.owner)
         await self.duty.recorded()
 
-    async def do(self, site: sites.Site | None) -> Any:
+    async def do(self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Key, site: int) -> Any:
         """Run the step, and not half of it: a cancellation waits until it is known what is to be taken back."""
-        await self.owe(site)
-        self.doing = current.required("saga()").duties.run(self._called(self.step, *self.args, **self.kwargs))
-        return await unbroken(self.doing)
+        assert self.execution is not None
+        await self.owe(site, key)
+        self.begun = Begun(self.execution, self.known.step, args, kwargs, key, site=site)
+        return await self.begun.result()
 
     def keep(self) -> None:
-        """The block ended well."""
-        if self.duty is not None and self.duty.open:
+        """The block ended well: what was done stands."""
+        if self.duty is None:
+            return
+        if self.begun is None or self.begun.has_result:
             self.duty.settle("kept")
+        else:
+            # Its work may have been done since by another step, which its undo could not tell from its own.
+            self.begun.give_up(self.duty)
+
+    def tell(self, error: BaseException) -> None:
+        """Have the block's exception say that this could not be taken back."""
+        if self.duty is not None:
+            self.duty.tell(error)
 
     async def take_back(self) -> None:
         """Undo it, once."""
-        execution = current.execution()
-        if execution is None:
-            await self._taken_back()
+        if self.execution is None:
+            await self._undone()
             return
         if self.duty is None or not self.duty.open:
             return
-        if self.doing is None and not self.as_called:
-            # It has not begun, and does not any more.
-            self.duty.settle("cancelled")
-            return
         if self.taking is None:
-            self.taking = execution.duties.run(self._taken_back())
+            self.taking = self.execution.duties.run(self._taken_back(self.duty))
         await unbroken(self.taking)
 
-    async def _taken_back(self) -> None:
-        if self.doing is not None:
-            await asyncio.wait([self.doing])
-            if not self.doing.cancelled() and self.doing.exception() is None:
-                self.done["result"] = self.doing.result()
-        try:
-            if self.as_called:
-                await self._called(self.undo, *self.args)
-            elif (wanted := self._wanted(self.done)) is not None:
-                await self._called(self.undo, **wanted)
-        except Exception as error:
-            self.problem = error
-            if self.duty is None:
-                raise
-            self.duty.fail(error)
+    async def _taken_back(self, duty: Duty) -> None:
+        begun = self.begun
+        if begun is not None:
+            await begun.ended()
+            if begun.has_result:
+                self.known.result = begun.task.result()
+        if self.as_called is None and (begun is None or begun.began_nothing()):
+            # It has not begun, and does not any more.
+            duty.settle(NOT_STARTED)
             return
-        if self.duty is not None:
-            self.duty.settle("undone")
+        try:
+            was_undone = await self._undone()
+        except Exception as error:
+            duty.fail(error)
+            return
+        if was_undone or begun is None:
+            duty.settle("undone")
+        else:
+            begun.give_up(duty)
 
-    async def _called(self, step: Step[..., Any], *args: Any, **kwargs: Any) -> Any:
-        result = step(*args, **kwargs)
-        return await result if inspect.isawaitable(result) else result
-
-    def _wanted(self, done: dict[str, Any]) -> dict[str, Any] | None:
-        """The undo's arguments by name; None where the step failed before it gave what the undo needs."""
-        known = {**dict(zip(self.step.parameters, self.args, strict=False)), **self.kwargs}
-        if "result" in done:
-            known |= {"result": done["result"], **self._outputs(done["result"])}
-        parameters = inspect.signature(self.undo.function).parameters
-        needed = [name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty]
-        missing = [name for name in needed if name not in known]
-        if len(needed) == 1 and missing and "result" in done:
-            return {missing[0]: done["result"]}
-        return None if missing else {name: known[name] for name in parameters if name in known}
-
-    def _outputs(self, result: Any) -> dict[str, Any]:
-        names = self.step.outputs
-        if result is None or not names:
-            return dict.fromkeys(names)
-        return {names[0]: result} if len(names) == 1 else dict(zip(names, result, strict=True))
+    async def _undone(self) -> bool:
+        """Call the undo; False where its step ended before it gave what the undo needs."""
+        if self.as_called is not None:
+            result = self.undo(*self.as_called)
+        elif (wanted := self.known.for_undo(self.undo)) is not None:
+            result = self.undo(**wanted)
+        else:
+            return False
+        if inspect.isawaitable(result):
+            await result
+        return True

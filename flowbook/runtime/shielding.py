@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import anyio
@@ -13,10 +13,11 @@ from flowbook.runtime import current
 T = TypeVar("T")
 
 
-async def unbroken(task: asyncio.Task[T]) -> T:
+async def unbroken(task: asyncio.Task[T], tell: Callable[[], None] | None = None) -> T:
     """Wait until the task has ended, whatever happens; a cancellation that came meanwhile is raised then.
 
-    The scope keeps anyio from delivering its cancellation over and over while there is nothing to cancel.
+    ``tell`` is called when it comes. The scope keeps anyio from delivering its cancellation over and over while there
+    is nothing to cancel.
     """
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -25,6 +26,8 @@ async def unbroken(task: asyncio.Task[T]) -> T:
                 await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancelled = error
+            if tell is not None:
+                tell()
     if cancelled is not None:
         raise cancelled
     return task.result()

@@ -157,7 +157,7 @@ def _write(
             recorded = decode_recorded(record)
             if isinstance(recorded.event, RunStarted):
                 workflow = recorded.event.workflow
-            status = CLOSED_STATUS.get(type(recorded.event).__name__, "open")
+            status = CLOSED_STATUS.get(type(recorded.event).__name__, status)
             needs.add(record, recorded)
             digest.update(record + b"\n")
             out.write(record + b"\n")

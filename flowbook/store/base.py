@@ -102,7 +102,7 @@ class Group:
 
 
 class ClosedRun(NamedTuple):
-    """First and last event of a closed run, encoded."""
+    """The first event of a closed run, and the one that closed it, encoded."""
 
     run: RunId
     first: bytes

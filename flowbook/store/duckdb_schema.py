@@ -233,18 +233,37 @@ where set_at > deleted_at
 
 _OBLIGATIONS = f"""
 create or replace view obligations as
-with told as (
+with opened as (
+    select run, key, body, body ->> '$.begins' as begins from kept.recorded where kind = 'ObligationOpened'),
+given as (
+    select run, key, json_group_object(name, json_extract(body, '$.arguments."' || name || '".data')) as arguments
+    from (select run, key, body, unnest(json_keys(body, '$.arguments')) as name from opened) group by run, key),
+returned as (
+    select opened.run, opened.key, any_value(done.body -> '$.value.data') as result
+    from opened join kept.recorded as done on done.run = opened.run and done.key = opened.begins
+    where done.kind in ('StepCompleted', 'StepReused') group by opened.run, opened.key),
+told as (
     select run, key, max(body ->> '$.name') as name, max(body ->> '$.what') as what,
+        max(body ->> '$.work.name') as step, max(body ->> '$.undo.name') as undo, max(body ->> '$.note') as note,
         min(time) filter (kind = 'ObligationOpened') as since,
         min(time) filter (kind = 'ObligationSettled') as settled, max(body ->> '$.outcome') as outcome,
         count(*) filter (kind = 'ObligationOpened') as opened,
         count(*) filter (kind = 'ObligationSettled') as ended,
-        count(*) filter (kind = 'ObligationFailed') as failures, max(body ->> '$.failure.message') as error_message
-    from kept.recorded where kind in ('ObligationOpened', 'ObligationSettled', 'ObligationFailed') group by run, key)
-select run, key, name, coalesce(what, 'undo') as what,
-    case when ended > 0 then coalesce(outcome, 'kept') when failures > 0 then 'failed' else 'open' end as status,
-    {_moment("since")} as since, {_moment("settled")} as settled, error_message
-from told where opened > 0
+        count(*) filter (kind = 'ObligationFailed') as failures,
+        arg_max(body ->> '$.failure.type', seq) filter (kind = 'ObligationFailed') as error_type,
+        arg_max(body ->> '$.failure.message', seq) filter (kind = 'ObligationFailed') as error_message,
+        arg_max(body ->> '$.run', seq) filter (kind in ('ObligationFailed', 'ObligationRetried')) as trying
+    from kept.recorded
+    where kind in ('ObligationOpened', 'ObligationSettled', 'ObligationFailed', 'ObligationRetried') group by run, key)
+select told.run, told.key, name, coalesce(what, 'undo') as what,
+    case when ended > 0 then coalesce(outcome, 'kept') when trying is not null then 'retrying'
+        when failures > 0 then 'failed' else 'open' end as status,
+    {_moment("since")} as since, {_moment("settled")} as settled, step,
+    coalesce(given.arguments, '{{}}') as arguments, returned.result, undo, error_type, error_message,
+    case when ended = 0 then trying end as trying, note
+from told left join given on given.run = told.run and given.key = told.key
+    left join returned on returned.run = told.run and returned.key = told.key
+where opened > 0
 """
 
 _CHILDREN = f"""

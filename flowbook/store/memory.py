@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import cast
 
-from flowbook.core.events import ObligationOpened, ObligationSettled, RunStarted, StepScheduled
+from flowbook.core.events import CLOSING, ObligationOpened, ObligationSettled, RunStarted, StepScheduled
 from flowbook.core.ids import Digest, Key, RunId, Seq
 from flowbook.errors import StoreError
 from flowbook.store.base import CLOSED_STATUS, INTERNAL, ClosedRun, Entry, Group, RunSize, Stop, Table
@@ -92,7 +92,7 @@ class MemoryStore:
         found = []
         for run, ended in reversed(self._closed.items()):
             if not status or ended == status:
-                found.append(ClosedRun(run, self._runs[run][0].record, self._runs[run][-1].record))
+                found.append(self._ends(run))
         return found[:limit]
 
     def module(self, digest: Digest) -> bytes | None:
@@ -104,7 +104,7 @@ class MemoryStore:
         found = []
         for run, ended in reversed(self._closed.items()):
             entries = self._runs[run]
-            first, last = entries[0].recorded, entries[-1].recorded
+            first, last = entries[0].recorded, self._closing(run).recorded
             assert isinstance(first.event, RunStarted)
             size = sum(len(entry.body) for entry in entries)
             found.append(RunSize(run, first.event.workflow, ended, last.time, len(entries), size))
@@ -148,9 +148,14 @@ class MemoryStore:
 
     def ends(self, runs: Sequence[RunId]) -> list[ClosedRun]:
         """See ``Store``."""
-        return [
-            ClosedRun(run, self._runs[run][0].record, self._runs[run][-1].record) for run in runs if run in self._closed
-        ]
+        return [self._ends(run) for run in runs if run in self._closed]
+
+    def _ends(self, run: RunId) -> ClosedRun:
+        return ClosedRun(run, self._runs[run][0].record, self._closing(run).record)
+
+    def _closing(self, run: RunId) -> Entry:
+        """What closed it; after that there may be events about what it owes."""
+        return next(entry for entry in reversed(self._runs[run]) if isinstance(entry.recorded.event, CLOSING))
 
     def query(self, sql: str, limit: int, stop: Stop) -> Table:
         """There is no SQL in memory."""

@@ -46,15 +46,18 @@ def _replayed(recorded: list[e.Recorded], workflow: Workflow[..., Any], load: co
 
 
 def _re_executed(recorded: list[e.Recorded], workflow: Workflow[..., Any], load: codec.Load, *, edited: bool) -> Any:
-    ending = recorded[-1].event if isinstance(recorded[-1].event, e.CLOSING) else None
-    open_part = recorded if ending is None else recorded[:-1]
+    ending = next((one.event for one in reversed(recorded) if isinstance(one.event, e.CLOSING)), None)
+    # What comes after that is about what the run owes, and nothing its code hears of.
+    open_part = recorded if ending is None else recorded[: [one.event for one in recorded].index(ending)]
     execution = Execution(workflow, save=_digest_only, load=load)
     if edited:
         execution.allow_edits(f"{SAME_CODE}. {OTHER_CODE}")
     try:
         execution.begin(open_part, is_past=ending is not None)
         asked: list[Any] = [
-            item for item in execution.items if not isinstance(item, e.SignalDropped | e.TimerCancelled)
+            item
+            for item in execution.items
+            if not isinstance(item, e.SignalDropped | e.TimerCancelled | e.StepStopRequested)
         ]
         asked += [call.command.step for call in execution.calls]
     except HistoryMismatch as error:

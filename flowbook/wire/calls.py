@@ -115,6 +115,21 @@ class OfUpdate(Call, frozen=True):
     name: str
 
 
+class SettleObligation(Call, frozen=True):
+    """settle_obligation: say that what this very run owes is settled; answers its summary."""
+
+    run: RunId
+    obligation: str
+    note: str
+
+
+class RetryObligation(Call, frozen=True):
+    """retry_obligation: have it tried again to take back what this very run owes; answers its summary."""
+
+    run: RunId
+    obligation: str
+
+
 class Complete(Call, frozen=True):
     """complete: finish the step ``token`` stands for, with ``value`` or ``failure``; answers the run's summary."""
 
@@ -222,13 +237,23 @@ class Pending(TypedDict):
 
 
 class Owed(TypedDict):
-    """Something a run owes outside; ``failed``: taking it back was given up."""
+    """Something a run owes outside; ``failed``: taking it back was given up, ``error`` says why.
+
+    It is owed for ``step`` with ``arguments``, which returned ``result``. ``undo`` takes it back; ``trying`` is the run
+    that does so again. Each is "", or None, where there is none.
+    """
 
     key: str
     name: str
     what: str
     since: float
     failed: bool
+    step: str
+    arguments: dict[str, Value]
+    result: Value | None
+    undo: str
+    error: str
+    trying: str
 
 
 class OriginOfRun(TypedDict):

@@ -178,8 +178,8 @@ class Evict(Packet, frozen=True, tag=True):
 class Task(Packet, frozen=True, tag=True):
     """Run this attempt of a step of a queue; that it began is recorded already. ``seed`` is the run's.
 
-    ``details`` are what the attempt before left with its last heartbeat. Sent again for one it has in hand, it means
-    nothing new.
+    ``details`` are what the attempt before left with its last heartbeat; ``unwanted``: nobody needs its result. Sent
+    again for one it has in hand, it means nothing new.
     """
 
     task: TaskRef
@@ -188,10 +188,17 @@ class Task(Packet, frozen=True, tag=True):
     step: StepScheduled
     details: Value | None = None
     seed: str = ""
+    unwanted: bool = False
 
 
 class CancelTask(Packet, frozen=True, tag=True):
     """Stop this attempt and say when it has ended; nothing else about it is wanted."""
+
+    task: TaskRef
+
+
+class StopTask(Packet, frozen=True, tag=True):
+    """Nobody needs the result of this attempt: tell it so, and say how it ends."""
 
     task: TaskRef
 
@@ -238,7 +245,18 @@ class Goodbye(Packet, frozen=True, tag=True):
 
 
 ToWorker = (
-    Earlier | Activate | Commit | Evict | Task | CancelTask | TaskReported | Drain | ModuleSource | Inspect | Goodbye
+    Earlier
+    | Activate
+    | Commit
+    | Evict
+    | Task
+    | CancelTask
+    | StopTask
+    | TaskReported
+    | Drain
+    | ModuleSource
+    | Inspect
+    | Goodbye
 )
 
 

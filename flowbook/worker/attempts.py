@@ -19,7 +19,7 @@ from flowbook.core.failure import Frame
 from flowbook.core.ids import RunId, WorkerId
 from flowbook.core.messages import AttemptFailed
 from flowbook.core.value import Value
-from flowbook.errors import FlowbookError, UnsavableValue
+from flowbook.errors import FlowbookError, NotStarted, UnsavableValue
 from flowbook.runtime import context, output
 from flowbook.runtime.commands import Argument, StepCall
 from flowbook.runtime.context import StepContext
@@ -59,6 +59,8 @@ class Attempt:
         self.announced = False
         self.gate = anyio.Event() if call.command.step.at_most_once else None
         self.stopped = False
+        self._unwanted = call.unwanted
+        self._is_late = False
         self._task: asyncio.Task[Any] | None = None
         self._run = run
         self._workflow = workflow
@@ -71,7 +73,7 @@ class Attempt:
         self._task = asyncio.current_task()
         try:
             if self.stopped:
-                return None
+                return self._never_began()
             if self.gate is not None:
                 await self.gate.wait()
             if self.call.not_before:
@@ -87,7 +89,7 @@ class Attempt:
                 return self._failed(error)
             if self._task is not None:
                 self._task.uncancel()
-        return self._failed(HeartbeatTimeout(self._said_nothing())) if self._silent else None
+        return self._failed(HeartbeatTimeout(self._said_nothing())) if self._silent else self._never_began()
 
     def stop(self) -> None:
         """Nobody wants its result any more."""
@@ -96,6 +98,24 @@ class Attempt:
             self._context.cancelled = True
         if self._task is not None and not self._task.done():
             self._task.cancel()
+
+    def ask_to_stop(self) -> None:
+        """Nobody needs its result, but how it ends has to be known. It does not begin where it surely has not yet."""
+        self._unwanted = True
+        if self._context is not None:
+            self._context.cancelled = True
+        # An attempt before this one, of which nothing is recorded, may have begun.
+        is_first = not self.call.again or self.gate is not None or self.call.not_before > time.time()
+        if self.began is None and is_first and not self.stopped:
+            self._is_late = True
+            self.stop()
+
+    def _never_began(self) -> AttemptFailed | None:
+        """What is said of an attempt that was stopped: something only where it has to be known that it never began."""
+        if not self._is_late or self.began is not None:
+            return None
+        text = f"step '{self.call.command.step.name}' was not begun: nobody needs it any more"
+        return self._failed(NotStarted(text))
 
     def check_heartbeat(self, now: float) -> None:
         """Fail it where it has been silent for too long; ``now`` is monotonic."""
@@ -148,6 +168,7 @@ class Attempt:
             heartbeat_details=None if details is None else codec.decode(details, self.files.load, classes=self.module),
             started=self.began or 0.0,
         )
+        self._context.cancelled = self._unwanted
         return self._context
 
     async def _called(self) -> Value:

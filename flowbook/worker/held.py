@@ -164,6 +164,11 @@ class HeldRun:
         else:
             for call in calls:
                 self._begin(call, self._module)
+        for key in execution.told:
+            told = self.attempts.get(key)
+            if told is not None:
+                told.ask_to_stop()
+        execution.told.clear()
         self._outbox += execution.items
         execution.items.clear()
         self.idle_since = time.monotonic()

@@ -46,6 +46,7 @@ from flowbook.wire.protocol import (
     Packet,
     Released,
     RunReport,
+    StopTask,
     Task,
     TaskReported,
     ToWorker,
@@ -243,6 +244,8 @@ class Session:
             case CancelTask():
                 self._remote.cancel(packet.task)
                 self._speak_of_tasks()
+            case StopTask():
+                self._remote.ask_to_stop(packet.task)
             case TaskReported():
                 self._remote.answered(packet.task, packet.number)
             case Drain():

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+from msgspec.structs import replace
+
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Key, RunId, WorkerId
 from flowbook.core.messages import AttemptFailed, ReportItem
@@ -109,7 +111,7 @@ class Tasks:
         if task is None or task.over or task.attempt is not None:
             return
         try:
-            call = _call(packet, step_of(module, packet))
+            call = _call(task.packet, step_of(module, packet))
         except Exception as error:
             self.cannot(packet, error)
             return
@@ -126,7 +128,7 @@ class Tasks:
         step = packet.step
         name = type(error).__name__
         message = f"the step could not be loaded: {name}: {error}" if not isinstance(error, UserError) else str(error)
-        failure = Failure(type=name, message=message, retryable=False)
+        failure = Failure(type=name, message=message, retryable=False, bases=("NotStarted",))
         task.end(
             AttemptFailed(
                 key=step.key,
@@ -139,6 +141,14 @@ class Tasks:
                 site=step.site,
             )
         )
+
+    def ask_to_stop(self, ref: TaskRef) -> None:
+        """Nobody needs its result, but it has to be known how it ends."""
+        task = self._task(ref)
+        if task is not None and task.attempt is not None:
+            task.attempt.ask_to_stop()
+        elif task is not None:
+            task.packet = replace(task.packet, unwanted=True)
 
     def cancel(self, ref: TaskRef) -> None:
         """Nothing more is wanted of it: stop, and say so when it has stopped."""
@@ -208,7 +218,7 @@ def _call(packet: Task, step: Step[..., Any]) -> StepCall:
         item=asked.item,
         site=asked.site,
     )
-    return StepCall(command, packet.task.attempt)
+    return StepCall(command, packet.task.attempt, again=True, unwanted=packet.unwanted)
 
 
 def step_of(module: LoadedModule, packet: Task) -> Step[..., Any]:

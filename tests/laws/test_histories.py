@@ -15,6 +15,7 @@ from flowbook.core.due import NOTHING_DUE, due
 from flowbook.core.evolve import evolve, fold
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
+from flowbook.core.keys import fingerprint
 from flowbook.core.retry import RetryPolicy
 from flowbook.core.state import RunState
 from flowbook.core.value import NOTHING
@@ -27,6 +28,12 @@ attempts = st.integers(1, 4)
 workers = st.sampled_from([WorkerId("w1"), WorkerId("w2")])
 policies = st.builds(RetryPolicy, maximum_attempts=st.integers(0, 4), jitter=st.sampled_from([0.0, 0.5]))
 BAD = Failure("ValueError", "no")
+
+
+def first_trial(key: Key) -> RunId:
+    """The run that tries first to take back what the run ``r`` owes."""
+    return RunId(f"r.retry-{fingerprint(key)}-1")
+
 
 messages: st.SearchStrategy[m.AnyMessage] = st.one_of(
     st.builds(e.StepStarted, key=keys, step=st.just("s"), attempt=attempts, worker=workers),
@@ -60,9 +67,13 @@ messages: st.SearchStrategy[m.AnyMessage] = st.one_of(
     st.builds(m.SignalDelivered, key=keys, failure=st.sampled_from([None, BAD])),
     st.builds(m.SendUpdate, id=st.sampled_from(["u", "v"]), name=names),
     st.builds(e.UpdateCompleted, id=st.sampled_from(["u", "v"]), name=names, value=st.just(NOTHING)),
-    st.builds(e.ObligationOpened, key=keys, name=st.just("vm")),
+    st.builds(e.ObligationOpened, key=keys, name=st.just("vm"), begins=keys, undo=st.just(e.StepRef("s"))),
     st.builds(e.ObligationSettled, key=keys),
     st.builds(e.ObligationFailed, key=keys, failure=st.just(BAD)),
+    st.builds(m.SettleObligation, obligation=keys, note=st.just("done")),
+    st.builds(m.RetryObligation, obligation=keys),
+    st.builds(m.ChildEnded, key=keys, run=keys.map(first_trial), failure=st.sampled_from([None, BAD])),
+    st.builds(e.StepStopRequested, key=keys, step=st.just("s")),
     st.builds(e.PatchMarked, id=names),
     st.builds(e.RunContinued, run=st.just(RunId("r~2")), seen=st.integers(0, 9)),
     st.just(m.RunTimedOut()),
@@ -109,10 +120,11 @@ def test_the_state_after_recovery_is_the_live_one(said: list[m.AnyMessage]) -> N
 
 
 @given(conversations)
-def test_a_closing_event_is_the_last_one(said: list[m.AnyMessage]) -> None:
+def test_a_closing_event_is_the_last_one_but_for_what_is_owed(said: list[m.AnyMessage]) -> None:
     history, live = lived(said)
     closing = [recorded.seq for recorded in history if isinstance(recorded.event, e.CLOSING)]
-    assert closing in ([], [len(history)])
+    after = [recorded.event for recorded in history[closing[0] :]] if closing else []
+    assert len(closing) <= 1 and all(isinstance(event, e.AFTERWARDS) for event in after)
     assert bool(live.closed) == bool(closing)
     if live.closed:
         assert due(live, 1e9) == NOTHING_DUE
@@ -145,6 +157,16 @@ def test_an_obligation_and_an_update_are_opened_once_and_settled_once(said: list
                 settled.append(("update", id))
     assert len(set(opened)) == len(opened) and len(set(settled)) == len(settled)
     assert set(settled) <= set(opened)
+
+
+@given(conversations)
+def test_what_is_owed_is_settled_or_listed(said: list[m.AnyMessage]) -> None:
+    history, state = lived(said)
+    opened = {r.event.key for r in history if isinstance(r.event, e.ObligationOpened)}
+    settled = {r.event.key for r in history if isinstance(r.event, e.ObligationSettled)}
+    assert opened - settled == state.obligations.keys()
+    trials = [r.event.run for r in history if isinstance(r.event, e.ObligationRetried)]
+    assert len(set(trials)) == len(trials) and {o.trying for o in state.obligations.values()} <= {*trials, ""}
 
 
 @given(conversations)

@@ -1,7 +1,8 @@
 """A run without an engine: executes workflow code on a virtual clock and keeps the history it makes.
 
 Steps run inline; timers fire in order of their time when nothing else is left to do; ``evict`` re-executes the
-run from its history before every event, which is the strictest test of re-execution there is.
+run from its history before every event, which is the strictest test of re-execution there is. A step that is told to
+stop runs on, unless it is ``late``: then it has not begun.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from flowbook.core import events as e
 from flowbook.core.ids import Digest, Key, RunId, Seq
 from flowbook.core.messages import AttemptFailed
+from flowbook.errors import FlowbookError, NotStarted
 from flowbook.runtime.commands import Argument, StepCall
 from flowbook.runtime.definitions import Workflow
 from flowbook.runtime.execution import Execution
@@ -60,6 +62,7 @@ class Driver:
         self.calls: list[StepCall] = []
         self.executed: list[str] = []
         self.mailbox: list[e.AnyEvent] = []
+        self.late = False
         started = e.RunStarted(
             run=RunId("run"),
             workflow=self.workflow.name,
@@ -113,6 +116,13 @@ class Driver:
                 assert not isinstance(item, AttemptFailed)
                 self._tell(item)
             return True
+        told, execution.told = execution.told, []
+        late = next((call for call in self.calls if call.key in told), None) if self.late else None
+        if late is not None:
+            self.calls.remove(late)
+            failure = failure_of(NotStarted("nobody needs it any more"))
+            self._tell(e.StepFailed(key=late.key, step=late.command.step.name, failure=failure))
+            return True
         if execution.closed:
             return False
         if self.mailbox:
@@ -152,7 +162,7 @@ class Driver:
                 result = asyncio.run(result)
             return e.StepCompleted(value=own.encoded(result), **common)
         except Exception as error:
-            failure = failure_of(error)
+            failure = failure_of(error, retryable=not isinstance(error, FlowbookError))
             if command.step.retry.allows(call.attempt, failure):
                 retry_at = self.clock + command.step.retry.interval(call.attempt)
                 return e.StepAttemptFailed(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import anyio
 import pytest
 
 from flowbook.core import events as e
+from flowbook.core.ids import RunId
 from flowbook.core.retry import RetryPolicy
+from flowbook.errors import NotStarted
+from flowbook.runtime.context import idempotency_key
 from flowbook.runtime.definitions import step
 from flowbook.runtime.elsewhere import awakeable
 from flowbook.runtime.handles import launch
@@ -18,27 +20,10 @@ from flowbook.runtime.operation import operation
 from flowbook.runtime.results import results
 from flowbook.runtime.saga import saga
 from flowbook.runtime.shielding import shielded
+from tests.runtime.cloud import create, delete, gone, obligations, ready, turns_until, unmake, world
 from tests.runtime.driver import Driver
 
 pytestmark = pytest.mark.parametrize("evict", [False, True], ids=["held", "evicted"])
-
-
-class World:
-    """A cloud with one machine, which takes some polls to come up and some to go."""
-
-    def __init__(self, ready_after: int = 2, gone_after: int = 2) -> None:
-        self.said: list[str] = []
-        self.left = ready_after
-        self.going = gone_after
-        self.broken: set[str] = set()
-
-    def say(self, what: str) -> None:
-        self.said.append(what)
-        if what in self.broken:
-            raise OSError(f"{what} is broken")
-
-
-world = World()
 
 
 @pytest.fixture(autouse=True)
@@ -46,57 +31,8 @@ def fresh() -> None:
     world.__init__()  # type: ignore[misc]
 
 
-@step
-def create(name: str) -> str:
-    world.say("create")
-    return f"vm-{name}"
-
-
-@step
-def ready(vm: str) -> bool:
-    world.say("poll")
-    world.left -= 1
-    return world.left <= 0
-
-
-@step
-def delete(vm: str) -> None:
-    world.say("delete")
-
-
-@step
-def unmake(name: str) -> None:
-    world.say("unmake")
-
-
-@step
-def gone(vm: str) -> bool:
-    world.say("confirm")
-    world.going -= 1
-    return world.going <= 0
-
-
 async def provision(timeout: str | None = None) -> Any:
     return await operation(create, "a", poll=ready, every="10s", timeout=timeout, cancel=delete, confirm=gone)
-
-
-def obligations(driver: Driver) -> list[str]:
-    """What was owed, as the history tells it."""
-    told = []
-    for recorded in driver.history:
-        match recorded.event:
-            case e.ObligationOpened(name=name):
-                told.append(f"owes {name}")
-            case e.ObligationSettled(outcome=outcome):
-                told.append(outcome)
-            case e.ObligationFailed(failure=failure):
-                told.append(f"failed {failure.type}")
-    return told
-
-
-def turns_until(driver: Driver, ready: Callable[[], bool]) -> None:
-    while not ready():
-        assert driver.turn()
 
 
 def test_it_gives_what_start_gave_once_polling_says_so(evict: bool) -> None:
@@ -189,18 +125,185 @@ def test_termination_takes_back_what_is_owed_and_runs_no_other_code(evict: bool)
     assert obligations(driver) == ["owes create", "cancelled"]
 
 
-def test_a_start_that_fails_leaves_nothing_to_cancel(evict: bool) -> None:
+# A start that fails
+
+
+def test_a_start_that_fails_may_have_started_something_and_stays_owed(evict: bool) -> None:
     world.broken = {"create"}
     driver = Driver(provision, evict=evict)
+    ended = driver.run()
+    assert isinstance(ended, e.RunFailed) and "see `flowbook obligations`" in ended.failure.text
+    assert world.said == ["create"] and obligations(driver) == ["owes create", "failed OutcomeUnknown"]
+    (problem,) = [r.event.failure.message for r in driver.history if isinstance(r.event, e.ObligationFailed)]
+    assert problem.startswith("it is not known whether step 'create' did its work: OSError: create is broken")
+
+
+@pytest.mark.parametrize("declared", [OSError, (ValueError, EnvironmentError), "OSError"])
+def test_a_start_that_fails_as_declared_leaves_nothing_to_cancel(declared: Any, evict: bool) -> None:
+    async def flow() -> Any:
+        return await operation(create, "a", poll=ready, cancel=delete, not_started=declared)
+
+    world.broken = {"create"}
+    driver = Driver(flow, evict=evict)
     assert isinstance(driver.run(), e.RunFailed)
-    assert world.said == ["create"] and obligations(driver) == ["owes create", "cancelled"]
+    assert world.said == ["create"] and obligations(driver) == ["owes create", "not started"]
 
 
-def test_a_poll_that_fails_cancels(evict: bool) -> None:
+def test_a_start_may_say_itself_that_nothing_was_started(evict: bool) -> None:
+    @step(retry=RetryPolicy(maximum_attempts=5))
+    def refused(name: str) -> str:
+        world.say("refused")
+        raise NotStarted("the quota is used up")
+
+    async def flow() -> Any:
+        return await operation(refused, "a", poll=ready, cancel=delete)
+
+    driver = Driver(flow, evict=evict)
+    assert isinstance(driver.run(), e.RunFailed)
+    assert obligations(driver) == ["owes refused", "not started"]
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["waiting for its turn", "running"])
+def test_a_start_is_told_of_a_cancellation(late: bool, evict: bool) -> None:
+    driver = Driver(provision, evict=evict)
+    driver.late = late
+    turns_until(driver, lambda: bool(driver.calls or driver.execution.calls))
+    driver.mailbox.append(e.CancelRequested())
+    assert isinstance(driver.run(), e.RunCancelled)
+    assert "StepStopRequested" in driver.kinds()
+    if late and not evict:
+        assert world.said == [] and obligations(driver) == ["owes create", "not started"]
+    else:
+        assert world.said == ["create", "delete", "confirm", "confirm"]
+        assert obligations(driver) == ["owes create", "cancelled"]
+
+
+def test_each_attempt_has_to_be_sure_that_nothing_was_started(evict: bool) -> None:
+    @step(retry=RetryPolicy(maximum_attempts=2))
+    def flaky(name: str) -> str:
+        world.say("flaky")
+        raise TimeoutError if len(world.said) == 1 else OSError
+
+    async def flow() -> Any:
+        return await operation(flaky, "a", poll=ready, cancel=delete, not_started=OSError)
+
+    driver = Driver(flow, evict=evict)
+    assert isinstance(driver.run(), e.RunFailed)
+    assert obligations(driver) == ["owes flaky", "failed OutcomeUnknown"]
+
+
+def test_a_cancel_that_needs_no_result_is_called_with_what_is_known(evict: bool) -> None:
+    keys: list[str] = []
+
+    @step
+    def find_and_delete(vm: str | None = None, *, name: str, idempotency_key: str) -> None:
+        keys.append(idempotency_key)
+        world.say(f"delete {vm} {name}")
+
+    @step
+    def is_gone(*, name: str) -> bool:
+        world.say(f"is {name} gone")
+        return True
+
+    async def flow(name: str, time: str) -> Any:
+        return await operation(
+            create, name, poll=ready, every="1m", timeout=time, cancel=find_and_delete, confirm=is_gone
+        )
+
+    world.broken = {"create"}
+    driver = Driver(flow, "a", "1h", evict=evict)
+    assert isinstance(driver.run(), e.RunFailed)
+    assert world.said == ["create", "delete None a", "is a gone"]
+    assert obligations(driver) == ["owes create", "cancelled"]
+    (opened,) = [r.event for r in driver.history if isinstance(r.event, e.ObligationOpened)]
+    assert keys == [idempotency_key(RunId("run"), opened.begins)]
+
+    world.__init__(ready_after=99)  # type: ignore[misc]
+    assert isinstance(Driver(flow, "a", "1s", evict=evict).run(), e.RunFailed)
+    assert world.said == ["create", "poll", "delete vm-a a", "is a gone"]
+
+
+def test_a_blind_cancel_that_cannot_be_confirmed_stays_owed(evict: bool) -> None:
+    @step
+    def sweep(vm: str = "") -> None:
+        world.say("sweep")
+
+    async def flow() -> Any:
+        return await operation(create, "a", poll=ready, cancel=sweep, confirm=gone)
+
+    world.broken = {"create"}
+    driver = Driver(flow, evict=evict)
+    driver.run()
+    assert world.said == ["create", "sweep"] and obligations(driver) == ["owes create", "failed OutcomeUnknown"]
+
+
+def test_an_operation_without_a_cancel_is_left_and_says_so(evict: bool) -> None:
+    async def flow(time: str) -> Any:
+        return await operation(create, "a", poll=ready, timeout=time)
+
+    world.left = 99
+    driver = Driver(flow, "5s", evict=evict)
+    ended = driver.run()
+    assert isinstance(ended, e.RunFailed) and ended.failure.message.endswith("within 5s, and goes on: it has no cancel")
+    assert obligations(driver) == ["owes create", "left"]
+    world.broken = {"create"}
+    driver = Driver(flow, "5s", evict=evict)
+    driver.run()
+    assert obligations(driver) == ["owes create", "left"]
+
+
+# Polling
+
+
+def test_polling_is_patient(evict: bool) -> None:
+    @step
+    def shaky(vm: str) -> bool:
+        world.say("poll")
+        if len(world.said) < 5:
+            raise ConnectionError("502")
+        return True
+
+    async def flow() -> Any:
+        return await operation(create, "a", poll=shaky, cancel=delete)
+
+    driver = Driver(flow, evict=evict)
+    assert driver.run() == "vm-a" and world.said.count("poll") == 4
+    assert obligations(driver) == ["owes create", "kept"]
+
+
+def test_a_poll_that_fails_for_good_cancels(evict: bool) -> None:
     world.broken = {"poll"}
     driver = Driver(provision, evict=evict)
     assert isinstance(driver.run(), e.RunFailed)
-    assert world.said == ["create", "poll", "delete", "confirm", "confirm"]
+    assert world.said == ["create", *["poll"] * 10, "delete", "confirm", "confirm"]
+
+
+def test_the_operations_time_is_up_while_polling_is_tried_again(evict: bool) -> None:
+    world.broken = {"poll"}
+    driver = Driver(provision, "5s", evict=evict)
+    ended = driver.run()
+    assert isinstance(ended, e.RunFailed) and ended.failure.message.endswith("within 5s and was cancelled")
+    assert world.said == ["create", *["poll"] * 3, "delete", "confirm", "confirm"]
+
+
+@pytest.mark.parametrize("how", ["declared", "its own policy", "not retryable"])
+def test_a_poll_that_says_so_ends_the_operation_at_once(how: str, evict: bool) -> None:
+    class JobFailed(Exception): ...
+
+    def check(vm: str) -> bool:
+        world.say("poll")
+        raise NotStarted if how == "not retryable" else JobFailed
+
+    policy = RetryPolicy(maximum_attempts=5, non_retryable=(JobFailed,))
+    poll = step(retry=policy)(check) if how == "its own policy" else step(check)
+
+    async def flow() -> Any:
+        failed = JobFailed if how == "declared" else ()
+        return await operation(create, "a", poll=poll, cancel=delete, failed=failed)
+
+    driver = Driver(flow, evict=evict)
+    assert isinstance(driver.run(), e.RunFailed)
+    assert world.said == ["create", "poll", "delete"] and obligations(driver)[-1] == "cancelled"
 
 
 def test_a_cancel_that_fails_for_good_stays_owed(evict: bool) -> None:
@@ -209,6 +312,8 @@ def test_a_cancel_that_fails_for_good_stays_owed(evict: bool) -> None:
     driver = Driver(provision, "5s", evict=evict)
     ended = driver.run()
     assert isinstance(ended, e.RunFailed) and ended.failure.type == "TimeoutError"
+    assert "within 5s, and cancelling it failed: step 'delete' failed after 10 attempts" in ended.failure.message
+    assert "see `flowbook obligations`" in ended.failure.text
     assert world.said.count("delete") == 10
     assert obligations(driver)[1].startswith("failed")
 
@@ -227,135 +332,27 @@ def test_what_makes_no_sense_is_said(evict: bool) -> None:
     async def no_step() -> Any:
         return await operation("create")  # type: ignore[arg-type]
 
-    for flow, what in ((no_cancel, "no cancel"), (no_step, "takes steps")):
+    async def no_error() -> Any:
+        return await operation(create, "a", not_started=404)
+
+    async def any_error() -> Any:
+        return await operation(create, "a", not_started=(ValueError, Exception))
+
+    @step
+    def in_zone(vm: str, zone: str) -> None: ...
+
+    async def no_zone() -> Any:
+        return await operation(create, "a", cancel=in_zone)
+
+    for flow, what in (
+        (no_cancel, "no cancel"),
+        (no_step, "takes steps"),
+        (no_error, "not_started takes exception classes"),
+        (any_error, "not_started cannot be <class 'Exception'>"),
+        (no_zone, "cancel 'in_zone' takes 'zone', which is no argument given to 'create'"),
+    ):
         ended = Driver(flow, evict=evict).run()
         assert isinstance(ended, e.RunFailed) and what in ended.failure.message
-
-
-# Sagas
-
-
-@step
-def book(what: str) -> str:
-    world.say(f"book {what}")
-    return f"{what}-1"
-
-
-@step
-def release(booking: str) -> None:
-    world.say(f"release {booking}")
-
-
-@step
-def forget(what: str) -> None:
-    world.say(f"forget {what}")
-
-
-async def trip(fail: bool) -> list[str]:
-    async with saga() as s:
-        flight = await s.do(book, "flight", undo=release)
-        hotel = await s.do(book, "hotel", undo=forget)
-        await asyncio.sleep(60)
-        if fail:
-            raise ValueError("no car")
-    return [flight, hotel]
-
-
-def test_a_saga_that_ends_well_keeps_what_it_did(evict: bool) -> None:
-    driver = Driver(trip, False, evict=evict)
-    assert driver.run() == ["flight-1", "hotel-1"]
-    assert world.said == ["book flight", "book hotel"]
-    assert obligations(driver) == ["owes release", "owes forget", "kept", "kept"]
-
-
-def test_a_saga_that_fails_takes_back_in_reverse_by_result_or_by_name(evict: bool) -> None:
-    driver = Driver(trip, True, evict=evict)
-    ended = driver.run()
-    assert isinstance(ended, e.RunFailed) and ended.failure.message == "no car"
-    assert world.said == ["book flight", "book hotel", "forget hotel", "release flight-1"]
-    assert obligations(driver)[2:] == ["undone", "undone"]
-
-
-@pytest.mark.parametrize("end", [e.CancelRequested(), e.TerminateRequested()])
-def test_a_saga_that_is_ended_takes_back(evict: bool, end: e.AnyEvent) -> None:
-    driver = Driver(trip, False, evict=evict)
-    turns_until(driver, lambda: "book hotel" in world.said and bool(driver.timers))
-    driver.mailbox.append(end)
-    assert isinstance(driver.run(), e.RunCancelled | e.RunTerminated)
-    assert world.said[2:] == ["forget hotel", "release flight-1"]
-
-
-def test_an_undo_that_fails_is_seen_and_stops_no_other(evict: bool) -> None:
-    world.broken = {"forget hotel"}
-    driver = Driver(trip, True, evict=evict)
-    ended = driver.run()
-    assert isinstance(ended, e.RunFailed) and ended.failure.message == "no car"
-    assert "forget" in ended.failure.text and "obligations" in ended.failure.text
-    assert world.said.count("forget hotel") == 10 and world.said[-1] == "release flight-1"
-    told = obligations(driver)
-    assert told[2].startswith("failed") and told[3] == "undone"
-
-
-def test_a_step_that_failed_is_taken_back_where_its_arguments_are_enough(evict: bool) -> None:
-    async def flow() -> None:
-        async with saga() as s:
-            await s.do(book, "car", undo=forget)
-            await s.do(book, "flight", undo=release)
-
-    world.broken = {"book flight", "book car"}
-    driver = Driver(flow, evict=evict)
-    assert isinstance(driver.run(), e.RunFailed)
-    assert world.said == ["book car", "forget car"]
-
-
-def test_an_undo_may_be_registered_alone(evict: bool) -> None:
-    async def flow() -> None:
-        async with saga() as s:
-            await s.register(forget, "all")
-            raise ValueError("no")
-
-    driver = Driver(flow, evict=evict)
-    assert isinstance(driver.run(), e.RunFailed)
-    assert world.said == ["forget all"]
-
-
-def test_an_undo_that_cannot_be_called_is_refused_before_anything_is_done(evict: bool) -> None:
-    @step
-    def odd(price: int, currency: str) -> None: ...
-
-    async def flow() -> None:
-        async with saga() as s:
-            await s.do(book, "car", undo=odd)
-
-    ended = Driver(flow, evict=evict).run()
-    assert isinstance(ended, e.RunFailed) and "price, currency" in ended.failure.message
-    assert world.said == []
-
-
-def test_an_undos_own_retry_policy_is_heard(evict: bool) -> None:
-    @step(retry=RetryPolicy(maximum_attempts=3))
-    def careful(booking: str) -> None:
-        world.say("careful")
-
-    async def flow() -> None:
-        async with saga() as s:
-            await s.do(book, "car", undo=careful)
-            raise ValueError("no")
-
-    world.broken = {"careful"}
-    Driver(flow, evict=evict).run()
-    assert world.said.count("careful") == 3
-
-
-def test_a_saga_outside_a_run_is_plain_code(evict: bool) -> None:
-    async def flow() -> None:
-        async with saga() as s:
-            await s.do(book, "car", undo=release)
-            raise ValueError("no")
-
-    with pytest.raises(ValueError, match="no"):
-        asyncio.run(flow())
-    assert world.said == ["book car", "release car-1"]
 
 
 def test_shielded_work_ends_before_the_cancellation_goes_on(evict: bool) -> None:
@@ -367,13 +364,13 @@ def test_shielded_work_ends_before_the_cancellation_goes_on(evict: bool) -> None
 
     async def tidy() -> None:
         await asyncio.sleep(10)
-        await forget("it")
+        await unmake("it")
 
     driver = Driver(flow, evict=evict)
     turns_until(driver, lambda: bool(driver.timers))
     driver.mailbox.append(e.CancelRequested())
     assert isinstance(driver.run(), e.RunCancelled)
-    assert world.said == ["forget it"]
+    assert world.said == ["unmake"]
 
 
 @pytest.mark.parametrize("kind", ["operation", "saga"])

@@ -397,6 +397,9 @@ class Simulation:
                 require(plan.limit > 0, f"{plan.run} had no time that could be up: {ending}")
             case e.RunFailed() if ending.failure.type == "CancelledError" and trees.mistakes_its_limit(plan.tree):
                 pass
+            case e.RunFailed() if ending.failure.message.startswith("continue_as_new() inside"):
+                # Refused, as it would take back what a task does that nobody waits for.
+                require(plan.rounds > 0 and trees.leaves_something(plan.tree), f"{plan.run} was refused: {ending}")
             case e.RunFailed():
                 why = f"{plan.run} failed: {ending.failure.type}: {ending.failure.message}\n{ending.failure.text}"
                 require(trees.fails(plan.tree) and ending.failure.type == "Boom", why)

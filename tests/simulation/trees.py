@@ -225,6 +225,11 @@ def mistakes_its_limit(node: Node) -> bool:
     return limited or any(map(mistakes_its_limit, node.get("of", ())))
 
 
+def leaves_something(node: Node) -> bool:
+    """True where a task that owes something may outlive whoever waited for it, as asyncio's tasks do."""
+    return any(inner["do"] in ("saga", "operation") for inner in _all(node))
+
+
 def _all(node: Node) -> Iterator[Node]:
     yield node
     for inner in node.get("of", ()):

@@ -57,7 +57,9 @@ def test_views_and_state_agree(store: LocalStore, told: list[m.AnyMessage]) -> N
         state.updates
     ), kinds
     assert said(
-        store, "select key from obligations where run = {} and status in ('open', 'failed') order by key", run
+        store,
+        "select key from obligations where run = {} and status in ('open', 'failed', 'retrying') order by key",
+        run,
     ) == sorted(state.obligations), kinds
     assert (run in store.owing()) == bool(state.obligations)
     assert said(store, "select key from steps where run = {} and status = 'outside' order by key", run) == sorted(

@@ -1,0 +1,123 @@
+"""What is known of a call of a step, and whether that is enough to call what takes it back."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, Final
+
+from flowbook.core.value import Value
+from flowbook.errors import UserError
+
+if TYPE_CHECKING:
+    from flowbook.runtime.definitions import Step
+    from flowbook.runtime.values import Values
+
+KEY: Final = "idempotency_key"
+"""A parameter of this name is given the key under which the step asked for what is to be taken back."""
+
+MISSING: Final = object()
+
+_BY_PLACE = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.VAR_POSITIONAL,
+)
+_MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+"""Arguments by place and by name."""
+
+
+class Known:
+    """A call's arguments by name, its idempotency key and, once it has returned, its ``result``."""
+
+    def __init__(self, step: Step[..., Any], arguments: dict[str, Any], key: str = "") -> None:
+        self.step = step
+        self.arguments = arguments
+        self.key = key
+        self.result: Any = MISSING
+
+    @classmethod
+    def of(cls, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], key: str = "") -> Known:
+        """What is known of ``step(*args, **kwargs)`` before it begins."""
+        return cls(step, {**dict(zip(step.parameters, args, strict=False)), **kwargs}, key)
+
+    def encoded(self, values: Values) -> dict[str, Value]:
+        """The arguments, to be recorded."""
+        return {
+            name: values.encoded(value, f"{name} given to {self.step.name}") for name, value in self.arguments.items()
+        }
+
+    # By name: undos
+
+    def for_undo(self, undo: Step[..., Any]) -> dict[str, Any] | None:
+        """The undo's arguments, which it finds by name among the step's arguments and outputs.
+
+        ``result``, or a single parameter of another name, is what the step returned. None where something is missing.
+        """
+        known = {KEY: self.key, **self.arguments}
+        if self.result is not MISSING:
+            known |= {"result": self.result, **self._outputs()}
+        parameters = inspect.signature(undo.function).parameters
+        needed = [name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty]
+        missing = [name for name in needed if name not in known]
+        if len(needed) == 1 and missing and self.result is not MISSING:
+            return {missing[0]: self.result}
+        return None if missing else {name: known[name] for name in parameters if name in known}
+
+    def _outputs(self) -> dict[str, Any]:
+        names = self.step.outputs
+        if self.result is None or not names:
+            return dict.fromkeys(names)
+        return {names[0]: self.result} if len(names) == 1 else dict(zip(names, self.result, strict=True))
+
+    def check_undo(self, undo: Step[..., Any]) -> None:
+        """Raise UserError where the undo could not be called even after the step has returned."""
+        after = Known(self.step, self.arguments, self.key)
+        after.result = None
+        if after.for_undo(undo) is None:
+            known = ", ".join((*self.step.parameters, *self.step.outputs, "result", KEY))
+            raise UserError(
+                f"undo '{undo.name}' of step '{self.step.name}' takes {', '.join(undo.parameters)}; "
+                f"what is known is {known}"
+            )
+
+    # By place: poll, cancel and confirm
+
+    def for_cancel(self, step: Step[..., Any]) -> Call | None:
+        """The arguments of what follows an operation's start: first what that returned, then, by name, what it wants
+
+        of the start's own arguments and its idempotency key. None where it needs a result and there is none.
+        """
+        first, others = _parameters(step)
+        known = {KEY: self.key, **self.arguments}
+        named = {name: known[name] for name in others if name in known}
+        if first is None:
+            return (), named
+        if self.result is not MISSING:
+            return (self.result,), named
+        return None if first.default is inspect.Parameter.empty else ((), named)
+
+    def check_cancel(self, what: str, step: Step[..., Any]) -> None:
+        """Raise UserError where ``step``, which is the operation's ``what``, wants what will never be known."""
+        _, others = _parameters(step)
+        unknown = [name for name in others if name != KEY and name not in self.arguments]
+        if unknown:
+            raise UserError(
+                f"{what} '{step.name}' takes '{unknown[0]}', which is no argument given to '{self.step.name}'; it gets "
+                f"what '{self.step.name}' returned and, by name, arguments given to it and its {KEY}"
+            )
+
+
+def _parameters(step: Step[..., Any]) -> tuple[inspect.Parameter | None, list[str]]:
+    """The parameter that a result is given to, and those that are given something by name."""
+    parameters = list(inspect.signature(step.function).parameters.values())
+    first = next((each for each in parameters if each.kind in _BY_PLACE and each.name != KEY), None)
+    others = [
+        each.name
+        for each in parameters
+        if each is not first
+        and each.kind not in _MANY
+        and (each.name == KEY or each.default is inspect.Parameter.empty)
+    ]
+    return first, others

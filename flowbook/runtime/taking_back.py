@@ -1,0 +1,72 @@
+"""What a run still owes is tried again by another one: a workflow of Flowbook's own, run with the code of the first."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from flowbook.core.events import StepRef
+from flowbook.core.ids import Key, RunId
+from flowbook.core.owing import ARGUMENT, TAKE_BACK
+from flowbook.errors import OutcomeUnknown, UserError
+from flowbook.runtime.context import idempotency_key
+from flowbook.runtime.definitions import Step, Workflow
+from flowbook.runtime.known import Known
+from flowbook.runtime.operation import ended, patient
+
+Find = Callable[[str, str], Step[..., Any] | None]
+"""The step of a name and a home, where there is one."""
+
+
+class Owed(msgspec.Struct):
+    """What is to be taken back, as ``core.owing`` tells it."""
+
+    run: RunId
+    key: Key
+    what: str
+    work: StepRef
+    undo: StepRef
+    confirm: StepRef | None = None
+    every: float = 0.0
+
+
+def taking_back(find: Find) -> Workflow[..., object]:
+    """The workflow; ``find`` gives it the steps of its run's code."""
+
+    async def take_back(owed: dict[str, Any], **given: Any) -> object:
+        about = msgspec.convert(owed, Owed)
+        arguments = {name.removeprefix(ARGUMENT): value for name, value in given.items() if name.startswith(ARGUMENT)}
+        known = Known(_found(find, about.work), arguments, idempotency_key(about.run, about.key) if about.key else "")
+        if "result" in given:
+            known.result = given["result"]
+        undo = patient(_found(find, about.undo))
+        if about.what == "operation":
+            confirm = None if about.confirm is None else patient(_found(find, about.confirm))
+            await ended(undo, confirm, about.every, known)
+        else:
+            await _undone(undo, known)
+        return None
+
+    return Workflow(take_back, TAKE_BACK)
+
+
+async def _undone(undo: Step[..., Any], known: Known) -> None:
+    wanted = known.for_undo(undo)
+    if wanted is None:
+        raise OutcomeUnknown(f"'{undo.name}' needs what '{known.step.name}' returned, which is not known")
+    result = undo(**wanted)
+    if inspect.isawaitable(result):
+        await result
+
+
+def _found(find: Find, ref: StepRef) -> Step[..., Any]:
+    step = find(ref.name, ref.home)
+    if step is None:
+        raise UserError(
+            f"step '{ref.name}' is not defined at the top level of a module, where another run could find it; take "
+            "it back by hand, and settle it: `flowbook obligations settle`"
+        )
+    return step
