@@ -26,8 +26,9 @@ NO_RUN, NO_DIGEST, NO_SEQ = RunId(""), Digest(""), Seq(0)
 class LiveStep:
     """A step that has begun and not ended. Not ``running``: its next attempt may begin at ``retry_at``.
 
-    ``queue`` is "" where the run's own worker does it; ``waiting``: the result is to come from outside, by ``expires``;
-    ``once``: there is no second attempt.
+    ``queue`` is "" where the run's own worker does it; ``external``: the result comes from outside; ``waiting``: there
+    is nothing else to wait for, until ``expires``; ``once``: there is no second attempt. Of its attempts, ``lost`` were
+    no failures, and ``losses`` in a row have cost it its worker.
     """
 
     step: str
@@ -37,9 +38,11 @@ class LiveStep:
     started: float = 0.0
     retry_at: float = 0.0
     lost: int = 0
+    losses: int = 0
     item: int | None = None
     site: int = 0
     once: bool = False
+    external: bool = False
     waiting: bool = False
     expires: float = 0.0
     digest: Digest = NO_DIGEST

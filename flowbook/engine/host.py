@@ -198,7 +198,7 @@ class Host:
         workers: set[WorkerId] = {live.worker for live in steps}
         for worker in sorted(workers):
             reason = "it was gone when the engine started again"
-            self.engine.tell(Told(run.id, [WorkerLost(worker, reason, own=True)]))
+            self.engine.tell(Told(run.id, [WorkerLost(worker, reason, own=True, planned=True)]))
         return bool(workers)
 
     # Housekeeping

@@ -62,7 +62,7 @@ class Moves:
         messages: list[AnyMessage] = [MoveRun(asked.module, source=asked.source, names=names)]
         if run.holder is not None:
             # What it has running there is given up, and begun again by the new code.
-            messages.insert(0, WorkerLost(run.holder.worker, "the run was moved to other code"))
+            messages.insert(0, WorkerLost(run.holder.worker, "the run was moved to other code", own=True, planned=True))
         self._engine.tell(Told(run.id, messages))
         return fit
 

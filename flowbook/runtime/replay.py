@@ -53,7 +53,7 @@ class Expectations:
                 self._ask(event.key, Asked("step", event.step, event.digest))
                 self.noted.add(("step cancelled", event.key))
             case e.StepStarted():
-                self._ask(event.key, Asked("step", event.step))
+                self._ask(event.key, Asked("step", event.step, event.digest))
                 self.attempts[event.key] = event.attempt
                 self.retry_at.pop(event.key, None)
             case e.StepAttemptFailed():
