@@ -45,6 +45,8 @@ class RunClosed(UserError):
 class UnsavableValue(FlowbookError):
     """A value that no codec can save; the message names the variable, its type, cell and line."""
 
+    retryable = False
+
 
 class MissingValue(FlowbookError):
     """A stored value's file is gone or damaged; the message names the file."""

@@ -15,6 +15,7 @@ import flowbook
 from flowbook.core.duration import seconds, seconds_with_unit
 from flowbook.core.ids import RunId, WorkerId
 from flowbook.core.messages import WorkerLost
+from flowbook.engine import remains
 from flowbook.engine.answers import Answers
 from flowbook.engine.clock import Clock
 from flowbook.engine.engine import Engine
@@ -164,7 +165,7 @@ class Host:
             self.engine.arm(run)
         self.engine.schedules.recall(self.store)
         self.queues.recover()
-        self.fleet.forget_the_dead()
+        remains.forget_the_dead(self.home)
         if broken:
             self.store.notices.append(
                 f"{len(broken)} runs have lost a part of their history, or it cannot be read, and are not continued: "

@@ -86,10 +86,10 @@ def test_progress_log_and_details_are_noted_once(files: ValueFiles, is_async: bo
     outcome = run(tried)
     assert isinstance(outcome, e.StepCompleted)
     assert [(chunk.stream, chunk.text) for chunk in outcome.output] == [("log", "a 1\n")]
-    moved, left = tried.notes()
+    moved, left = tried.last_said()
     assert isinstance(moved, e.StepProgress) and (moved.done, moved.total, moved.text) == (2.0, 4.0, "half")
     assert isinstance(left, e.StepHeartbeat) and shown(left.details) == {"at": 2}
-    assert tried.notes() == []
+    assert tried.last_said() == []
 
 
 def test_a_silent_step_fails_with_what_to_do(files: ValueFiles) -> None:  # noqa: F811
@@ -169,7 +169,10 @@ def test_an_external_step_waits_outside(files: ValueFiles) -> None:  # noqa: F81
     def ask() -> str:
         return "ignored"
 
-    outcome = run(attempt(files, ask))
+    tried = attempt(files, ask)
+    assert tried.gate is not None
+    tried.gate.set()
+    outcome = run(tried)
     assert isinstance(outcome, e.StepWaiting)
     assert outcome.expires - time.time() > 3500 and outcome.retry.maximum_attempts == 3
 
@@ -246,7 +249,7 @@ def test_a_step_in_its_own_process(files: ValueFiles) -> None:  # noqa: F811
     assert pid != os.getpid() and (x, number, own, name) == (5, 1, "run", "apart")
     assert isinstance(outcome, e.StepCompleted)
     assert [chunk.stream for chunk in outcome.output] == ["stdout", "display", "log"]
-    kinds = [type(note) for note in tried.notes()]
+    kinds = [type(note) for note in tried.last_said()]
     assert kinds == [e.StepProgress, e.StepHeartbeat]
     assert value(files, run(attempt(files, steps.apart_and_async, 1))) == 2
 
