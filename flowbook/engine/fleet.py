@@ -181,8 +181,8 @@ class Fleet:
             self._engine.tell(Told(found.blamed, [PauseRun(found.blame)]))
         for run in runs if link.verdict and code else ():
             if code in (run.id, run.state.module):
-                text = f"the workflow's code kept its worker from doing anything else{found.place}; {reason}. {_ADVICE}"
-                self._engine.tell(Told(run.id, [PauseRun(text)]))
+                text = f"the workflow's code kept its worker from doing anything else{found.place}: {link.verdict}"
+                self._engine.tell(Told(run.id, [PauseRun(f"{text}. {_ADVICE}")]))
 
     async def _fate(self, link: WorkerLink) -> str:
         """Why the worker is gone; "" when it is back."""

@@ -109,8 +109,12 @@ class Asking:
                 args = tuple([await value if isinstance(value, Handle) else value for value in args])
                 kwargs = {name: await value if isinstance(value, Handle) else value for name, value in kwargs.items()}
             parts: list[bytes] = []
-            args = tuple([self.values.argument(value, parts, "", step.name) for value in args])
-            kwargs = {name: self.values.argument(value, parts, name, step.name) for name, value in kwargs.items()}
+            args = tuple(
+                [self.values.argument(value, parts, "", step.argument(place)) for place, value in enumerate(args)]
+            )
+            kwargs = {
+                name: self.values.argument(value, parts, name, step.argument(name)) for name, value in kwargs.items()
+            }
             digest = keys.digest(step.name, parts)
         future = DurableFuture(loop=self.loop)
         self.ask(StepCommand(key, step, future, digest, args, kwargs, item, site))

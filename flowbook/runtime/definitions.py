@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from types import CodeType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -102,6 +103,14 @@ class Step(Generic[P, R]):
     def parameters(self) -> tuple[str, ...]:
         """Names of the function's parameters, in order."""
         return tuple(inspect.signature(self.function).parameters)
+
+    def argument(self, which: int | str) -> str:
+        """What an argument is called in an error, by its place or its name."""
+        name = which
+        if isinstance(which, int):
+            with suppress(ValueError, TypeError, IndexError):
+                name = self.parameters[which]
+        return f"{name if isinstance(name, str) else f'argument {name + 1}'} of {self.name}"
 
     @functools.cached_property
     def _places(self) -> tuple[str, ...]:

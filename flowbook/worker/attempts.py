@@ -32,7 +32,7 @@ from flowbook.worker.finding import home_of
 from flowbook.worker.isolation import Isolated, StepFailedInProcess
 from flowbook.worker.notes import Glance, Kept, Note, Notes
 from flowbook.worker.orders import Order, Said
-from flowbook.worker.threads import Interruptible, Shield
+from flowbook.worker.threads import Interruptible, Shield, StepRaised
 from flowbook.worker.workplace import Workplace
 
 Outcome = e.StepCompleted | e.StepWaiting | AttemptFailed
@@ -264,7 +264,7 @@ class Attempt:
     def _sent(self, value: Any) -> Value:
         if isinstance(value, Argument):
             return value.value
-        return codec.encode(value, self._files.save, f"given to {self._step.name}", self.module)
+        return codec.encode(value, self._files.save, f"an argument of {self._step.name}", self.module)
 
     def _hear(self, said: Said) -> None:
         """What the step's own process says."""
@@ -298,7 +298,8 @@ class Attempt:
         if isinstance(error, StepFailedInProcess):
             failure = error.failure
         else:
-            failure = results.failed(error, self._step, self.module, self._stood)
+            raised = error.error if isinstance(error, StepRaised) else error
+            failure = results.failed(raised, self._step, self.module, self._stood)
         return facts.failed(self.call, failure, self.began or 0.0, self.collected.take(is_last=True))
 
     def started(self, worker: WorkerId) -> e.StepStarted:

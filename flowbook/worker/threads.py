@@ -63,12 +63,14 @@ def _nothing() -> None:
     pass
 
 
-class _Raised:
-    """What a step has raised. It travels as a value: asyncio lets no exit and no interrupt pass through a future."""
+class StepRaised(Exception):
+    """What a step has raised, as a value: asyncio lets no exit and no interrupt pass through a future, and coroutines
 
-    __slots__ = ("error",)
+    raise something else for the end of an iteration.
+    """
 
     def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
         self.error = error
 
 
@@ -84,7 +86,7 @@ class Interruptible(Generic[T]):
         self._thread = 0
 
     async def run(self) -> T:
-        """Its result. Cancelling this stops the thread, where it can be stopped."""
+        """Its result. Raises StepRaised. Cancelling this stops the thread, where it can be stopped."""
         try:
             # How many may run at once is the worker's to say, before their time begins.
             limiter = anyio.CapacityLimiter(inf)
@@ -92,11 +94,11 @@ class Interruptible(Generic[T]):
         except BaseException:
             self._interrupt()
             raise
-        if isinstance(result, _Raised):
-            raise result.error
+        if isinstance(result, StepRaised):
+            raise result
         return result
 
-    def _in_thread(self) -> T | _Raised:
+    def _in_thread(self) -> T | StepRaised:
         try:
             with self._lock:
                 self._thread = threading.get_ident()
@@ -107,13 +109,8 @@ class Interruptible(Generic[T]):
                 # Whoever interrupts holds the lock: after this nothing is raised in this thread any more.
                 with self._lock:
                     self._thread = 0
-        except StepStopped:
-            return _Raised(RuntimeError("the step was stopped"))
-        except GeneratorExit as error:
-            # To asyncio it would mean that the coroutine which waits for the step is to close.
-            return _Raised(RuntimeError(f"the step raised {error!r}"))
         except BaseException as error:
-            return _Raised(error)
+            return StepRaised(error)
 
     def _interrupt(self) -> None:
         with self._lock:

@@ -84,6 +84,7 @@ class Watchdog:
         self._trace = os.fdopen(handle, "wb", buffering=0)
         faulthandler.enable(self._trace)
         if self._budget:
+            self._arm(self._trace)
             threading.Thread(target=self._watch, name="flowbook-watchdog", daemon=True).start()
 
     def turned(self) -> None:

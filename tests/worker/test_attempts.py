@@ -47,14 +47,21 @@ def streams() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
-def attempt(files: ValueFiles, made: Any, *args: Any, places: Places = NOWHERE, not_before: float = 0.0) -> Attempt:
+def attempt(
+    files: ValueFiles,
+    made: Any,
+    *args: Any,
+    places: Places = NOWHERE,
+    not_before: float = 0.0,
+    place: Workplace | None = None,
+) -> Attempt:
     target = made if isinstance(made, Step) else Step(made)
     loop = asyncio.new_event_loop()
     loop.close()
     command = StepCommand(Key("/k"), target, DurableFuture(loop=loop), Digest("d"), args, {})
     module = LoadedModule(Module(Digest("m"), "steps", "", folder=str(Path(__file__).parents[2])), steps, places.file)
     module.places = places
-    return Attempt(StepCall(command, 1, not_before), module, Workplace(files), RunId("run"), "flow")
+    return Attempt(StepCall(command, 1, not_before), module, place or Workplace(files), RunId("run"), "flow")
 
 
 def run(tried: Attempt) -> e.StepCompleted | AttemptFailed | None:
