@@ -14,7 +14,7 @@ TESTS ?= tests
 EXTENSION := $(shell find extension -type f -not -path '*/node_modules/*' -not -path '*/lib/*' -not -path '*/shared/*' \
 	-not -name '*.tsbuildinfo' 2>/dev/null) $(wildcard flowbook/widgets/draw.*) $(wildcard kernels/*/* jupyter-config/*/*)
 
-.PHONY: help run lab test test-evict simulate check format bench bench-peers kills setup clean
+.PHONY: help run lab test test-evict simulate check format bench bench-growth bench-peers kills soak setup clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -47,11 +47,17 @@ format: .make/dev ## format the Python code and fix what lint can fix
 bench: setup ## measure what the design promises, on this machine
 	@$(BIN)/python -m benchmarks
 
+bench-growth: setup ## measure how the figures change as projects grow, and draw them (PLOT=growth.svg MOST=1000000)
+	@$(BIN)/python -m benchmarks.growth $(if $(MOST),--most $(MOST)) --plot $(or $(PLOT),growth.svg)
+
 bench-peers: setup ## install DBOS, LangGraph, Temporal and Restate aside, and measure the same work on them
 	@$(BIN)/python -m benchmarks.peers
 
 kills: setup .make/dev ## SIGKILL engine and workers at random for MINUTES=5, and look for anything lost or done twice
 	@$(BIN)/python -m tests.crash.ordeal --minutes $(or $(MINUTES),5)
+
+soak: setup .make/dev ## an hour of everything at once (MINUTES=60): no growth, nothing stuck, nothing wrong
+	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),60)
 
 setup: .make/python .make/extension ## install everything into .venv and build the extension
 

@@ -1,7 +1,9 @@
 """``python -m benchmarks``: W1 to W7 of the design beside the raw limits of the same disk, medians of three rounds.
 
 ``--only W1,W4`` measures some, ``--rounds 1`` is quick, ``--json`` prints one document. Real engine, real worker
-processes, durable commits (SQLite WAL, synchronous=FULL); nothing is tuned for it: this is what a user gets.
+processes; nothing is tuned for it: this is what a user gets. Durable means: an event is acknowledged after its group
+was committed to SQLite in WAL mode with synchronous=FULL, one fsync a group, and there is no other mode. The bare
+method is two processes that do the same without anything that makes it Flowbook (``ceiling.py``).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import disk, work
+from benchmarks.ceiling import ceiling
 
 AIMS = {
     "W1 steps/s": 20_000,
@@ -39,15 +42,23 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="flowbook-disk-") as folder:
         limits = disk.limits(Path(folder))
     figures: dict[str, list[float]] = {}
+    bare: dict[str, list[float]] = {}
+    for _ in range(options.rounds if {"W1", "W2"} & set(options.only) else 0):
+        for figure, value in ceiling().items():
+            bare.setdefault(figure, []).append(value)
     for name in options.only:
         for _ in range(options.rounds):
             print(f"{name} ...", end="\r", file=sys.stderr, flush=True)
             for figure, value in WORK[name]().items():
                 figures.setdefault(figure, []).append(value)
     if options.json:
-        print(json.dumps({"machine": _machine(), "disk": limits, "figures": figures, "aims": AIMS}, indent=1))
+        print(
+            json.dumps(
+                {"machine": _machine(), "disk": limits, "bare method": bare, "figures": figures, "aims": AIMS}, indent=1
+            )
+        )
     else:
-        print(table(limits, figures))
+        print(table(limits, bare, figures))
     return 0
 
 
@@ -74,17 +85,26 @@ def _processors() -> int:
     return os.cpu_count() or 0
 
 
-def table(limits: dict[str, float], figures: dict[str, list[float]]) -> str:
-    """What was measured, beside what is aimed at and what the disk gives."""
+def table(limits: dict[str, float], bare: dict[str, list[float]], figures: dict[str, list[float]]) -> str:
+    """What was measured, beside what is aimed at, what the disk gives and what the bare method costs."""
     lines = ["the disk", *(f"  {name:46}{value:>12,.0f}" for name, value in limits.items()), ""]
+    if bare:
+        lines += [
+            "the bare method",
+            *(f"  {name:46}{_number(statistics.median(v)):>12}" for name, v in bare.items()),
+            "",
+        ]
     one = limits["SQLite WAL FULL, 1 row a commit /s"]
     lines.append(f"{'flowbook':14}{'median':>12}{'least':>12}{'most':>12}{'aim':>10}   beside one SQLite commit")
     for name, values in figures.items():
         middle, aim = statistics.median(values), AIMS.get(name)
         met = "" if aim is None or _is_met(name, middle) else "   not met"
+        beside = _beside(name, middle, one)
+        if name in bare:
+            beside += f", {middle / statistics.median(bare[name]):.2g} x the bare method"
         lines.append(
             f"{name:14}{_number(middle):>12}{_number(min(values)):>12}{_number(max(values)):>12}"
-            f"{'' if aim is None else _number(aim):>10}   {_beside(name, middle, one):<24}{met}"
+            f"{'' if aim is None else _number(aim):>10}   {beside}{met}"
         )
     return "\n".join(lines)
 

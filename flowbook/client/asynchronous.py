@@ -132,11 +132,10 @@ class AsyncClient:
 
     async def history(self, run: str, after: int = 0, limit: int = 0) -> list[Recorded]:
         """See ``Client``."""
-        found = await self._ask(asks.history(run, after, limit))
-        page = found if not limit else []
-        while len(page) == calls.MOST_EVENTS:
-            page = await self._ask(asks.history(run, page[-1].seq, 0))
-            found += page
+        found = page = await self._ask(asks.history(run, after, limit))
+        while page and len(found) != limit:
+            page = await self._ask(asks.history(run, page[-1].seq, limit and limit - len(found)))
+            found = [*found, *page]
         return found
 
     async def view(self, run: str, at: int | None = None) -> dict[str, Any]:

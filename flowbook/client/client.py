@@ -133,11 +133,10 @@ class Client:
 
     def history(self, run: str, after: int = 0, limit: int = 0) -> list[Recorded]:
         """The run's events after a sequence number: all, or as many as there are up to ``limit``."""
-        found = self._ask(asks.history(run, after, limit))
-        page = found if not limit else []
-        while len(page) == calls.MOST_EVENTS:
-            page = self._ask(asks.history(run, page[-1].seq, 0))
-            found += page
+        found = page = self._ask(asks.history(run, after, limit))
+        while page and len(found) != limit:
+            page = self._ask(asks.history(run, page[-1].seq, limit and limit - len(found)))
+            found = [*found, *page]
         return found
 
     def view(self, run: str, at: int | None = None) -> dict[str, Any]:

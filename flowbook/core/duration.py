@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from math import inf, isinf
 
 from flowbook.errors import UserError
@@ -57,6 +58,15 @@ def time_limit(timeout: float | int | str | None) -> float:
     if not 0 < length < inf:
         raise UserError(f"timeout={timeout!r} leaves a run no time, or all of it; for no time limit, leave it out")
     return length
+
+
+def setting(environment: Mapping[str, str], name: str, default: float, read: Callable[[str], float] = seconds) -> float:
+    """A duration that the environment may give. Raises UserError naming the variable."""
+    text = environment.get(name, "").strip()
+    try:
+        return read(text) if text else default
+    except UserError as error:
+        raise UserError(f"{name} is set to '{text}': {error}") from None
 
 
 def spoken(length: float) -> str:

@@ -7,13 +7,12 @@ force when it comes - started, buffered or skipped. A time that comes in a pause
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice, takewhile
+from itertools import chain, count, islice, takewhile
 from typing import NamedTuple
 
 import msgspec
 
 from flowbook.core.calendar import iso, local, shown
-from flowbook.core.chains import following
 from flowbook.core.ids import RunId, Seq
 from flowbook.core.messages import AnyMessage, CancelRun, StartRun, TerminateRun
 from flowbook.core.schedule import (
@@ -60,8 +59,8 @@ SUM_EVERY = 500
 _REST_OF_TODAY = 86400.0
 """Seconds: a backfill up to a date that is today, wherever that is, ends with what has come."""
 
-Free = Callable[[RunId], RunId]
-"""Gives an id no run has, made from the one it is given."""
+Free = Callable[[RunId], bool]
+"""True where no run has this id."""
 
 
 class Instruction(NamedTuple):
@@ -163,10 +162,10 @@ class _Decision:
             self.happen(ScheduleReleased(ready[0].at, self.run_id(ready[0].at)))
 
     def run_id(self, at: float) -> RunId:
-        run = self._free(RunId(f"{self.state.name}-{iso(at)}"))
-        while run in self.state.running:
-            run = following(run)
-        return run
+        """An id no run has. Not the next of a chain: that is what a run of the same time may go on as."""
+        first = f"{self.state.name}-{iso(at)}"
+        ids = chain([first], (f"{first}-{number}" for number in count(2)))
+        return next(run for run in map(RunId, ids) if run not in self.state.running and self._free(run))
 
 
 def decide(state: ScheduleState, message: AnyScheduleMessage, now: float, free: Free) -> list[AnyScheduleEvent]:

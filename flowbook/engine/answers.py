@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
@@ -20,7 +20,7 @@ from flowbook.engine.changes import Changes
 from flowbook.engine.engine import Engine
 from flowbook.engine.fleet import Fleet
 from flowbook.engine.inspections import Inspections
-from flowbook.engine.links import ClientLink
+from flowbook.engine.links import ClientLink, pieces
 from flowbook.engine.many import Many
 from flowbook.engine.modules import Modules
 from flowbook.engine.moves import Moves
@@ -168,7 +168,8 @@ class Answers:
 
     async def _carefully(self, client: ClientLink, request: int, method: Any, params: Any) -> None:
         """One request's trouble is its own: neither the connection nor the engine ends with it."""
-        with anyio.CancelScope() as self._going[client, request]:
+        with anyio.CancelScope() as going:
+            self._going[client, request] = going
             try:
                 await method(client, request, params)
             except FlowbookError as error:
@@ -176,8 +177,9 @@ class Answers:
             except Exception as error:
                 self._broke(client, request, error)
             finally:
-                # A client that numbers two requests alike harms itself alone.
-                self._going.pop((client, request), None)
+                # A request may come twice.
+                if self._going.get((client, request)) is going:
+                    del self._going[client, request]
 
     def _broke(self, client: ClientLink, request: int, error: Exception) -> None:
         log.exception("a request could not be answered")
@@ -204,7 +206,7 @@ class Answers:
         if isinstance(params, calls.GetHistory) and self._engine.runs.is_stored(params.run):
             limit = _page(params)
             records = await anyio.to_thread.run_sync(self._engine.store.history, params.run, params.after, limit)
-            client.answer_raw(request, b"[" + b",".join(records) + b"]")
+            client.answer_raw(request, _answered(records))
             return
         for ended in await anyio.to_thread.run_sync(self._engine.store.ends, [params.run]):
             client.answer(request, summary_of(decode_recorded(ended.first), decode_recorded(ended.last)))
@@ -268,7 +270,7 @@ class Answers:
 
     def _history(self, client: ClientLink, request: int, params: calls.GetHistory, run: LiveRun) -> None:
         end = min(params.after + _page(params), run.committed)
-        client.answer_raw(request, b"[" + b",".join(run.records[max(params.after, 0) : end]) + b"]")
+        client.answer_raw(request, _answered(run.records[max(params.after, 0) : end]))
 
     # In a task
 
@@ -322,6 +324,11 @@ class Answers:
             return msgspec.json.encode(self._engine.store.query(params.query, limit, stop))
 
         client.answer_raw(request, await self.queries.run(answer, params.timeout))
+
+
+def _answered(records: Sequence[bytes]) -> bytes:
+    """As many of them as fit into a frame. Whoever gets fewer than were asked for asks for the rest."""
+    return b"[" + b",".join(pieces(records)[0]) + b"]"
 
 
 def _page(params: calls.GetHistory) -> int:

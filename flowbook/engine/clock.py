@@ -45,7 +45,8 @@ class SystemClock:
     def now(self) -> float:
         """See ``Clock``."""
         wall, steady = time.time(), time.monotonic()
-        self._last = max(wall, self._last + steady - self._steady if wall < self._last else wall)
+        # The difference first: it is exact, and added to the time it never takes anything away.
+        self._last = wall if wall >= self._last else self._last + (steady - self._steady)
         self._steady = steady
         return self._last
 

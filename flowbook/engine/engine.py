@@ -301,6 +301,9 @@ class Engine(Holding):
         """One more fact; what it means for other runs is decided later in this turn, and committed with it."""
         state = run.state
         following = [_told_by(run.id, consequence) for consequence in consequences(state, event)]
+        # An engine that was started after the clock was set back is behind what the one before it has recorded; and
+        # what follows from this, for other runs too, is not earlier.
+        turn.now = max(turn.now, state.time)
         happened = entry(run.id, Recorded(Seq(state.seq + 1), turn.now, event))
         evolve(state, happened.recorded)
         # Up to here nobody has seen anything: half a fact is none.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import inf
 
 import anyio
@@ -12,7 +12,7 @@ import anyio.to_thread
 import msgspec
 
 import flowbook
-from flowbook.core.duration import seconds, seconds_with_unit
+from flowbook.core.duration import seconds_with_unit, setting
 from flowbook.core.ids import RunId, WorkerId
 from flowbook.core.messages import WorkerLost
 from flowbook.engine import remains
@@ -27,7 +27,7 @@ from flowbook.engine.runs import RECENT, LiveRun
 from flowbook.engine.server import Server
 from flowbook.engine.told import Told
 from flowbook.engine.views import Difference, MakeFold, ViewMaker
-from flowbook.errors import StoreError, UserError
+from flowbook.errors import StoreError
 from flowbook.store.base import Store, decode_recorded
 from flowbook.store.home import Home, write_private
 
@@ -256,20 +256,14 @@ def _read(run: RunId, records: list[bytes]) -> LiveRun | None:
 
 
 def settings_from(environment: Mapping[str, str]) -> Settings:
-    """Settings as the environment gives them."""
+    """Settings as the environment gives them. Raises UserError naming the variable that makes no sense."""
     usual = Settings()
-
-    def given(name: str, default: float, read: Callable[[str], float] = seconds) -> float:
-        text = environment.get(name, "").strip()
-        try:
-            return read(text) if text else default
-        except UserError as error:
-            raise UserError(f"{name} is set to '{text}': {error}") from None
-
+    # The workers' to use, and they are this engine's children: here it can still be said.
+    setting(environment, "FLOWBOOK_BLOCK_BUDGET", 0.0)
     return Settings(
-        reconnect_grace=given("FLOWBOOK_RECONNECT_GRACE", usual.reconnect_grace),
-        worker_silence=given("FLOWBOOK_WORKER_SILENCE", usual.worker_silence),
-        idle_exit=given("FLOWBOOK_IDLE_EXIT", usual.idle_exit),
+        reconnect_grace=setting(environment, "FLOWBOOK_RECONNECT_GRACE", usual.reconnect_grace),
+        worker_silence=setting(environment, "FLOWBOOK_WORKER_SILENCE", usual.worker_silence),
+        idle_exit=setting(environment, "FLOWBOOK_IDLE_EXIT", usual.idle_exit),
         # What is deleted by a wrong unit does not come back.
-        retention=given("FLOWBOOK_RETENTION", usual.retention, seconds_with_unit),
+        retention=setting(environment, "FLOWBOOK_RETENTION", usual.retention, seconds_with_unit),
     )

@@ -14,6 +14,7 @@ from flowbook.core.events import Place
 from flowbook.core.ids import Key, RunId, WorkerId
 from flowbook.errors import FlowbookError, ProtocolError
 from flowbook.wire.protocol import (
+    PIECE,
     Goodbye,
     Incoming,
     Packet,
@@ -35,6 +36,19 @@ def framed(*parts: bytes) -> bytes:
     """A frame around a body made of encoded parts."""
     body = b"".join(parts)
     return len(body).to_bytes(4, "big") + body
+
+
+def pieces(records: Iterable[bytes]) -> list[list[bytes]]:
+    """The records in order, cut so that each part fits into a frame. There is at least one, which may be empty."""
+    parts: list[list[bytes]] = [[]]
+    room = PIECE
+    for record in records:
+        if len(record) > room and parts[-1]:
+            parts.append([])
+            room = PIECE
+        parts[-1].append(record)
+        room -= len(record)
+    return parts
 
 
 class Link(asyncio.Protocol):
@@ -167,23 +181,27 @@ class WorkerLink:
         self, run: RunId, lease: str, module: str, history: Iterable[bytes], reuse: Iterable[bytes], now: float
     ) -> None:
         """Send ``Activate`` from encoded events."""
+        events, reusable = self._send_earlier(history, reuse)
         self.link.send(
             framed(
                 b'{"type":"Activate","run":%s,"lease":%s,"module":%s,"history":['
                 % (_encode(run), _encode(lease), _encode(module)),
-                b",".join(history),
+                events,
                 b'],"reuse":[',
-                b",".join(reuse),
+                reusable,
                 b'],"now":%s}' % _encode(now),
             )
         )
 
     def commit(self, run: RunId, events: Iterable[bytes], reports: int = 0, lease: str = "") -> None:
         """Send ``Commit`` from encoded events."""
+        *earlier, last = pieces(events)
+        for piece in earlier:
+            self.link.send(framed(b'{"type":"Commit","run":%s,"events":[' % _encode(run), b",".join(piece), b"]}"))
         self.link.send(
             framed(
                 b'{"type":"Commit","run":%s,"events":[' % _encode(run),
-                b",".join(events),
+                b",".join(last),
                 b'],"reports":%d,"lease":%s}' % (reports, _encode(lease)),
             )
         )
@@ -192,18 +210,28 @@ class WorkerLink:
         self, request: int, module: str, history: Iterable[bytes], reuse: Iterable[bytes] = (), **asked: Any
     ) -> None:
         """Send ``Inspect`` from encoded events; ``asked`` are its other fields."""
+        events, reusable = self._send_earlier(history, reuse)
         more = b"".join(b",%s:%s" % (_encode(name), _encode(value)) for name, value in asked.items())
         self.link.send(
             framed(
                 b'{"type":"Inspect","request":%d,"module":%s,"history":[' % (request, _encode(module)),
-                b",".join(history),
+                events,
                 b'],"reuse":[',
-                b",".join(reuse),
+                reusable,
                 b"]",
                 more,
                 b"}",
             )
         )
+
+    def _send_earlier(self, history: Iterable[bytes], reuse: Iterable[bytes]) -> tuple[bytes, bytes]:
+        """Send what does not fit into one frame ahead of it; the rest of both, joined."""
+        *earlier, last = pieces(history)
+        *reusable_earlier, reusable = pieces(reuse)
+        for name, ahead in ((b"history", earlier), (b"reuse", reusable_earlier)):
+            for piece in ahead:
+                self.link.send(framed(b'{"type":"Earlier","%s":[' % name, b",".join(piece), b"]}"))
+        return b",".join(last), b",".join(reusable)
 
     def module(self, body: bytes) -> None:
         """Send ``ModuleSource`` from an encoded module."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import anyio
 import msgspec
 
 from flowbook.core.events import StepCompleted, StepReused
@@ -62,9 +64,32 @@ class Moves:
         messages: list[AnyMessage] = [MoveRun(asked.module, source=asked.source, names=names)]
         if run.holder is not None:
             # What it has running there is given up, and begun again by the new code.
-            messages.insert(0, WorkerLost(run.holder.worker, "the run was moved to other code", own=True, planned=True))
-        self._engine.tell(Told(run.id, messages))
+            moved = "the run was moved to other code"
+            messages.insert(0, WorkerLost(run.holder.worker, moved, own=True, planned=True))
+        try:
+            await self._decided(run, messages)
+        except RunClosed:
+            heir = self._engine.runs.meant(run.id, "heir")
+            if heir == run.id:
+                raise
+            # It went on meanwhile: what it is now is another history, which has to fit as well.
+            return await self.move(await self._engine.load(heir), asked)
         return fit
+
+    async def _decided(self, run: LiveRun, messages: Sequence[AnyMessage]) -> None:
+        """Have it decided. Raises what it is refused with."""
+        decided = anyio.Event()
+        refusals: list[FlowbookError] = []
+
+        def answer(run: LiveRun | None, error: FlowbookError | None) -> None:
+            if error is not None:
+                refusals.append(error)
+            decided.set()
+
+        self._engine.tell(Told(run.id, messages, answer))
+        await decided.wait()
+        if refusals:
+            raise refusals[0]
 
     async def _fit(self, run: LiveRun, module: Module) -> tuple[calls.Fit, dict[Key, Key]]:
         """How the run fits, and the module's keys for what its history knows by others."""

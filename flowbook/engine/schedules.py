@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from flowbook.core.chains import following
 from flowbook.core.events import STATUS, AnyEvent, RunContinued, RunFailed
 from flowbook.core.ids import RunId, Seq
 from flowbook.core.schedule import (
@@ -129,7 +128,7 @@ class Schedules:
             self._taken.append(told)
             before = self.states.get(told.name) or ScheduleState(name=told.name)
             try:
-                decision = _decided(before, told.message, now, self._free)
+                decision = _decided(before, told.message, now, self._is_free)
             except FlowbookError as error:
                 told.error = error
                 continue
@@ -185,10 +184,8 @@ class Schedules:
             if told.answer is not None:
                 told.answer([], StoreError(str(error)))
 
-    def _free(self, id: RunId) -> RunId:
-        current = self._runs.current(id)
-        is_taken = self._runs.get(current) is not None or self._runs.is_stored(current)
-        return following(current) if is_taken else current
+    def _is_free(self, id: RunId) -> bool:
+        return not self._runs.is_known(id)
 
     # Time
 

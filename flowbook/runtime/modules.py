@@ -36,11 +36,18 @@ class LoadedModule:
         self.numbers = {cell.id: cell.number for cell in module.cells}
         self.places = Places(file, self._cell)
         self._imports = {imported.name for imported in module.imports}
+        self._workflows: dict[str, Workflow[..., object]] = {}
 
     def workflow(self, name: str) -> Workflow[..., object]:
         """The workflow of this name: the module's own, or one of those beside it. Raises UserError where there is
         none.
         """
+        found = self._workflows.get(name)
+        if found is None:
+            found = self._workflows[name] = self._found(name)
+        return found
+
+    def _found(self, name: str) -> Workflow[..., object]:
         own = self.namespace.__name__
         others = (module for name, module in list(sys.modules.items()) if name.startswith(f"{own}."))
         for namespace in (self.namespace, *others):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from flowbook.core import events as e
@@ -48,63 +48,62 @@ class Expectations:
             self._learn(recorded.event)
 
     def _learn(self, event: e.AnyEvent) -> None:
-        match event:
-            case e.StepCompleted() | e.StepFailed() | e.StepReused():
-                self._ask(event.key, Asked("step", event.step, event.digest))
-                self.noted.add(("step cancelled", event.key))
-            case e.StepStarted():
-                self._ask(event.key, Asked("step", event.step, event.digest))
-                self.attempts[event.key] = event.attempt
-                self.retry_at.pop(event.key, None)
-            case e.StepAttemptFailed():
-                self._ask(event.key, Asked("step", event.step))
-                self.attempts[event.key] = event.attempt
-                self.retry_at[event.key] = event.retry_at
-                self.taken_back(event.key)
-            case e.StepScheduled():
-                self._queued.add(event.key)
-                self._ask(event.key, Asked("step", event.step, event.digest))
-                self.noted.add(("scheduled", event.key))
-            case e.StepCancelled():
-                self.noted.add(("step cancelled", event.key))
-            case e.TimerStarted():
-                self._ask(event.key, Asked("timer", event.label, repr(event.due)))
-                self.noted.add(("timer", event.key))
-            case e.TimerCancelled():
-                self.noted.add(("timer dropped", event.key))
-            case e.SignalAwaited():
-                self._ask(event.key, Asked("signal", event.name))
-                self.noted.add(("signal", event.key))
-            case e.SignalDropped():
-                self.noted.add(("signal dropped", event.key))
-            case e.ChildStarted() | e.SignalSent() | e.StepWaiting():
-                self._ask(event.key, Asked("step", event.step, event.digest))
-                self.noted.add(("scheduled", event.key))
-            case e.StepHeartbeat():
-                self.heartbeats[event.key] = event.details
-            case e.UpdateCompleted() | e.UpdateFailed():
-                self.noted.add(("update", Key(event.id)))
-            case e.AttributesSet():
-                self.noted.add(("attributes", event.key))
-            case e.PatchMarked():
-                self.patches.add(event.id)
-            case e.RunOutput():
-                self.noted.add(("output", output_mark(event.after)))
-            case e.RunMoved():
-                self.names = dict(event.names)
-            case e.ObligationOpened():
-                self._ask(event.key, Asked("obligation", event.name))
-                self.noted.add(("obligation", event.key))
-            case e.ObligationSettled() | e.ObligationFailed():
-                self.noted.add(("obligation ended", event.key))
-            case e.StepSkipped():
-                self.noted.add(("skipped", event.key))
-            case e.MapStarted():
-                self.noted.add(("map", event.key))
-            case e.RunCompleted() | e.RunFailed() | e.RunCancelled() | e.RunTerminated() | e.RunContinued():
-                self.closed = True
-            case _:
-                pass
+        learn = _LEARN.get(type(event))
+        if learn is not None:
+            learn(self, event)
+
+    def _ended(self, event: e.StepCompleted | e.StepFailed | e.StepReused) -> None:
+        self._ask(event.key, Asked("step", event.step, event.digest))
+        self.noted.add(("step cancelled", event.key))
+
+    def _started(self, event: e.StepStarted) -> None:
+        self._ask(event.key, Asked("step", event.step, event.digest))
+        self.attempts[event.key] = event.attempt
+        self.retry_at.pop(event.key, None)
+
+    def _attempt_failed(self, event: e.StepAttemptFailed) -> None:
+        self._ask(event.key, Asked("step", event.step))
+        self.attempts[event.key] = event.attempt
+        self.retry_at[event.key] = event.retry_at
+        self.taken_back(event.key)
+
+    def _scheduled(self, event: e.StepScheduled) -> None:
+        self._queued.add(event.key)
+        self._sent(event)
+
+    def _sent(self, event: e.StepScheduled | e.ChildStarted | e.SignalSent | e.StepWaiting) -> None:
+        self._ask(event.key, Asked("step", event.step, event.digest))
+        self.noted.add(("scheduled", event.key))
+
+    def _timer(self, event: e.TimerStarted) -> None:
+        self._ask(event.key, Asked("timer", event.label, repr(event.due)))
+        self.noted.add(("timer", event.key))
+
+    def _signal(self, event: e.SignalAwaited) -> None:
+        self._ask(event.key, Asked("signal", event.name))
+        self.noted.add(("signal", event.key))
+
+    def _obligation(self, event: e.ObligationOpened) -> None:
+        self._ask(event.key, Asked("obligation", event.name))
+        self.noted.add(("obligation", event.key))
+
+    def _heartbeat(self, event: e.StepHeartbeat) -> None:
+        self.heartbeats[event.key] = event.details
+
+    def _update_ended(self, event: e.UpdateCompleted | e.UpdateFailed) -> None:
+        self.noted.add(("update", Key(event.id)))
+
+    def _patch(self, event: e.PatchMarked) -> None:
+        self.patches.add(event.id)
+
+    def _output(self, event: e.RunOutput) -> None:
+        self.noted.add(("output", output_mark(event.after)))
+
+    def _moved(self, event: e.RunMoved) -> None:
+        self.names = dict(event.names)
+
+    def _close(self, event: e.AnyEvent) -> None:
+        self.closed = True
 
     def _ask(self, key: Key, asked: Asked) -> None:
         known = self.asked.get(key)
@@ -142,6 +141,41 @@ class Expectations:
             asked=doing,
             advice=advice,
         )
+
+
+def _notes(what: str) -> Callable[[Expectations, Any], None]:
+    def note(expectations: Expectations, event: Any) -> None:
+        expectations.noted.add((what, event.key))
+
+    return note
+
+
+_LEARN: dict[type, Callable[[Expectations, Any], None]] = {
+    **dict.fromkeys((e.StepCompleted, e.StepFailed, e.StepReused), Expectations._ended),
+    e.StepStarted: Expectations._started,
+    e.StepAttemptFailed: Expectations._attempt_failed,
+    e.StepScheduled: Expectations._scheduled,
+    **dict.fromkeys((e.ChildStarted, e.SignalSent, e.StepWaiting), Expectations._sent),
+    e.StepCancelled: _notes("step cancelled"),
+    e.StepHeartbeat: Expectations._heartbeat,
+    e.StepSkipped: _notes("skipped"),
+    e.TimerStarted: Expectations._timer,
+    e.TimerCancelled: _notes("timer dropped"),
+    e.SignalAwaited: Expectations._signal,
+    e.SignalDropped: _notes("signal dropped"),
+    **dict.fromkeys((e.UpdateCompleted, e.UpdateFailed), Expectations._update_ended),
+    e.AttributesSet: _notes("attributes"),
+    e.PatchMarked: Expectations._patch,
+    e.RunOutput: Expectations._output,
+    e.RunMoved: Expectations._moved,
+    e.ObligationOpened: Expectations._obligation,
+    **dict.fromkeys((e.ObligationSettled, e.ObligationFailed), _notes("obligation ended")),
+    e.MapStarted: _notes("map"),
+    **dict.fromkeys(
+        (e.RunCompleted, e.RunFailed, e.RunCancelled, e.RunTerminated, e.RunContinued), Expectations._close
+    ),
+}
+"""What is learned from an event; nothing from the others. By type: this is done for every event of every activation."""
 
 
 def is_like(asked: Asked, wanted: Asked) -> bool:

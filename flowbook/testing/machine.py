@@ -50,6 +50,8 @@ class Machine:
         self.here = here
         self.is_alive = is_alive
         self.find_engine = find_engine
+        self.set_back = 0.0
+        """Seconds by which somebody has set its clock back; what counts seconds goes on."""
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -68,7 +70,7 @@ class Machine:
         kill, network = os.kill, self.network
         with ExitStack() as stack:
             for owner, name, ours in (
-                (time, "time", self.loop.time),
+                (time, "time", lambda: self.loop.time() - self.set_back),
                 (time, "monotonic", self.loop.time),
                 (uuid, "uuid4", lambda: uuid.UUID(int=self.random.getrandbits(128), version=4)),
                 (secrets, "token_hex", lambda length=32: self.random.randbytes(length).hex()),

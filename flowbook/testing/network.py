@@ -26,7 +26,7 @@ class Owner(Protocol):
 
     alive: bool
     stalled: float
-    ends: set[End]
+    ends: dict[End, None]
 
 
 class Weather:
@@ -55,7 +55,7 @@ class End(asyncio.Transport):
         self.open = True
         self._lost = False
         self._clear_at = 0.0
-        owner.ends.add(self)
+        owner.ends[self] = None
 
     def write(self, data: Any) -> None:
         if not self.open or not self.owner.alive:
@@ -119,7 +119,7 @@ class End(asyncio.Transport):
     def lose(self) -> None:
         """The protocol hears, once, that the connection has ended."""
         self.open = False
-        self.owner.ends.discard(self)
+        self.owner.ends.pop(self, None)
         if not self._lost and self.owner.alive:
             self._lost = True
             self.protocol.connection_lost(None)

@@ -49,7 +49,7 @@ class Process:
         self.name = name
         self.alive = True
         self.stalled = 0.0
-        self.ends: set[End] = set()
+        self.ends: dict[End, None] = {}
         self.code: int | None = None
         self._ended = asyncio.Event()
         self._task: asyncio.Task[None]
@@ -71,7 +71,7 @@ class Process:
             return
         self.alive = False
         self.code = code
-        for end in sorted(self.ends, key=lambda end: end.path):
+        for end in list(self.ends):
             end.open = False
             end._send(end.peer.lose)
         self._ended.set()

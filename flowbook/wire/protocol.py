@@ -23,6 +23,9 @@ from flowbook.errors import ProtocolError
 VERSION = 1
 MAXIMUM_FRAME = 256 * 1024 * 1024
 
+PIECE = 32 * 1024 * 1024
+"""Bytes of encoded events in one frame, about: where there are more, they come in several."""
+
 
 class Packet(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
     """Base of everything that travels."""
@@ -140,6 +143,13 @@ FromWorker = WorkerHello | RunReport | Released | TaskReport | Glimpse | Drainin
 # Engine to worker
 
 
+class Earlier(Packet, frozen=True, tag=True):
+    """The first events of the ``Activate`` or ``Inspect`` that comes next; there may be several of these."""
+
+    history: tuple[Recorded, ...] = ()
+    reuse: tuple[Recorded, ...] = ()
+
+
 class Activate(Packet, frozen=True, tag=True):
     """Take this run: its whole history. ``reuse`` is the part of another run's history a fork may take from.
 
@@ -234,7 +244,9 @@ class Goodbye(Packet, frozen=True, tag=True):
     reason: str = ""
 
 
-ToWorker = Activate | Commit | Evict | Task | CancelTask | TaskReported | Drain | ModuleSource | Inspect | Goodbye
+ToWorker = (
+    Earlier | Activate | Commit | Evict | Task | CancelTask | TaskReported | Drain | ModuleSource | Inspect | Goodbye
+)
 
 
 # Client to engine and back

@@ -59,8 +59,8 @@ def install() -> None:
     if hasattr(time.time, "__wrapped__"):
         return
     for name in _CLOCKS:
-        _replace(time, name, lambda execution, theirs, *args: execution.time())
-        _replace(time, f"{name}_ns", lambda execution, theirs, *args: int(execution.time() * 1e9))
+        _replace_clock(name, lambda execution: execution.time())
+        _replace_clock(f"{name}_ns", lambda execution: int(execution.time() * 1e9))
     for name in _CALENDARS:
         _replace(time, name, lambda execution, theirs, secs=None: theirs(execution.time() if secs is None else secs))
     _replace(time, "strftime", _formatted)
@@ -78,6 +78,18 @@ def install() -> None:
     chance = "draw it in a step, or record() it"
     _replace(os, "urandom", _refused("os.urandom", chance))
     random._urandom = os.urandom  # type: ignore[attr-defined]
+
+
+def _replace_clock(name: str, ours: Callable[[Execution], float]) -> None:
+    """Clocks are read for every step: no arguments are passed on."""
+    theirs, executing = getattr(time, name), current.execution
+
+    @functools.wraps(theirs)
+    def either() -> Any:
+        execution = executing()
+        return theirs() if execution is None else ours(execution)
+
+    setattr(time, name, either)
 
 
 def _replace(owner: Any, name: str, ours: Callable[..., Any]) -> None:

@@ -249,7 +249,8 @@ class HeldRun:
             return False
         if self._execution.calls or self._execution.items or self._execution.closed:
             return False
-        return all(attempt.call.not_before > now + LONG_WAIT for attempt in self.attempts.values())
+        # Of one that runs the time says nothing, and after the clock was set back it says something wrong.
+        return all(each.began is None and each.call.not_before > now + LONG_WAIT for each in self.attempts.values())
 
     def hand_over(self) -> Released | None:
         """Drop the run for another worker to take up; None while a step runs or something is unanswered."""

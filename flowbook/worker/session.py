@@ -39,6 +39,7 @@ from flowbook.wire.protocol import (
     Commit,
     Drain,
     Draining,
+    Earlier,
     Evict,
     Goodbye,
     Inspect,
@@ -59,6 +60,7 @@ from flowbook.worker.crew import Crew
 from flowbook.worker.held import HeldRun, run_attempt
 from flowbook.worker.inspection import Watch, inspect
 from flowbook.worker.link import Link
+from flowbook.worker.reclaiming import Reclaimer
 from flowbook.worker.tasks import RemoteTask, Tasks, run_task
 from flowbook.worker.watchdog import Watchdog
 from flowbook.worker.workplace import Workplace
@@ -123,6 +125,9 @@ class Session:
         self._remote = Tasks(self._workplace, self._begin_task)
         self._drained_by: float | None = None
         self._waiting: dict[Digest, list[Activate | Inspect | Commit | Task]] = {}
+        self._earlier: list[Earlier] = []
+        self._reclaimer = Reclaimer()
+        self._stirred = False
         self._out: list[Packet] = []
         self._speaking: dict[RunId, HeldRun] = {}
         self._said = 0
@@ -236,11 +241,14 @@ class Session:
     # What the engine says
 
     def _receive(self, packet: ToWorker) -> None:
+        self._stirred = True
         match packet:
             case Commit():
                 self._commit(packet)
+            case Earlier():
+                self._earlier.append(packet)
             case Activate() | Inspect():
-                self._with_module(packet)
+                self._with_module(self._whole(packet))
             case Evict():
                 self._forget_activation(packet.run)
                 held = self._held.pop(packet.run, None)
@@ -284,6 +292,15 @@ class Session:
         for waiting in self._waiting.values():
             waiting[:] = [asked for asked in waiting if isinstance(asked, Inspect | Task) or asked.run != run]
 
+    def _whole(self, packet: Activate | Inspect) -> Activate | Inspect:
+        """The packet with what was sent ahead of it."""
+        if not self._earlier:
+            return packet
+        ahead, self._earlier = self._earlier, []
+        history = [event for earlier in ahead for event in earlier.history]
+        reuse = [event for earlier in ahead for event in earlier.reuse]
+        return msgspec.structs.replace(packet, history=(*history, *packet.history), reuse=(*reuse, *packet.reuse))
+
     def _with_module(self, packet: Activate | Inspect | Task) -> None:
         module = modules.loaded(packet.module)
         if module is not None:
@@ -299,6 +316,7 @@ class Session:
         self._mark.set(packet.module.digest)
         try:
             module = modules.load(packet.module)
+            self._reclaimer.loaded()
         except (Exception, SystemExit) as error:
             for asked in waiting:
                 if not isinstance(asked, Commit):
@@ -407,6 +425,8 @@ class Session:
             if ticks % 5 == 0 and self._remote.hear():
                 self._speak_of_tasks()
             self._release_idle()
+            self._reclaimer.reclaim(is_quiet=not self._stirred)
+            self._stirred = False
             if self._drained_by is not None:
                 self._hand_over()
             if ticks % 20 == 0:
@@ -443,6 +463,7 @@ class Session:
             if index < excess or monotonic - held.idle_since >= self._keep:
                 del self._held[held.run]
                 self._send(held.release())
+                self._reclaimer.dropped()
 
 
 Report = TypeVar("Report", RunReport, TaskReport)

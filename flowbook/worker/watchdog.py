@@ -21,12 +21,12 @@ from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
-from flowbook.core.duration import spoken
+from flowbook.core.duration import setting, spoken
 from flowbook.core.ids import RunId
 from flowbook.errors import WorkflowBlocked
 from flowbook.runtime import sites
 
-BUDGET = float(os.environ.get("FLOWBOOK_BLOCK_BUDGET", "5"))
+BUDGET = setting(os.environ, "FLOWBOOK_BLOCK_BUDGET", 5.0)
 """Seconds that code may keep the loop; 0 switches the watchdog off."""
 
 PATIENCE = 3.0

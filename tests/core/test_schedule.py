@@ -51,12 +51,8 @@ class Life:
         self.log += events
         return events
 
-    def free(self, run: RunId) -> RunId:
-        number, found = 1, run
-        while found in self.ids:
-            number += 1
-            found = RunId(f"{run}~{number}")
-        return found
+    def free(self, run: RunId) -> bool:
+        return run not in self.ids
 
     def at(self, hours: float) -> list[s.AnyScheduleEvent]:
         self.now = T0 + hours * HOUR
@@ -269,7 +265,7 @@ def test_a_trigger_runs_even_in_a_pause_and_once() -> None:
     assert life.tell(s.TriggerSchedule(id="x")) == []
     assert short(life.tell(s.TriggerSchedule(id="y"))) == ["overlap@0.025-0.025x1"]
     life.tell(s.TriggerSchedule("allow_all", "z"))
-    assert life.starts() == ["nightly-2026-01-01T00:01:30Z", "nightly-2026-01-01T00:01:30Z~2"]
+    assert life.starts() == ["nightly-2026-01-01T00:01:30Z", "nightly-2026-01-01T00:01:30Z-2"]
 
 
 def test_a_backfill_runs_one_after_the_other() -> None:
@@ -286,7 +282,7 @@ def test_a_backfill_of_times_that_ran_runs_them_again() -> None:
     life.at(1)
     life.ends(1)
     life.tell(s.BackfillSchedule(T0 + HOUR, T0 + HOUR))
-    assert life.starts() == [run(1), f"{run(1)}~2"]
+    assert life.starts() == [run(1), f"{run(1)}-2"]
 
 
 @pytest.mark.parametrize(

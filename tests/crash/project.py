@@ -27,7 +27,7 @@ import asyncio
 import os
 import time
 
-from flowbook import RetryPolicy, operation, signal, step
+from flowbook import Queue, RetryPolicy, operation, signal, step
 from flowbook.runtime.definitions import Workflow
 
 
@@ -44,6 +44,18 @@ def work(ledger, name, seconds):
     time.sleep(seconds)
     note(ledger, "end", name, os.getpid())
     return name
+
+
+@step(queue=Queue("gpu", concurrency=2))
+def elsewhere(ledger, name, seconds):
+    note(ledger, "begin", name, os.getpid())
+    time.sleep(seconds)
+    note(ledger, "end", name, os.getpid())
+    return name
+
+
+async def queued(ledger: str, count: int, seconds: float):
+    return sorted(await asyncio.gather(*(elsewhere(ledger, index, seconds) for index in range(count))))
 
 
 async def sequence(ledger: str, count: int, seconds: float):
@@ -126,8 +138,8 @@ async def quick(count: int):
     return count
 
 
-WORKFLOWS = [Workflow(function) for function in (sequence, fan, sleeper, asked, mixed, provision, paying, quick)]
-sequence, fan, sleeper, asked, mixed, provision, paying, quick = WORKFLOWS
+FUNCTIONS = (sequence, fan, sleeper, asked, mixed, provision, paying, quick, queued)
+sequence, fan, sleeper, asked, mixed, provision, paying, quick, queued = map(Workflow, FUNCTIONS)
 """
 
 
@@ -143,13 +155,15 @@ class Project:
         self.ledger = folder / "ledger"
         self.client = Client(self.home)
         digest = Digest(hashlib.blake2b(SOURCE.encode(), digest_size=16).hexdigest())
-        names = ("sequence", "fan", "sleeper", "asked", "mixed", "provision", "paying", "quick")
+        names = ("sequence", "fan", "sleeper", "asked", "mixed", "provision", "paying", "quick", "queued")
         self.module = Module(digest, "crashing", SOURCE, tuple(Workflow(name) for name in names))
         self.client.put_module(self.module)
 
+        self.place = Place(str(folder), sys.executable)
+
     def start(self, run: str, workflow: str, **arguments: object) -> None:
         values = {name: encoded(value) for name, value in arguments.items()}
-        self.client.start(run, workflow, self.module.digest, Place(str(self.folder), sys.executable), values)
+        self.client.start(run, workflow, self.module.digest, self.place, values)
 
     def result(self, run: str, timeout: float = 60.0) -> Any:
         summary = self.client.wait(run, timeout)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from flowbook.engine import clock
@@ -48,3 +50,15 @@ def test_a_little_is_not_worth_a_word(machine: Machine) -> None:
     system.now()
     machine.wall -= 0.5
     assert system.notice == "" and system.now() == 1000.0
+
+
+def test_it_never_says_less_than_before(machine: Machine) -> None:
+    """Sums of floats are rounded, and a time a tenth of a microsecond ago is never over."""
+    chance = random.Random(3)
+    machine.wall, machine.steady = 1_750_000_010.123, 1_750_000_007.9
+    system = clock.SystemClock()
+    before = system.now()
+    machine.wall -= 5.0
+    for _ in range(2000):
+        machine.passes(chance.choice((0.0, 0.0, chance.random())))
+        assert (before := max(before, now := system.now())) == now

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
-from flowbook.client import Client, asks, history_asks, launch
+from flowbook.client import Client, asks, history_asks, launch, many_asks
+from flowbook.core.messages import SendSignal, TerminateRun
+from flowbook.core.value import NOTHING
 from flowbook.engine import retention
 from flowbook.errors import EngineUnavailable, FlowbookError, InternalError, UserError
+from flowbook.store.memory import MemoryStore
 from flowbook.wire.history import Prune
 from tests.engine.conftest import MODULE, Project
 from tests.engine.processes import eventually, is_free
@@ -206,3 +209,27 @@ async def test_ids_that_no_run_can_have_leave_nothing(project: Project) -> None:
             with pytest.raises(UserError, match="cannot be the id of a run"):
                 await project.start(client, run)
         assert await client.runs() == []
+
+
+@pytest.mark.anyio
+async def test_many_runs_are_told_in_one_turn(project: Project) -> None:
+    async with project.engine() as host, project.client() as client:
+        for number in range(3):
+            await project.start(client, f"r{number}")
+        await client.terminate("r2", now=True)
+        assert isinstance(host.store, MemoryStore)
+        before = host.store.commits
+        signal = SendSignal("go", NOTHING, "once")
+        for _ in range(2):
+            told = await client.ask(many_asks.tell(["r0", "r1", "r2", "nobody"], signal))
+            assert [(each["run"], each["outcome"]) for each in told] == [
+                ("r0", "recorded"),
+                ("r1", "recorded"),
+                ("r2", None),
+                ("nobody", None),
+            ]
+            assert "r2" in str(told[2]["error"]) and "no run" in str(told[3]["error"])
+        assert host.store.commits == before + 1
+        told = await client.ask(many_asks.tell(["r0", "r2"], TerminateRun("enough", now=True)))
+        assert [each["outcome"] for each in told] == ["terminated", "already done"]
+        assert await client.ask(many_asks.tell([], signal)) == []

@@ -197,7 +197,7 @@ async def test_the_same_trigger_twice_is_one(project: Project) -> None:
         skipped = await change(client, s.TriggerSchedule(id="other"))
         assert (skipped["started"], skipped["skipped"]) == ([], 1)
         again = await change(client, s.TriggerSchedule("allow_all", "third"))
-        assert again["started"] == [f"{name}~2"]
+        assert again["started"] == [f"{name}-2"]
 
 
 async def test_an_id_somebody_took_is_left_alone(project: Project) -> None:
@@ -205,7 +205,7 @@ async def test_an_id_somebody_took_is_left_alone(project: Project) -> None:
         await made(client)
         await ask(client, "start", StartRun(RunId(run(1)), "flow", MODULE.digest, PLACE))
         await at(host, 1)
-        assert await ids(client) == [run(1), f"{run(1)}~2"]
+        assert await ids(client) == [run(1), f"{run(1)}-2"]
 
 
 async def test_backfill_list_and_delete(project: Project) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+import anyio
+import msgspec
 import pytest
 
 from flowbook.core import events as e
 from flowbook.core import messages as m
 from flowbook.core.failure import Failure
+from flowbook.core.graph import Graph
 from flowbook.core.ids import Digest, Key, RunId, Seq
+from flowbook.core.module import Module, Workflow
 from flowbook.core.value import NOTHING
 from flowbook.engine.changes import Changes
 from flowbook.engine.engine import Engine
+from flowbook.engine.moves import Moves
 from flowbook.engine.told import Told
 from flowbook.store.base import decode_recorded
 from flowbook.store.memory import MemoryStore
@@ -245,6 +251,35 @@ def test_a_signal_sent_again_after_the_run_has_gone_on_is_the_same_signal() -> N
     desk.ask("start", in_place(START, signals=(GO,)))
     desk.settle()
     assert desk.kinds("r~2") == ["RunStarted"]
+
+
+class Fits:
+    """Inspections and modules of a project in which all code fits; ``meanwhile`` happens while that is found out."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        self.meanwhile = meanwhile
+
+    async def fit(self, run: Any, digest: Any) -> Any:
+        self.meanwhile()
+        self.meanwhile = lambda: None
+        return SimpleNamespace(error="", difference={}, names={}, timers=())
+
+    async def body(self, digest: Any) -> bytes:
+        return msgspec.json.encode(Module(digest, "flow", "", (Workflow("flow", Graph()),)))
+
+
+@pytest.mark.anyio
+async def test_a_run_that_goes_on_while_it_is_moved_is_moved_where_it_is_then() -> None:
+    desk = Desk()
+    desk.started(START)
+    fits = Fits(desk.goes_on)
+    moves = Moves(desk.engine, fits, fits)  # type: ignore[arg-type]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(moves.move, desk.engine.runs.open[RunId("r")], calls.Move(RunId("r"), Digest("new")))
+        for _ in range(10):
+            await anyio.sleep(0)
+            desk.settle()
+    assert (desk.kinds("r"), desk.kinds("r~2")) == (["RunStarted", "RunContinued"], ["RunStarted", "RunMoved"])
 
 
 def test_many_who_take_its_place_at_once_all_do_one_after_the_other() -> None:

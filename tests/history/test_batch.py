@@ -37,6 +37,15 @@ def test_many_runs_are_told_the_same(new_project: Callable[..., Project]) -> Non
     assert project("resume", "--where", "true").stdout == "no run matches\n"
 
 
+def test_now_is_now_wherever_the_machine_is(new_project: Callable[..., Project]) -> None:
+    project = new_project("ours", TZ="Asia/Tokyo")
+    started(project, "ask", "young")
+    for condition in ("started < now() - interval 8 hour", "started > now() + interval 1 hour"):
+        assert project("cancel", "--where", condition, "--yes").stdout == "no run matches\n"
+    (told,) = json.loads(project("cancel", "--where", "started > now() - interval 1 hour", "--yes", "--json").stdout)
+    assert told["run"] == "young"
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from flowbook.core import events as e
+from flowbook.core.ids import Digest, Key, RunId, Seq
+from flowbook.engine.archive import _at_home
 from tests.end_to_end.project import Project
 
 pytestmark = pytest.mark.slow
@@ -69,6 +72,23 @@ def test_an_open_run_is_paused_until_it_is_resumed(new_project: New) -> None:
     theirs("watch", "b")
     assert shown(theirs, "b")["result"] == [100_000, 7]
     assert shown(ours, "a")["status"] in ("waiting", "running")
+
+
+def test_a_run_that_arrives_has_no_family_here() -> None:
+    """What has the id of its child here is another run."""
+    there = e.Place("/there", "python")
+    started = e.RunStarted(
+        RunId("a~2"),
+        "ask",
+        Digest("m"),
+        there,
+        parent=e.Parent(RunId("boss"), Key("c")),
+        schedule="daily",
+        children={RunId("kid"): "cancel"},
+    )
+    here = e.Place("/here", "python")
+    arrived = _at_home(e.Recorded(Seq(1), 1.0, started), RunId("b"), here).event
+    assert arrived == e.RunStarted(RunId("b"), "ask", Digest("m"), here)
 
 
 def test_what_is_known_already_needs_another_name(new_project: New) -> None:

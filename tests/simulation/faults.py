@@ -38,10 +38,12 @@ class Climate:
     refusals: int = 0
     kill_workers: tuple[float, ...] = ()
     kill_engines: tuple[float, ...] = ()
+    jumps: tuple[tuple[float, float], ...] = ()
+    """When the machine's clock is set, and by how much."""
 
     @property
     def calm(self) -> bool:
-        return not (self.losses or self.refusals or self.latency or self.start_delay)
+        return not (self.losses or self.refusals or self.latency or self.start_delay or self.jumps)
 
 
 def draw_climate(random: Random) -> Climate:
@@ -54,6 +56,9 @@ def draw_climate(random: Random) -> Climate:
 
     def times() -> tuple[float, ...]:
         return tuple(sorted(random.choice((0.0, 0.01, 1.0, 10.0, 60.0, 4000.0)) + random.random() for _ in range(2)))
+
+    def jumps() -> tuple[tuple[float, float], ...]:
+        return tuple((at, random.choice((-3600.0, -5.0, 5.0, 3600.0))) for at in times())
 
     return Climate(
         latency=maybe(0.001, 0.2),
@@ -70,6 +75,7 @@ def draw_climate(random: Random) -> Climate:
         refusals=random.choice((0, 0, 3)),
         kill_workers=times() if random.random() < 0.4 else (),
         kill_engines=times() if random.random() < 0.4 else (),
+        jumps=jumps() if random.random() < 0.3 else (),
     )
 
 
@@ -173,7 +179,7 @@ def _frames(data: bytes) -> tuple[list[bytes], bytes]:
 
 def _is_repeatable(frame: bytes) -> bool:
     """What may arrive twice because its sender was not answered: reports, and what clients ask."""
-    return frame.startswith((b'{"type":"RunReport"', b'{"type":"Request"'), 4)
+    return frame.startswith((b'{"type":"RunReport"', b'{"type":"TaskReport"', b'{"type":"Request"'), 4)
 
 
 class Disk:

@@ -40,6 +40,7 @@ from tests.simulation.invariants import (
     check_time,
     check_updates,
     require,
+    stored_events,
     stored_histories,
 )
 
@@ -56,7 +57,7 @@ MODULE = Module(Digest("sink"), "sink", "from tests.simulation.sink import sink\
 
 @dataclass
 class Told:
-    """What was acknowledged, and when it was said that a run has ended."""
+    """What was acknowledged, and of how many events a chain was when it was said to have ended."""
 
     started: set[str] = field(default_factory=set)
     signals: dict[str, set[str]] = field(default_factory=dict)
@@ -64,7 +65,7 @@ class Told:
     updates: dict[str, set[str]] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
     terminated: set[str] = field(default_factory=set)
-    ended: list[tuple[str, float]] = field(default_factory=list)
+    ended: list[tuple[str, int]] = field(default_factory=list)
 
 
 @dataclass
@@ -118,6 +119,7 @@ class Simulation:
                 tasks.create_task(self._use(client, plan))
             tasks.create_task(self._kill(self.climate.kill_workers, self._kill_worker))
             tasks.create_task(self._kill(self.climate.kill_engines, self._kill_engine))
+            tasks.create_task(self._set_clock())
 
     async def _use(self, client: AsyncClient, plan: trees.Plan) -> None:
         await asyncio.sleep(plan.start_at)
@@ -206,7 +208,7 @@ class Simulation:
         if outcome in ("cancelled", "terminated", "queued"):
             asked.add(plan.run)
         else:
-            self.told.ended.append((plan.run, self.world.loop.now))
+            self.told.ended.append((plan.run, stored_events(self.store, plan.run)))
 
     async def _update(self, client: AsyncClient, plan: trees.Plan, name: str, value: int) -> None:
         await asyncio.sleep(self.random.choice((0.0, 0.5, 3.0)))
@@ -246,7 +248,7 @@ class Simulation:
                 return await ask() or True
             except RunClosed:
                 if plan is not None:
-                    self.told.ended.append((plan.run, self.world.loop.now))
+                    self.told.ended.append((plan.run, stored_events(self.store, plan.run)))
                 return False
             except (EngineUnavailable, StoreError):
                 await asyncio.sleep(0.7)
@@ -257,6 +259,14 @@ class Simulation:
             await asyncio.sleep(at - now)
             now = at
             kill()
+
+    async def _set_clock(self) -> None:
+        now = 0.0
+        for at, seconds in self.climate.jumps:
+            await asyncio.sleep(at - now)
+            now = at
+            self.world.machine.set_back -= seconds
+            self.trouble.log.append(f"the clock is set by {seconds:+g} s at {self.world.loop.now - BEGIN:.3f}")
 
     def _kill_worker(self) -> None:
         workers = self.world.workers

@@ -105,6 +105,13 @@ async def once(run: str, n: int) -> int:
     return world.end(run, n)
 
 
+@step(queue="there")
+async def there(run: str, n: int, seconds: float) -> int:
+    world.begin(run, n)
+    await asyncio.sleep(seconds)
+    return world.end(run, n)
+
+
 @step
 def begin_operation(run: str, n: int) -> list[Any]:
     world.begin(run, n)
@@ -324,6 +331,10 @@ async def _once(run: str, node: Node) -> Any:
         return ["failed", error.type]
 
 
+async def _there(run: str, node: Node) -> Any:
+    return ["ok", await there(run, node["n"], node["d"])]
+
+
 async def _saga(run: str, node: Node) -> Any:
     try:
         async with flowbook.saga() as done:
@@ -396,6 +407,7 @@ ACTIONS = {
     "record": _record,
     "map": _map,
     "once": _once,
+    "there": _there,
     "saga": _saga,
     "operation": _operation,
     "child": _child,

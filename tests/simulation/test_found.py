@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from random import Random
 from typing import Any
 
 import anyio
@@ -11,7 +12,7 @@ import pytest
 
 import flowbook
 from flowbook.core.retry import RetryPolicy
-from flowbook.errors import RunConflict, StoreError
+from flowbook.errors import FlowbookError, RunConflict, StoreError
 from flowbook.store.base import Group
 from flowbook.store.memory import MemoryStore
 from flowbook.testing import TestEngine
@@ -170,3 +171,53 @@ async def test_the_same_start_again_is_known_after_the_run_has_gone_on_as_anothe
         with pytest.raises(RunConflict):
             await env.start(rounds, 1, id="chain")
         assert await again.result() == "done"
+
+
+@flowbook.step(retry=RetryPolicy(maximum_attempts=2, initial_interval=20.0))
+async def slow_at_last() -> str:
+    if not (flowbook.step_context().attempt - 1):
+        raise ConnectionError("not yet")
+    await asyncio.sleep(30)
+    return "done"
+
+
+@flowbook.workflow
+async def patient() -> str:
+    return await slow_at_last()
+
+
+@pytest.mark.parametrize("evict", [False, True])
+@pytest.mark.parametrize("at", [10.0, 35.0])
+async def test_a_clock_that_is_set_back_holds_up_no_retry_and_drops_no_attempt(evict: bool, at: float) -> None:
+    """A retry waited for the machine's clock to catch up; what ran was taken for a retry far away and dropped."""
+    async with TestEngine(evict=evict) as env:
+        run = await env.start(patient)
+        await env.sleep(at)
+        env._world_now.machine.set_back += 3600.0
+        assert await run.result() == "done"
+        begun, took = run.history[0].time, run.history[-1].time - run.history[0].time
+        kinds = Counter(type(recorded.event).__name__ for recorded in run.history)
+    assert begun and took < 60.0
+    assert kinds["StepAttemptFailed"] == kinds["StepCompleted"] == 1
+
+
+async def test_a_request_that_comes_twice_is_answered_and_harms_nobody() -> None:
+    """The second one's end found no trace of the first, and that was the end of the engine."""
+
+    class Twice(Weather):
+        def carry(self, end: Any, data: bytes) -> list[bytes]:
+            return [data, data] if data.startswith(b'{"type":"Request"', 4) else [data]
+
+    world = World(Random(1), START.timestamp(), Twice())
+    try:
+
+        async def ask() -> None:
+            async with world.client() as client:
+                with pytest.raises(FlowbookError, match="no module"):
+                    await client.module("nowhere")
+
+        world.run(ask()).result()
+        world.settle()
+        assert world.engine is not None and world.engine.alive and not world.loop.errors
+    finally:
+        world.close()

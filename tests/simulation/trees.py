@@ -30,6 +30,7 @@ LEAVES = (
     "message",
     "awakeable",
     "patched",
+    "there",
 )
 TO_ITSELF = ("signal", "message")
 """What needs to know the run's own id, which a child and a run that goes on do not have."""
@@ -137,6 +138,8 @@ class Drawer:
                 node["failures"] = random.choice((0, 1, 2))
             case "sleep":
                 node["d"] = random.choice(TIMES)
+            case "there":
+                node["d"] = random.choice((0.0, 0.01, 1.0, 20.0))
             case "signal":
                 self._signal(node)
             case "map":
@@ -181,7 +184,7 @@ def span(node: Node) -> Span:
         case "flaky":
             taken = (0.0, 1.0, 3.0)[node["failures"]]
             return taken, taken
-        case "sleep":
+        case "sleep" | "there":
             return node["d"], node["d"]
         case "signal":
             return 0.0, inf if node["d"] is None else node["d"] * node["count"]
@@ -232,7 +235,7 @@ def fits(node: Node, result: Any, calm: bool, facts: Facts) -> bool:
     kind = result[0] if isinstance(result, list) and result else None
     inner = node.get("of", [])
     match node["do"]:
-        case "plain" | "record":
+        case "plain" | "record" | "there":
             return result == ["ok", node["n"]]
         case "slow":
             return result == (["ok", node["n"]] if node["d"] < 5 else ["failed", "TimeoutError"])
