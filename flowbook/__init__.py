@@ -23,7 +23,9 @@ _HOME = {
     "progress": "flowbook.runtime.context",
     "log": "flowbook.runtime.context",
     "heartbeat": "flowbook.runtime.context",
+    "uninterrupted": "flowbook.runtime.context",
     "RetryAfter": "flowbook.runtime.context",
+    "NonRetryable": "flowbook.runtime.context",
     "awakeable": "flowbook.runtime.elsewhere",
     "query": "flowbook.runtime.handlers",
     "update": "flowbook.runtime.handlers",
@@ -71,6 +73,7 @@ _HOME = {
 __all__ = [
     "FlowbookError",
     "HistoryMismatch",
+    "NonRetryable",
     "Queue",
     "RetryAfter",
     "RetryPolicy",
@@ -121,6 +124,7 @@ __all__ = [
     "sql",
     "step",
     "step_context",
+    "uninterrupted",
     "update",
     "uuid4",
     "workflow",
@@ -147,7 +151,15 @@ if TYPE_CHECKING:
         UpdateRejected,
     )
     from flowbook.jupyter.magics import load_ipython_extension
-    from flowbook.runtime.context import RetryAfter, heartbeat, log, progress, step_context
+    from flowbook.runtime.context import (
+        NonRetryable,
+        RetryAfter,
+        heartbeat,
+        log,
+        progress,
+        step_context,
+        uninterrupted,
+    )
     from flowbook.runtime.definitions import step
     from flowbook.runtime.elsewhere import awakeable
     from flowbook.runtime.going_on import continue_as_new, history_length, patched, set_attributes

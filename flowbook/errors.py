@@ -47,6 +47,8 @@ class RunClosed(UserError):
 class UnsavableValue(FlowbookError):
     """A value that no codec can save; the message names the variable, its type, cell and line."""
 
+    retryable = False
+
 
 class UnloadableValue(FlowbookError):
     """A value that somebody sent to a run cannot be loaded by its code; the message names what was sent, and why."""

@@ -22,7 +22,7 @@ class Obligation(Mapping[str, Any]):
     that has failed for good, ``failed`` is true and ``error`` says why; ``trying`` is the run that tries again.
     """
 
-    def __init__(self, run: Run, owed: Owed, connection: Connection) -> None:
+    def __init__(self, run: Run[Any], owed: Owed, connection: Connection) -> None:
         self.run = run
         self._owed = owed
         self._connection = connection
@@ -92,7 +92,7 @@ class Obligation(Mapping[str, Any]):
         return self._owed["undo"]
 
     @property
-    def trying(self) -> Run | None:
+    def trying(self) -> Run[Any] | None:
         """The run that tries to take it back now."""
         return self.run._other(self._owed["trying"])
 
@@ -103,7 +103,7 @@ class Obligation(Mapping[str, Any]):
         """
         self._connection.client.ask(asks.settle_obligation(self.run.id, self.key, note))
 
-    def retry(self) -> Run:
+    def retry(self) -> Run[Any]:
         """Have a run of its own try again to take it back, with the code of this one; gives that run.
 
         It is settled when that run succeeds. Raises UserError while the run's code takes care of it itself.

@@ -104,6 +104,9 @@ def _worker(commands: Any, command: Make) -> None:
         "--concurrency", default="100", metavar="N", help="how many tasks of queues it takes at once (default: 100)"
     )
     parser.add_argument(
+        "--threads", metavar="N", help="how many plain (not async) steps it runs at once, in threads (default: 100)"
+    )
+    parser.add_argument(
         "--grace", default="30s", metavar="TIME", help="how long running steps may take when it drains (default: 30s)"
     )
     actions = parser.add_subparsers(metavar="ACTION")

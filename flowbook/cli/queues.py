@@ -167,6 +167,8 @@ def worker(options: Namespace) -> int:
     names = [checked_name(name) for name in options.queue] or ["default"]
     arguments = [part for name in names for part in ("--queue", name)]
     arguments += ["--concurrency", str(checked_count("--concurrency", options.concurrency) or 2**31)]
+    if options.threads is not None:
+        arguments += ["--threads", str(checked_count("--threads", options.threads) or 2**31)]
     arguments += ["--grace", str(seconds(options.grace))]
     home = find_home()
     try:

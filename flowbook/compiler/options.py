@@ -15,6 +15,7 @@ from flowbook.compiler.scopes import expression_names
 from flowbook.compiler.unsteady import unsteady
 from flowbook.core.duration import seconds, size
 from flowbook.core.queues import checked_name
+from flowbook.core.retry import RetryPolicy
 from flowbook.errors import UserError
 
 _UNDO_KEYS = {
@@ -169,10 +170,13 @@ def _duration(cell: PageCell, key: str, findings: list[Diagnostic]) -> None:
     if option is None or not option.text:
         return
     try:
-        seconds(option.text)
+        length = seconds(option.text)
     except UserError as error:
         what, _, fix = str(error).partition("; ")
         findings.append(cell.at(option, "FB011", what, fix=fix or "write for example '30s'"))
+        return
+    if not length and key in ("timeout", "heartbeat"):
+        findings.append(cell.at(option, "FB011", f"'{key}: {option.text}' leaves the step no time", fix="take it away"))
 
 
 def backoff(text: str) -> tuple[str, str, str] | None:
@@ -183,7 +187,7 @@ def backoff(text: str) -> tuple[str, str, str] | None:
     try:
         seconds(first)
         seconds(longest or first)
-        float(factor or 2)
+        RetryPolicy(backoff_coefficient=float(factor or 2))
     except (UserError, ValueError):
         return None
     return None if len(words) > 2 or (len(words) == 2 and not factor) else (first, longest, factor)

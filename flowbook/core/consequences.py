@@ -174,9 +174,7 @@ def _to_parent(state: RunState, value: Value | None = None, failure: Failure | N
     parents = (state.parent, *state.awaited) if state.parent is not None else state.awaited
     # What a run owes stays its own, whatever it has gone on as.
     to: Address = "run" if state.workflow == owing.TAKE_BACK else "heir"
-    return [
-        Consequence(parent.run, (ChildEnded(parent.key, state.run, value, failure),), to=to) for parent in parents
-    ]
+    return [Consequence(parent.run, (ChildEnded(parent.key, state.run, value, failure),), to=to) for parent in parents]
 
 
 def _to_child(child: RunId, message: AnyMessage) -> Consequence:

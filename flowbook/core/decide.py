@@ -213,7 +213,7 @@ def _resume(state: RunState, message: ResumeRun, now: float) -> Decision:
 def _pause(state: RunState, message: PauseRun | RunPaused, now: float) -> Decision:
     if state.closed or state.paused:
         return NO_EVENTS
-    return (RunPaused(reason=message.reason, difference=message.difference),)
+    return (*stepping.interrupted(state, now), RunPaused(reason=message.reason, difference=message.difference))
 
 
 def _timer_due(state: RunState, message: TimerDue, now: float) -> Decision:

@@ -9,7 +9,8 @@ from math import inf, isinf
 from flowbook.errors import UserError
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
+_NUMBER = r"(?:\d+(?:\.\d+)?|\.\d+)"
+_PART = re.compile(rf"({_NUMBER})\s*(ms|s|m|h|d|w)")
 
 
 def seconds(duration: float | int | str) -> float:
@@ -22,12 +23,17 @@ def seconds(duration: float | int | str) -> float:
             raise UserError(f"a duration cannot be {duration}; write seconds, or for example '30s' or '2h'")
         return float(duration)
     text = str(duration).strip().lower()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
+    if re.fullmatch(_NUMBER, text):
         return _finite(float(text), text)
     parts = _PART.findall(text)
     if not parts or re.sub(r"\s", "", _PART.sub("", text)):
         raise UserError(f"'{duration}' is not a duration; write for example '250ms', '30s', '10m', '2h' or '1h30m'")
     return _finite(sum(float(number) * _UNITS[unit] for number, unit in parts), text)
+
+
+def finite(duration: float | int | str) -> float:
+    """The duration in seconds, for what has an end. Raises UserError as ``seconds`` does, and for infinity."""
+    return _finite(seconds(duration), str(duration))
 
 
 def _finite(length: float, text: str) -> float:
@@ -88,3 +94,9 @@ def size(text: int | str) -> int:
     if found is None or found[2] not in _SIZES:
         raise UserError(f"'{text}' is not a size; write for example '512MB' or '2GB'")
     return int(float(found[1]) * _SIZES[found[2]])
+
+
+def spoken_size(length: int) -> str:
+    """Bytes in the usual form: 629145600 -> '600MB'."""
+    unit = next((unit for unit in ("gb", "mb", "kb") if length >= _SIZES[unit]), "b")
+    return f"{length / _SIZES[unit]:.4g}{unit.upper()}"

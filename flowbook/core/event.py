@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from flowbook.core.ids import Key, RunId, Seq
+from flowbook.core.text import writable
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind"):
@@ -29,6 +30,10 @@ class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
     stream: str
     text: str = ""
     data: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        if not self.text.isascii():
+            msgspec.structs.force_setattr(self, "text", writable(self.text))
 
 
 class Origin(msgspec.Struct, frozen=True, omit_defaults=True):

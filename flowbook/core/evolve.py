@@ -228,6 +228,8 @@ def _step_started(state: RunState, event: StepStarted, time: float) -> None:
     live = _live(state, event)
     live.running, live.worker, live.started = True, event.worker, time
     live.once = live.once or event.once
+    if event.external:
+        live.external, live.digest, live.retry = True, event.digest, event.retry
 
 
 def _step_scheduled(state: RunState, event: StepScheduled, time: float) -> None:
@@ -240,15 +242,18 @@ def _step_waiting(state: RunState, event: StepWaiting, time: float) -> None:
     live = _live(state, event)
     live.running, live.waiting, live.expires = True, True, event.expires
     live.worker, live.digest, live.retry = NOBODY, event.digest, event.retry
-    live.started = live.started or time
+    live.started, live.losses = live.started or time, 0
 
 
 def _attempt_failed(state: RunState, event: StepAttemptFailed, time: float) -> None:
     live = _live(state, event)
     live.running, live.waiting, live.retry_at = False, False, event.retry_at
     live.was_lost = event.lost
-    if event.lost:
-        live.lost += 1
+    live.lost += event.lost
+    if not event.lost:
+        live.losses = 0
+    elif not event.planned:
+        live.losses += 1
 
 
 def _step_settled(

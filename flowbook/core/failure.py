@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from flowbook.core.text import writable
+
 
 class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of a stack. ``cell`` and ``line`` point into the notebook where the code came from one;
@@ -26,6 +28,9 @@ class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
     locals: dict[str, Any] = {}
     task: str = ""
 
+    def __post_init__(self) -> None:
+        _make_writable(self, "function", "file", "source")
+
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     """A recorded exception. ``frames`` is outermost first; ``text`` is the printable traceback.
@@ -41,3 +46,13 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     retryable: bool = True
     retry_after: float = 0.0
     bases: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _make_writable(self, "type", "message", "text")
+
+
+def _make_writable(made: msgspec.Struct, *names: str) -> None:
+    for name in names:
+        text = getattr(made, name)
+        if not text.isascii():
+            msgspec.structs.force_setattr(made, name, writable(text))

@@ -183,7 +183,7 @@ class StepExpired(Message, frozen=True, tag=True):
 
 
 class CompleteStep(Message, frozen=True, tag=True):
-    """Somebody outside finishes a step, by its token: with ``value``, or with ``failure``."""
+    """Somebody outside finishes a step, by the token of an attempt: with ``value``, or with ``failure``."""
 
     key: Key
     attempt: int
@@ -207,15 +207,30 @@ class SignalDelivered(Message, frozen=True, tag=True):
     failure: Failure | None = None
 
 
+class Ran(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An attempt that ran in its worker's own process when that ended."""
+
+    run: RunId
+    key: Key
+    step: str
+    attempt: int = 1
+    item: int | None = None
+    site: int = 0
+
+
 class WorkerLost(Message, frozen=True, tag=True):
     """A worker is gone; ``reason`` says what is known (for example "killed, signal 9").
 
-    ``own``: it only no longer has the run; what it does for the run's steps of queues goes on.
+    ``own``: it only no longer has the run; what it does for the run's steps of queues goes on. ``planned``: no step is
+    to blame. ``ran``: only these may be, among them some whose start it could not report any more; None where that is
+    not known, and every step that ran there may.
     """
 
     worker: WorkerId
     reason: str = ""
     own: bool = False
+    planned: bool = False
+    ran: tuple[Ran, ...] | None = None
 
 
 class AttemptFailed(Message, frozen=True, tag=True):
@@ -310,6 +325,7 @@ __all__ = [
     "Message",
     "MoveRun",
     "PauseRun",
+    "Ran",
     "ReportItem",
     "ResumeRun",
     "RetryObligation",

@@ -18,7 +18,7 @@ def describe(event: e.AnyEvent) -> str:
         case e.StepCompleted() | e.StepReused() | e.StepSkipped() | e.StepCancelled() | e.StepScheduled():
             return f"{_step(event)} {_ended(event)}"
         case e.StepAttemptFailed():
-            how = "was lost" if event.lost else "failed"
+            how = "was stopped" if event.planned else "was lost" if event.lost else "failed"
             return f"{_step(event)} {how} and will be tried again: {_failure(event.failure)}"
         case e.StepFailed():
             return f"{_step(event)} {'was lost' if event.lost else 'failed'}: {_failure(event.failure)}"

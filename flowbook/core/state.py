@@ -27,8 +27,9 @@ NO_RUN, NO_DIGEST, NO_SEQ = RunId(""), Digest(""), Seq(0)
 class LiveStep:
     """A step that has begun and not ended. Not ``running``: its next attempt may begin at ``retry_at``.
 
-    ``queue`` is "" where the run's own worker does it; ``waiting``: the result is to come from outside, by ``expires``;
-    ``once``: there is no second attempt; ``was_lost``: its last attempt was.
+    ``queue`` is "" where the run's own worker does it; ``external``: the result comes from outside; ``waiting``: there
+    is nothing else to wait for, until ``expires``; ``once``: there is no second attempt. Of its attempts, ``lost`` were
+    no failures, and ``losses`` in a row have cost it its worker; ``was_lost``: the last one was.
     """
 
     step: str
@@ -38,9 +39,11 @@ class LiveStep:
     started: float = 0.0
     retry_at: float = 0.0
     lost: int = 0
+    losses: int = 0
     item: int | None = None
     site: int = 0
     once: bool = False
+    external: bool = False
     waiting: bool = False
     expires: float = 0.0
     digest: Digest = NO_DIGEST

@@ -16,7 +16,8 @@ from flowbook.core.value import Value
 class StepStarted(Event, frozen=True, tag=True):
     """A worker began an attempt. Left out when the attempt ended before it could be reported.
 
-    ``once``: the attempt waits until this is durable, and is never followed by another (``at_most_once``).
+    ``once``: it is never followed by another (``at_most_once``); ``external``: its result comes from outside, and may
+    come while it still runs, so ``digest`` and ``retry`` are here. Attempts of both kinds wait until this is durable.
     """
 
     key: Key
@@ -26,6 +27,9 @@ class StepStarted(Event, frozen=True, tag=True):
     item: int | None = None
     site: int = 0
     once: bool = False
+    external: bool = False
+    digest: Digest = Digest("")
+    retry: RetryPolicy = ONCE
 
 
 class StepOutput(Event, frozen=True, tag=True):
@@ -56,7 +60,10 @@ class StepCompleted(Event, frozen=True, tag=True):
 
 
 class StepAttemptFailed(Event, frozen=True, tag=True):
-    """An attempt failed and another follows at ``retry_at``. ``lost``: its worker died or vanished."""
+    """An attempt failed and another follows at ``retry_at``. ``lost``: it could not go on where it was, so it is none
+    of those that the retry policy allows; ``planned``: nor is it a loss that speaks against the step, because its
+    worker died of something else, or somebody stopped it.
+    """
 
     key: Key
     step: str
@@ -64,6 +71,7 @@ class StepAttemptFailed(Event, frozen=True, tag=True):
     failure: Failure
     retry_at: float
     lost: bool = False
+    planned: bool = False
     started: float = 0.0
     output: tuple[Chunk, ...] = ()
     item: int | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from flowbook.core.chains import root
 from flowbook.core.events import (
@@ -34,6 +35,7 @@ from flowbook.core.messages import (
     AttemptFailed,
     ChildEnded,
     CompleteStep,
+    Ran,
     SignalDelivered,
     StepExpired,
     WorkerLost,
@@ -43,7 +45,7 @@ from flowbook.core.value import NOTHING
 from flowbook.errors import UserError
 
 LOST_ATTEMPTS = 5
-"""After so many lost attempts a step has failed: what kills its workers is probably the step."""
+"""After so many workers lost in a row a step has failed: what kills them is probably the step."""
 
 Decision = Sequence[AnyEvent]
 NO_EVENTS: Decision = ()
@@ -54,14 +56,42 @@ def worker_lost(state: RunState, message: WorkerLost, now: float) -> Decision:
     if state.closed:
         return NO_EVENTS
     failure = Failure(type="WorkerLost", message=f"the worker was lost while the step ran: {message.reason}")
-    return [
-        _lost(key, live, failure, now)
+    suspects = None if message.ran is None else {ran.key for ran in message.ran}
+    events = [
+        _lost(key, live, failure, now, planned=message.planned or (suspects is not None and key not in suspects))
         for key, live in state.steps.items()
         if live.running and live.worker == message.worker and not live.waiting and not (message.own and live.queue)
     ]
+    return events + [
+        _lost(ran.key, _unreported(state, ran), failure, now, planned=message.planned)
+        for ran in message.ran or ()
+        if _is_new(state, ran)
+    ]
 
 
-def _lost(key: Key, live: LiveStep, failure: Failure, now: float) -> AnyEvent:
+def _is_new(state: RunState, ran: Ran) -> bool:
+    """True for an attempt that had begun and of which nothing was said yet."""
+    live = state.steps.get(ran.key)
+    return ran.key not in state.settled and (live is None or live.attempt < ran.attempt)
+
+
+def _unreported(state: RunState, ran: Ran) -> LiveStep:
+    live = state.steps.get(ran.key, LiveStep(ran.step))
+    return replace(live, attempt=ran.attempt, item=ran.item, site=ran.site)
+
+
+def interrupted(state: RunState, now: float) -> Decision:
+    """The run is paused: what its worker was doing is given up, and begun again when the run goes on."""
+    failure = Failure(type="RunPaused", message="the run was paused while the step ran")
+    return [
+        _lost(key, live, failure, now, planned=True)
+        for key, live in state.steps.items()
+        if live.running and not live.waiting and not live.queue
+    ]
+
+
+def _lost(key: Key, live: LiveStep, failure: Failure, now: float, *, planned: bool) -> AnyEvent:
+    given_up = not planned and live.losses + 1 >= LOST_ATTEMPTS
     if live.once:
         failure = Failure(
             type="Interrupted",
@@ -69,7 +99,10 @@ def _lost(key: Key, live: LiveStep, failure: Failure, now: float) -> AnyEvent:
             "whether it did its work is not known",
             retryable=False,
         )
-    if live.once or live.lost + 1 >= LOST_ATTEMPTS:
+    elif given_up:
+        text = f"{failure.message}. That was the {LOST_ATTEMPTS}th time in a row, so it is not tried again"
+        failure = Failure(type=failure.type, message=text)
+    if live.once or given_up:
         return StepFailed(
             key=key,
             step=live.step,
@@ -87,6 +120,7 @@ def _lost(key: Key, live: LiveStep, failure: Failure, now: float) -> AnyEvent:
         failure=failure,
         retry_at=now,
         lost=True,
+        planned=planned,
         started=live.started,
         item=live.item,
         site=live.site,
@@ -151,10 +185,15 @@ def is_current(state: RunState, report: Report) -> bool:
 
 
 def started(state: RunState, message: StepStarted, now: float) -> Decision:
-    """The first report of an attempt counts."""
+    """The first report of an attempt counts. A step that runs at most once has no second attempt."""
     live = state.steps.get(message.key)
     known = live is not None and live.attempt >= message.attempt
-    return NO_EVENTS if known or not is_current(state, message) else (message,)
+    if known or not is_current(state, message):
+        return NO_EVENTS
+    if live is not None and live.once and live.attempt:
+        failure = Failure(type="Interrupted", message="it had begun before")
+        return (_lost(message.key, live, failure, now, planned=True),)
+    return (message,)
 
 
 def reported(
@@ -210,7 +249,7 @@ def signal_delivered(state: RunState, message: SignalDelivered, now: float) -> D
 def completed_outside(state: RunState, message: CompleteStep, now: float) -> Decision:
     """Somebody finishes a step by its token. Raises UserError where it no longer waits for that."""
     live = state.steps.get(message.key)
-    if live is None or not live.waiting or live.attempt != message.attempt or state.closed:
+    if live is None or not _may_complete(live, message) or state.closed:
         if message.key in state.settled or state.closed:
             why = "it has ended" if message.key in state.settled else f"its run {state.ending}"
         else:
@@ -230,6 +269,13 @@ def completed_outside(state: RunState, message: CompleteStep, now: float) -> Dec
             ),
         )
     return attempt_failed(state, _from_outside(message.key, live, message.failure), now)
+
+
+def _may_complete(live: LiveStep, message: CompleteStep) -> bool:
+    """A result of any attempt is the step's; a failure is only that of the attempt whose token it came with."""
+    if live.external and message.failure is None:
+        return 1 <= message.attempt <= live.attempt
+    return live.running and (live.waiting or live.external) and message.attempt == live.attempt
 
 
 def expired(state: RunState, message: StepExpired, now: float) -> Decision:

@@ -158,6 +158,12 @@ class RunView:
         if view["ended"] is None:
             view["status"] = self._status()
 
+    def glimpse(self, said: e.StepProgress | e.StepHeartbeat, time: float) -> None:
+        """Take in what a step says between two events that record it."""
+        step = self._steps.get(said.step)
+        if step is not None:
+            step.apply(said, time)
+
     def shown(self) -> dict[str, Any]:
         """The view as it is now; later events do not change what was given. Not to be changed by who gets it."""
         shown = dict(self._view)

@@ -23,7 +23,6 @@ from flowbook.core.events import (
     Recorded,
     RunContinued,
     RunMoved,
-    RunPaused,
     RunResumed,
     RunStarted,
     StepAttemptFailed,
@@ -294,8 +293,9 @@ class Engine(Holding):
             return
         # What was half done is taken back, what became a fact before it stays.
         run.go_back_to(run.committed + sum(happened.run == run.id for happened in turn.group.entries))
-        if run.records and not (run.state.closed or run.state.paused):
-            self._happen(run, RunPaused(text), turn)
+        if run.records:
+            for event in decide(run.state, PauseRun(text), turn.now):
+                self._happen(run, event, turn)
 
     def _happen(self, run: LiveRun, event: AnyEvent, turn: _Turn) -> None:
         """One more fact; what it means for other runs is decided later in this turn, and committed with it."""

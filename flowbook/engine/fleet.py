@@ -10,19 +10,21 @@ from typing import Protocol
 import anyio
 import anyio.abc
 import msgspec
+from msgspec.structs import replace
 
 from flowbook.core.events import Place
 from flowbook.core.ids import Digest, RunId, WorkerId
-from flowbook.core.messages import PauseRun
+from flowbook.core.messages import PauseRun, WorkerLost
 from flowbook.core.queues import DEFAULT
+from flowbook.engine import remains
 from flowbook.engine.engine import Engine
 from flowbook.engine.links import WorkerLink
 from flowbook.engine.processes import Child, Spawn, how_it_ended, is_alive, log_size, log_tail
 from flowbook.engine.runs import LiveRun
 from flowbook.engine.told import Told
 from flowbook.errors import EngineUnavailable
-from flowbook.store import mark
 from flowbook.store.home import Home, write_private
+from flowbook.store.mark import Left
 from flowbook.wire.protocol import Drain, WorkerHello
 
 log = logging.getLogger("flowbook.engine.fleet")
@@ -40,6 +42,8 @@ LOOK_EVERY = 1.0
 LOOK_FOR_THE_DEAD = 0.1
 """Seconds between looks at whether the process of a worker that is waited for has ended."""
 
+_ADVICE = 'Move the work into a step; one with isolate="process" can be ended at any line'
+
 Service = tuple[Place, str]
 """What a worker is needed for: a place, and a queue."""
 
@@ -53,8 +57,8 @@ class TaskHolder(Protocol):
     def left(self, link: WorkerLink) -> None:
         """A worker's connection has ended; its fate is not known yet."""
 
-    def lost(self, worker: WorkerId, reason: str) -> None:
-        """A worker is gone for good."""
+    def lost(self, loss: WorkerLost, left: Left) -> None:
+        """A worker is gone for good; ``left`` is what it ran."""
 
     def unserved(self, place: Place, queue: str, reason: str) -> None:
         """No worker can be started for what waits there."""
@@ -156,28 +160,29 @@ class Fleet:
         reason = await self._fate(link)
         self._ended.pop(link.pid, None)
         self._remember()
-        ran = ""
         if reason:
-            ran = mark.take(self._home.running(link.pid))
-            log.warning(
-                "worker %s (pid %d) was lost: %s%s", link.worker, link.pid, reason, f"; it ran {ran}" if ran else ""
-            )
-        self._engine.lost(runs, link, reason or "it came back without the run", ran)
-        if reason:
-            self._blame(link.pid)
-        if reason:
-            self.queues.lost(link.worker, reason)
+            self._is_lost(link, runs, link.verdict or reason)
+        else:
+            self._engine.lost(runs, WorkerLost(link.worker, "it came back without the run", own=True, planned=True))
         self._notify()
 
-    def _blame(self, pid: int) -> None:
-        """Pause the run whose code the worker could not get away from, where it has said so."""
-        path = self._home.blocked(pid)
-        try:
-            note = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-            path.unlink()
-        except (OSError, msgspec.DecodeError):
-            return
-        self._engine.tell(Told(RunId(note.get("run", "")), [PauseRun(note.get("reason", ""))]))
+    def _is_lost(self, link: WorkerLink, runs: list[LiveRun], reason: str) -> None:
+        """It does not come back: what it ran is due again, and what is to blame is told."""
+        found = remains.collect(self._home, link.pid)
+        reason, code = reason + found.place, found.left.code
+        log.warning("worker %s (pid %d) was lost: %s%s", link.worker, link.pid, reason, code and f"; it ran {code}")
+        if not is_alive(link.pid):
+            remains.end_processes(found.left)
+        # One that was to leave anyway has been stopped by somebody, and by no step.
+        loss = WorkerLost(link.worker, reason, planned=link.draining)
+        self._engine.lost(runs, replace(loss, own=True), found.left)
+        self.queues.lost(loss, found.left)
+        if found.blamed:
+            self._engine.tell(Told(found.blamed, [PauseRun(found.blame)]))
+        for run in runs if link.verdict and code else ():
+            if code in (run.id, run.state.module):
+                text = f"the workflow's code kept its worker from doing anything else{found.place}: {link.verdict}"
+                self._engine.tell(Told(run.id, [PauseRun(f"{text}. {_ADVICE}")]))
 
     async def _fate(self, link: WorkerLink) -> str:
         """Why the worker is gone; "" when it is back."""
@@ -200,13 +205,6 @@ class Fleet:
             write_private(self._home.workers, known)
         except OSError:
             return
-
-    def forget_the_dead(self) -> None:
-        """Delete what workers that are no more have left in the folder."""
-        for path in (*self._home.folder.glob("running-*"), *self._home.folder.glob("blocked-*.json")):
-            pid = path.stem.rpartition("-")[2]
-            if pid.isdigit() and not is_alive(int(pid)):
-                path.unlink(missing_ok=True)
 
     def may_return(self, named: set[WorkerId]) -> dict[WorkerId, int]:
         """Those of the last engine's workers that may come back.
@@ -318,6 +316,7 @@ class Fleet:
             link.silent += LOOK_EVERY
             if link.silent > self._silence:
                 log.warning("worker %s (pid %d) was silent for %g s", link.worker, link.pid, self._silence)
+                link.verdict = f"it said nothing for {self._silence:g} s and was ended"
                 self._end(link)
 
     def _end(self, link: WorkerLink) -> None:

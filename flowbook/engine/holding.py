@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import anyio.abc
 import anyio.to_thread
+from msgspec.structs import replace
 
 from flowbook.core.due import due
 from flowbook.core.ids import RunId
@@ -20,6 +21,7 @@ from flowbook.engine.runs import LiveRun, Runs
 from flowbook.engine.told import Told
 from flowbook.errors import FlowbookError, UnknownRun
 from flowbook.store.base import Store
+from flowbook.store.mark import NOTHING_LEFT, Left
 from flowbook.wire.protocol import Evict, WorkerHello
 
 LOSSES = 5
@@ -101,17 +103,17 @@ class Holding:
             run.reserved = True
         return runs
 
-    def lost(self, runs: Sequence[LiveRun], link: WorkerLink, reason: str, ran: str = "") -> None:
-        """A worker is gone for good; what it held is due again. ``ran``: the run, or the module, whose code it ran."""
+    def lost(self, runs: Sequence[LiveRun], loss: WorkerLost, left: Left = NOTHING_LEFT) -> None:
+        """A worker is gone for good; what it held is due again. ``left`` is what it ran."""
         for run in runs:
             if not run.reserved or run.holder is not None:
                 continue
             run.reserved = False
-            run.losses += ran in (run.id, run.state.module)
-            self.tell(Told(run.id, [WorkerLost(link.worker, reason, own=True)]))
+            run.losses += left.code in (run.id, run.state.module)
+            self.tell(Told(run.id, [replace(loss, ran=left.of(run.id))]))
             if run.losses >= LOSSES:
                 run.losses = 0
-                text = f"its worker was lost {LOSSES} times in a row while it ran this workflow's code: {reason}"
+                text = f"its worker was lost {LOSSES} times in a row while it ran this workflow's code: {loss.reason}"
                 self.tell(Told(run.id, [PauseRun(text)]))
 
     async def load(self, id: RunId) -> LiveRun:

@@ -15,6 +15,7 @@ import flowbook
 from flowbook.core.duration import seconds_with_unit, setting
 from flowbook.core.ids import RunId, WorkerId
 from flowbook.core.messages import WorkerLost
+from flowbook.engine import remains
 from flowbook.engine.answers import Answers
 from flowbook.engine.clock import Clock
 from flowbook.engine.engine import Engine
@@ -166,7 +167,7 @@ class Host:
         runs.recall_owing(run for run in ended if run is not None)
         self.engine.schedules.recall(self.store)
         self.queues.recover()
-        self.fleet.forget_the_dead()
+        remains.forget_the_dead(self.home)
         if broken:
             self.store.notices.append(
                 f"{len(broken)} runs have lost a part of their history, or it cannot be read, and are not continued: "
@@ -200,7 +201,7 @@ class Host:
         workers: set[WorkerId] = {live.worker for live in steps}
         for worker in sorted(workers):
             reason = "it was gone when the engine started again"
-            self.engine.tell(Told(run.id, [WorkerLost(worker, reason, own=True)]))
+            self.engine.tell(Told(run.id, [WorkerLost(worker, reason, own=True, planned=True)]))
         return bool(workers)
 
     # Housekeeping

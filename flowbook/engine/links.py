@@ -159,7 +159,8 @@ class ClientLink:
 class WorkerLink:
     """A worker process that serves one place. ``runs`` are those it holds, ``tasks`` the steps of queues.
 
-    ``silent`` is for how many seconds it has said nothing; ``draining``: it takes nothing new.
+    ``silent`` is for how many seconds it has said nothing; ``draining``: it takes nothing new; ``verdict`` says why it
+    was ended, where it was.
     """
 
     def __init__(self, link: Link, hello: WorkerHello) -> None:
@@ -172,6 +173,7 @@ class WorkerLink:
         self.runs: set[RunId] = set()
         self.tasks: set[tuple[RunId, Key]] = set()
         self.draining = False
+        self.verdict = ""
         self.silent = 0.0
         self.busy = 0
 

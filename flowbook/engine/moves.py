@@ -64,7 +64,8 @@ class Moves:
         messages: list[AnyMessage] = [MoveRun(asked.module, source=asked.source, names=names)]
         if run.holder is not None:
             # What it has running there is given up, and begun again by the new code.
-            messages.insert(0, WorkerLost(run.holder.worker, "the run was moved to other code"))
+            moved = "the run was moved to other code"
+            messages.insert(0, WorkerLost(run.holder.worker, moved, own=True, planned=True))
         try:
             await self._decided(run, messages)
         except RunClosed:

@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 
-from flowbook.core.events import CLOSING, Recorded
+from flowbook.core.events import CLOSING, Recorded, StepHeartbeat, StepProgress
 from flowbook.core.ids import RunId
 from flowbook.engine.links import ClientLink
 from flowbook.engine.runs import LiveRun
@@ -72,6 +72,15 @@ class Publisher:
                     self._changed.set()
         if self._lists:
             self._listed.set()
+
+    def glimpse(self, run: RunId, items: Sequence[StepProgress | StepHeartbeat], time: float) -> None:
+        """These are not durable, and will not be."""
+        watched = self._watched.get(run)
+        if watched is not None and items:
+            for item in items:
+                watched.view.glimpse(item, time)
+            watched.dirty = True
+            self._changed.set()
 
     def _apply(self, run: RunId, watched: _Watched, recorded: Recorded) -> None:
         """A view that cannot be made must not stop the engine: its watchers keep the last one."""

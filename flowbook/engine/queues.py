@@ -20,7 +20,8 @@ from flowbook.core.events import (
     StepScheduled,
     StepStarted,
 )
-from flowbook.core.ids import Key, RunId, Seq, WorkerId
+from flowbook.core.ids import Key, RunId, Seq
+from flowbook.core.messages import WorkerLost
 from flowbook.core.queues import AnyQueueMessage, limits_from
 from flowbook.core.state import LiveStep
 from flowbook.engine import hindsight
@@ -32,6 +33,7 @@ from flowbook.engine.shelf import LiveQueue, Shelf
 from flowbook.engine.tasks import QueueStep, Tasks
 from flowbook.engine.timers import Timers
 from flowbook.engine.told import Told
+from flowbook.store.mark import Left
 from flowbook.wire.protocol import WorkerHello
 
 WHOLE = Key("")
@@ -109,9 +111,9 @@ class Queues:
         """See ``TaskHolder``."""
         self.tasks.left(link)
 
-    def lost(self, worker: WorkerId, reason: str) -> None:
+    def lost(self, loss: WorkerLost, left: Left) -> None:
         """See ``TaskHolder``."""
-        self.tasks.lost(worker, reason)
+        self.tasks.lost(loss, left)
 
     def unserved(self, place: Place, queue: str, reason: str) -> None:
         """See ``TaskHolder``."""

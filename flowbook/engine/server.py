@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
+from flowbook.core.stepping import is_current
 from flowbook.engine.answers import Answers
 from flowbook.engine.engine import Engine
 from flowbook.engine.fleet import Fleet
@@ -24,6 +25,7 @@ from flowbook.wire.protocol import (
     Alive,
     ClientHello,
     Draining,
+    Glimpse,
     Incoming,
     Inspection,
     NeedModule,
@@ -156,6 +158,8 @@ class Server:
                 self._engine.released(link, packet)
             case TaskReport():
                 self._queues.tasks.report(link, packet)
+            case Glimpse():
+                self._glimpse(packet)
             case Draining():
                 self._fleet.drain(link)
             case Alive():
@@ -168,6 +172,12 @@ class Server:
                 self._engine.distrust(link, packet)
             case _:
                 raise ProtocolError(f"a worker sent {type(packet).__name__}")
+
+    def _glimpse(self, packet: Glimpse) -> None:
+        run = self._engine.runs.open.get(packet.run)
+        if run is not None:
+            current = [item for item in packet.items if is_current(run.state, item)]
+            self._answers.publisher.glimpse(run.id, current, self._engine.clock.now())
 
     async def _send_module(self, link: WorkerLink, packet: NeedModule) -> None:
         try:

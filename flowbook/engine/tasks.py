@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from flowbook.core.dispatch import Ticket, TicketId
 from flowbook.core.events import Place, RunStarted, StepHeartbeat, StepScheduled
 from flowbook.core.ids import Key, RunId, Seq, WorkerId
@@ -16,6 +18,7 @@ from flowbook.engine.runs import LiveRun
 from flowbook.engine.shelf import Shelf
 from flowbook.engine.told import Told
 from flowbook.store.base import decode_recorded
+from flowbook.store.mark import NOTHING_LEFT, Left
 from flowbook.wire.protocol import CancelTask, StopTask, Task, TaskRef, TaskReport, TaskReported, WorkerHello
 
 
@@ -189,17 +192,17 @@ class Tasks:
             self._shelf.withdraw(ticket)
         link.tasks.clear()
 
-    def lost(self, worker: WorkerId, reason: str) -> None:
+    def lost(self, loss: WorkerLost, left: Left = NOTHING_LEFT) -> None:
         """A worker is gone for good; what it had in hand waits again."""
-        runs = {step.id[0] for step in self._steps.values() if step.worker == worker and not step.reserved}
+        runs = {step.id[0] for step in self._steps.values() if step.worker == loss.worker and not step.reserved}
         for run in sorted(runs):
-            self._engine.tell(Told(run, [WorkerLost(worker, reason)]))
+            self._engine.tell(Told(run, [replace(loss, ran=left.of(run))]))
 
     def lose_absent(self) -> None:
         """Tasks whose workers have not come back since the engine started are due again."""
         for worker in sorted({step.worker for step in self._steps.values() if step.worker is not None}):
             if worker not in self._fleet.links:
-                self.lost(worker, "it was gone when the engine started again")
+                self.lost(WorkerLost(worker, "it was gone when the engine started again", planned=True))
 
     def unserved(self, place: Place, queue: str, reason: str) -> None:
         """No worker can be started for what waits there: its runs are paused until somebody decides."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import anyio.to_thread
 
-from flowbook.core.events import Recorded
+from flowbook.core.events import Recorded, StepHeartbeat, StepProgress
 from flowbook.core.module import Module
 from flowbook.engine.modules import Modules
 from flowbook.engine.runs import LiveRun
@@ -22,6 +22,9 @@ class Fold(Protocol):
 
     def apply(self, recorded: Recorded) -> None:
         """Take in one more event."""
+
+    def glimpse(self, said: StepProgress | StepHeartbeat, time: float) -> None:
+        """Take in what a step says that is not recorded."""
 
     def shown(self) -> dict[str, Any]:
         """The view as it is now, not to be changed by later events."""
@@ -44,6 +47,10 @@ class LiveView:
         if recorded.seq > self._seq:
             self._fold.apply(recorded)
             self._seq = recorded.seq
+
+    def glimpse(self, said: StepProgress | StepHeartbeat, time: float) -> None:
+        """Take in what a step says that is not recorded."""
+        self._fold.glimpse(said, time)
 
     def catch_up(self, records: Sequence[bytes]) -> None:
         """Take in what is missing of an encoded history."""

@@ -118,8 +118,12 @@ class Asking:
         else:
             args, kwargs = await given(args, kwargs)
             parts: list[bytes] = []
-            args = tuple([self.values.argument(value, parts, "", step.name) for value in args])
-            kwargs = {name: self.values.argument(value, parts, name, step.name) for name, value in kwargs.items()}
+            args = tuple(
+                [self.values.argument(value, parts, "", step.argument(place)) for place, value in enumerate(args)]
+            )
+            kwargs = {
+                name: self.values.argument(value, parts, name, step.argument(name)) for name, value in kwargs.items()
+            }
             digest = keys.digest(step.name, parts)
         future = DurableFuture(loop=self.loop)
         command = StepCommand(key, step, future, digest, args, kwargs, item, site)

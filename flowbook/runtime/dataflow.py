@@ -264,7 +264,7 @@ class _Undo:
 
     duty: Duty
 
-    def __init__(self, execution: Execution, call: Call, given: dict[str, Any], known: Known, site: int) -> None:
+    def __init__(self, execution: Execution, call: Call[Any], given: dict[str, Any], known: Known, site: int) -> None:
         self.execution = execution
         self.call = call
         self.given = given

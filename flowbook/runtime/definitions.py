@@ -9,15 +9,17 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from types import CodeType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from flowbook.core.duration import seconds, size
+from flowbook.core.duration import finite, size
 from flowbook.core.events import StepRef
 from flowbook.core.queues import Queue
-from flowbook.core.retry import ONCE, RetryPolicy
+from flowbook.core.retry import ONCE, RetryPolicy, policy
 from flowbook.errors import UserError
 from flowbook.runtime import current, remote
+from flowbook.runtime.context import standing_in
 from flowbook.runtime.dataflow import Call
 from flowbook.runtime.handles import Handle
 
@@ -59,6 +61,7 @@ class Step(Generic[P, R]):
         self.priority = priority
         self.concurrency_key = concurrency_key
         self.heartbeat_timeout: float | None = None
+        self.auto_heartbeat = False
         self.at_most_once = False
         self.external = False
         self.isolate = ""
@@ -79,15 +82,28 @@ class Step(Generic[P, R]):
             problem = 'an external step cannot have isolate="process"'
         elif self.external and self.queue is not None:
             problem = "an external step cannot have a queue"
+        elif self.auto_heartbeat and self.heartbeat_timeout is None:
+            problem = "auto_heartbeat does nothing without a heartbeat_timeout"
         if problem:
             raise UserError(f"step '{self.name}': {problem}")
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         execution = current.execution()
         if execution is None:
-            plain: Any = self.function(*args, **kwargs)
-            return plain  # type: ignore[no-any-return]  # a plain call gives what the function does
+            plain: Result[R] = self._call_plainly(*args, **kwargs)
+            return plain
         return execution.call(self, args, kwargs)
+
+    def _call_plainly(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        if self.is_async:
+
+            async def call() -> Any:
+                with standing_in(self.name):
+                    return await self.function(*args, **kwargs)
+
+            return call()
+        with standing_in(self.name):
+            return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"
@@ -101,6 +117,14 @@ class Step(Generic[P, R]):
     def parameters(self) -> tuple[str, ...]:
         """Names of the function's parameters, in order."""
         return tuple(inspect.signature(self.function).parameters)
+
+    def argument(self, which: int | str) -> str:
+        """What an argument is called in an error, by its place or its name."""
+        name = which
+        if isinstance(which, int):
+            with suppress(ValueError, TypeError, IndexError):
+                name = self.parameters[which]
+        return f"{name if isinstance(name, str) else f'argument {name + 1}'} of {self.name}"
 
     @functools.cached_property
     def _places(self) -> tuple[str, ...]:
@@ -218,6 +242,7 @@ def step(
     priority: int = 0,
     concurrency_key: str | Callable[..., Any] = "",
     heartbeat_timeout: float | str | None = None,
+    auto_heartbeat: bool = False,
     at_most_once: bool = False,
     external: bool = False,
     isolate: str = "",
@@ -237,6 +262,7 @@ def step(
     priority: int = 0,
     concurrency_key: str | Callable[..., Any] = "",
     heartbeat_timeout: float | str | None = None,
+    auto_heartbeat: bool = False,
     at_most_once: bool = False,
     external: bool = False,
     isolate: str = "",
@@ -248,21 +274,32 @@ def step(
     worker that serves it: those of higher ``priority`` first, those of one ``concurrency_key`` (a text, or a function
     of the step's arguments) in turn with those of others.
 
-    An attempt that calls none of ``heartbeat()``, ``progress()`` and ``log()`` for ``heartbeat_timeout`` has failed. An
-    ``at_most_once`` step is never begun twice: where its worker is lost, it has failed. What an ``external`` step
-    returns is ignored; whoever has its token finishes it, within ``timeout``. ``isolate="process"`` runs it in a
-    process of its own, where it may use at most ``memory`` ("2GB").
+    An attempt that calls none of ``heartbeat()``, ``progress()`` and ``log()`` for ``heartbeat_timeout`` has failed;
+    with ``auto_heartbeat`` its process gives these signs of life for it. An ``at_most_once`` step is never begun twice:
+    where its worker is lost or its run is paused, it has failed. What an ``external`` step returns is ignored; whoever
+    has its token finishes it, within ``timeout``. ``isolate="process"`` runs it in a process of its own, where it may
+    use at most ``memory`` ("2GB").
     """
-    policy = RetryPolicy(maximum_attempts=retry) if isinstance(retry, int) else retry or ONCE
-    limit = None if timeout is None else seconds(timeout)
+    made_of = policy(retry), _limit("timeout", timeout)
+    silence = _limit("heartbeat_timeout", heartbeat_timeout)
 
     def make(target: Callable[..., Any]) -> Step[..., Any]:
         where = remote.required_queue(queue, target, priority, concurrency_key)
-        made: Step[..., Any] = Step(target, name, policy, limit, tuple(outputs), where, priority, concurrency_key)
-        made.heartbeat_timeout = None if heartbeat_timeout is None else seconds(heartbeat_timeout)
+        made: Step[..., Any] = Step(target, name, *made_of, tuple(outputs), where, priority, concurrency_key)
+        made.heartbeat_timeout, made.auto_heartbeat = silence, auto_heartbeat
         made.at_most_once, made.external = at_most_once, external
         made.isolate, made.memory = isolate, size(memory)
         made.check()
         return made
 
     return make if function is None else make(function)
+
+
+def _limit(name: str, given: float | str | None) -> float | None:
+    try:
+        length = None if given is None else finite(given)
+    except UserError as error:
+        raise UserError(f"@step({name}={given!r}): {error}") from None
+    if length == 0:
+        raise UserError(f"@step({name}={given!r}) leaves it no time; for no limit, leave it out")
+    return length

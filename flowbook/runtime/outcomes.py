@@ -6,21 +6,24 @@ import asyncio
 import builtins
 import linecache
 import traceback
-from collections.abc import Callable
-from types import FrameType, ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from math import isfinite
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
 
 from flowbook.core import events as e
 from flowbook.core.failure import Failure, Frame
 from flowbook.core.value import Value
-from flowbook.errors import StepFailed, UnsavableValue
+from flowbook.errors import StepFailed
 from flowbook.runtime import sites
 from flowbook.wire import codec
 
 if TYPE_CHECKING:
     from flowbook.runtime.stopping import Stopping
+
+T = TypeVar("T")
 
 MAXIMUM_LOCALS = 40
 
@@ -63,42 +66,68 @@ def _visible(local: dict[str, Any]) -> list[tuple[str, Any]]:
     return shown[:MAXIMUM_LOCALS]
 
 
-def failure_of(error: BaseException, places: Places = NOWHERE, *, retryable: bool = True) -> Failure:
-    """The recorded form: user frames with their locals, outermost first, and the printable traceback."""
+Lines = Sequence[tuple[FrameType, int]]
+"""Frames, outermost first, with the line each is at."""
+
+
+def failure_of(
+    error: BaseException, places: Places = NOWHERE, *, retryable: bool = True, otherwise: tuple[Frame, ...] = ()
+) -> Failure:
+    """The recorded form: user frames with their locals, outermost first, and the printable traceback.
+
+    ``otherwise`` are the frames of an error that no line of the user raised.
+    """
     if isinstance(error, StepFailed) and isinstance(error.error, Failure):
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
         return replace(error.error, text=error.error.text + notes) if notes else error.error
-    frames = tuple(
-        places.frame(frame.f_code.co_name, frame.f_code.co_filename, line, frame.f_locals)
-        for frame, line in _user_frames(error.__traceback__)
-    )
-    text = "".join(traceback.format_exception(error)[-40:])
-    retryable = retryable and not isinstance(error, UnsavableValue)
+    lines = raised_at(error)
+    frames = recorded(users(lines), places) or otherwise or recorded(lines[-3:], places)
     bases = tuple(base.__name__ for base in type(error).__mro__[1:-1] if base not in (Exception, BaseException))
-    after = getattr(error, "retry_after", 0.0)
     return Failure(
         type=type(error).__name__,
-        message=str(error),
+        message=_said(error, str, f"<{type(error).__name__} that cannot be put into words>"),
         frames=frames,
-        text=text,
-        retryable=retryable,
-        retry_after=float(after) if isinstance(after, int | float) else 0.0,
+        text="".join(traceback.format_exception(error)[-40:]),
+        retryable=retryable and _said(error, lambda error: getattr(error, "retryable", True), True) is not False,
+        retry_after=_said(error, _retry_after, 0.0),
         bases=bases,
     )
 
 
-def _user_frames(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
-    found = [(step.tb_frame, step.tb_lineno) for step in _links(trace)]
-    user = [(frame, line) for frame, line in found if not sites.is_library(frame.f_code)]
-    return user or found[-3:]
+def _said(error: BaseException, ask: Callable[[Any], T], otherwise: T) -> T:
+    """What an exception says of itself: its methods are user code, which may fail."""
+    try:
+        return ask(error)
+    except Exception:
+        return otherwise
 
 
-def _links(trace: TracebackType | None) -> list[TracebackType]:
-    links = []
-    while trace is not None:
-        links.append(trace)
-        trace = trace.tb_next
-    return links
+def _retry_after(error: Any) -> float:
+    after = getattr(error, "retry_after", 0.0)
+    is_time = isinstance(after, int | float) and isfinite(after) and after > 0
+    return float(after) if is_time else 0.0
+
+
+def raised_at(error: BaseException) -> Lines:
+    """The lines that an exception came through."""
+    return [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+
+
+def standing_at(frame: FrameType | None) -> Lines:
+    """The lines at which running code stands, from its innermost frame."""
+    return list(reversed(list(traceback.walk_stack(frame)))) if frame is not None else []
+
+
+def users(lines: Lines) -> Lines:
+    """Those of user code."""
+    return [(frame, line) for frame, line in lines if not sites.is_library(frame.f_code)]
+
+
+def recorded(lines: Lines, places: Places) -> tuple[Frame, ...]:
+    """Frames as they are recorded, with their locals."""
+    return tuple(
+        places.frame(frame.f_code.co_name, frame.f_code.co_filename, line, frame.f_locals) for frame, line in lines
+    )
 
 
 _classes: dict[type[BaseException], type[StepFailed]] = {}

@@ -12,9 +12,18 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from flowbook.core.events import Chunk
+import msgspec
 
-sink: ContextVar[Callable[[Chunk], None] | None] = ContextVar("flowbook_output", default=None)
+from flowbook.core.events import Chunk
+from flowbook.core.text import writable
+
+Send = Callable[[Chunk], None]
+
+sink: ContextVar[Send | None] = ContextVar("flowbook_output", default=None)
+of_process: Send | None = None
+"""Where output goes of all else in a process that is there for one step."""
+
+_encode = msgspec.json.Encoder().encode
 
 _METHODS = {
     "_repr_html_": "text/html",
@@ -29,6 +38,11 @@ _METHODS = {
 
 MOST = 64 * 1024
 """Characters that are kept of what workflow code prints between two waits."""
+
+
+def current() -> Send | None:
+    """Where output goes here; None where it goes nowhere in particular."""
+    return sink.get() or of_process
 
 
 def joined(chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
@@ -50,7 +64,7 @@ def joined(chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
 
 def display(*objects: Any) -> None:
     """Record the objects with the step; outside a run show them as IPython would, or print them."""
-    send = sink.get()
+    send = current()
     for shown in objects:
         if shown is None:
             continue
@@ -64,18 +78,18 @@ def display(*objects: Any) -> None:
 
 def bundle(shown: Any) -> dict[str, Any]:
     """The object's MIME bundle; images as base64 text. A representation that fails is left out."""
-    data: dict[str, Any] = {"text/plain": _safely(lambda: repr(shown)) or f"<{type(shown).__name__}>"}
+    data: dict[str, Any] = {"text/plain": writable(_safely(lambda: repr(shown)) or f"<{type(shown).__name__}>")}
     figure = _figure(shown)
     if figure is not None:
         return {**data, "image/png": figure}
     whole = _safely(lambda: shown._repr_mimebundle_())
     if whole is not None:
         found = whole[0] if isinstance(whole, tuple) else whole
-        return {**data, **{kind: _text(body) for kind, body in found.items() if body is not None}}
+        return {**data, **{str(kind): _writable(_text(body)) for kind, body in found.items() if body is not None}}
     for method, kind in _METHODS.items():
         body = _safely(lambda method=method: getattr(shown, method)())  # type: ignore[misc]
         if body is not None:
-            data[kind] = _text(body[0] if isinstance(body, tuple) else body)
+            data[kind] = _writable(_text(body[0] if isinstance(body, tuple) else body))
     return data
 
 
@@ -93,6 +107,15 @@ def _figure(shown: Any) -> str | None:
 
 def _text(body: Any) -> Any:
     return base64.b64encode(body).decode() if isinstance(body, bytes) else body
+
+
+def _writable(body: Any) -> Any:
+    """The same, where it can be recorded; else as text."""
+    try:
+        encoded = _encode(body)
+    except Exception:
+        return writable(str(body))
+    return body if isinstance(body, str) else msgspec.json.decode(encoded)
 
 
 def _safely(make: Callable[[], Any]) -> Any:

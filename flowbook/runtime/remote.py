@@ -67,7 +67,7 @@ def scheduled(command: StepCommand, values: Values) -> StepScheduled:
 
 
 def _encoded(value: Any, values: Values, step: Step[..., Any]) -> Value:
-    return value.value if isinstance(value, Argument) else values.encoded(value, f"given to {step.name}")
+    return value.value if isinstance(value, Argument) else values.encoded(value, f"an argument of {step.name}")
 
 
 def _key(command: StepCommand, values: Values) -> str:

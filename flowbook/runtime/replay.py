@@ -57,7 +57,7 @@ class Expectations:
         self.noted.add(("step cancelled", event.key))
 
     def _started(self, event: e.StepStarted) -> None:
-        self._ask(event.key, Asked("step", event.step))
+        self._ask(event.key, Asked("step", event.step, event.digest))
         self.attempts[event.key] = event.attempt
         self.retry_at.pop(event.key, None)
 

@@ -48,15 +48,15 @@ class Values:
             text = f"{what}: its value{kind} cannot be loaded by this run's code: {type(error).__name__}: {error}"
             raise UnloadableValue(text) from None
 
-    def argument(self, value: Any, parts: list[bytes], name: str, step: str) -> Any:
+    def argument(self, value: Any, parts: list[bytes], name: str, called: str) -> Any:
         """What a step is given for ``value``, as it is now; what it adds to the command's digest goes to ``parts``.
 
-        Raises UnsavableValue naming the argument and the step.
+        Raises UnsavableValue with what the argument is ``called``.
         """
         parts.append(name.encode())
         if type(value) in _IMMUTABLE:
             parts.append(repr(value).encode())
             return value
-        encoded = self.encoded(value, f"{name} given to {step}".lstrip())
+        encoded = self.encoded(value, called)
         parts.append(codec.fingerprint(encoded))
         return Argument(encoded)

@@ -42,8 +42,12 @@ class Home:
         return Path(tempfile.gettempdir()) / f"flowbook-{os.getuid()}" / f"{mark}.sock"
 
     def running(self, pid: int) -> Path:
-        """Where a worker says whose code it runs (see ``store.mark``)."""
+        """Where a worker says what it runs (see ``store.mark``)."""
         return self.folder / f"running-{pid}"
+
+    def trace(self, pid: int) -> Path:
+        """Where Python says where a worker's code stands when it crashes or hangs (see ``store.trace``)."""
+        return self.folder / f"trace-{pid}"
 
     def blocked(self, pid: int) -> Path:
         """Where a worker that had to leave because of a run's code says which and why."""

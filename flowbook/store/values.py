@@ -24,7 +24,7 @@ class ValueFiles:
 
     def save(self, data: bytes) -> Digest:
         """Store ``data`` and return its digest. When this returns, the file is on disk; the same data is kept once."""
-        digest = Digest(hashlib.blake2b(data, digest_size=16).hexdigest())
+        digest = self.digest(data)
         path = self._path(digest)
         try:
             if path.exists() and path.stat().st_size == len(data):
@@ -40,6 +40,11 @@ class ValueFiles:
             ) from error
         return digest
 
+    @staticmethod
+    def digest(data: bytes) -> Digest:
+        """What ``save`` would return."""
+        return Digest(hashlib.blake2b(data, digest_size=16).hexdigest())
+
     def load(self, digest: Digest) -> bytes:
         """The data with this digest. Raises ``MissingValue`` where it is gone or no longer what was saved."""
         path = self._path(digest)
@@ -50,7 +55,7 @@ class ValueFiles:
                 f"the value file {path} cannot be read ({error.strerror or error}). "
                 "Restore it from a backup, or run the step that made it again."
             ) from error
-        if hashlib.blake2b(data, digest_size=16).hexdigest() != digest:
+        if self.digest(data) != digest:
             raise MissingValue(
                 f"the value file {path} is damaged: its content does not match its name. "
                 "Restore it from a backup, or run the step that made it again."

@@ -18,7 +18,7 @@ from typing import Any
 
 from flowbook.client import AsyncClient
 from flowbook.client.launch import Address
-from flowbook.core.events import Place, Recorded
+from flowbook.core.events import Place, Recorded, StepHeartbeat, StepProgress
 from flowbook.core.module import Module
 from flowbook.engine.clock import SystemClock
 from flowbook.engine.host import Host, Settings
@@ -26,6 +26,7 @@ from flowbook.engine.processes import Child
 from flowbook.errors import EngineUnavailable
 from flowbook.store.base import Store
 from flowbook.store.home import Home
+from flowbook.store.mark import Mark
 from flowbook.store.memory import MemoryStore
 from flowbook.testing.loop import VirtualLoop
 from flowbook.testing.machine import FIRST_PID, Machine
@@ -203,7 +204,8 @@ class World:
 
         async def main() -> None:
             await asyncio.sleep(self.start_delay())
-            session = Session(self.home.folder, (queue,), always_evict=not self.keep)
+            mark = _Memory(self.home.running(process.pid), process)
+            session = Session(self.home.folder, (queue,), always_evict=not self.keep, mark=mark)
             session._keep = self.keep
             session._tick = self.tick
             # A watchdog is a thread in real time, and may end the process: it has no place in a test.
@@ -246,6 +248,26 @@ def _in_memory() -> str | None:
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
+class _Memory(Mark):
+    """A worker's mark: the code of one that was killed still unwinds here, but writes no more."""
+
+    def __init__(self, path: Path, process: Process) -> None:
+        super().__init__(path)
+        self._process = process
+
+    def set(self, what: str) -> None:
+        if self._process.alive:
+            super().set(what)
+
+    def end(self, slot: int) -> None:
+        if self._process.alive:
+            super().end(slot)
+
+    def remove(self) -> None:
+        if self._process.alive:
+            super().remove()
+
+
 class NoView:
     """Nobody looks."""
 
@@ -255,6 +277,9 @@ class NoView:
     def apply(self, recorded: Recorded) -> None:
         """See ``views.Fold``."""
         self.seq = recorded.seq
+
+    def glimpse(self, said: StepProgress | StepHeartbeat, time: float) -> None:
+        """See ``views.Fold``."""
 
     def shown(self) -> dict[str, Any]:
         """See ``views.Fold``."""

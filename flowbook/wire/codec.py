@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from flowbook.core.ids import Digest
+from flowbook.core.text import writable
 from flowbook.core.value import SHOWN, Value
 from flowbook.errors import FlowbookError, UnsavableValue
 from flowbook.wire import pickling, tagged
@@ -106,12 +107,12 @@ def fingerprint(value: Value) -> bytes:
 
 def shown(value: object) -> Any:
     """The value itself where it is small plain JSON, else ``{"$type", "preview"}``; never fails."""
-    if is_plain(value):
-        try:
-            if len(_json.encode(value)) <= SHOWN:
-                return value
-        except (msgspec.MsgspecError, ValueError):
-            pass
+    try:
+        if is_plain(value) and len(_json.encode(value)) <= SHOWN:
+            return value
+    except (msgspec.MsgspecError, ValueError, RuntimeError):
+        # Text that is not Unicode; or another thread is changing it.
+        pass
     return {"$type": type_name(value), "preview": preview(value)}
 
 
@@ -133,7 +134,7 @@ def preview(value: object) -> str:
         text = f"{len(value)} bytes" if isinstance(value, bytes) else repr(value)
     except Exception as error:
         return f"<{type_name(value)} whose repr raised {type(error).__name__}>"
-    return text if len(text) <= PREVIEW else text[: PREVIEW - 1] + "…"
+    return writable(text if len(text) <= PREVIEW else text[: PREVIEW - 1] + "…")
 
 
 def _packed(codec: str, body: bytes, save: Save, type: str = "", preview: str = "") -> Value:

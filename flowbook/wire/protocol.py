@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from flowbook.core.events import Place, Recorded, StepScheduled
+from flowbook.core.events import Place, Recorded, StepHeartbeat, StepProgress, StepScheduled
 from flowbook.core.failure import Frame
 from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
 from flowbook.core.messages import ReportItem
@@ -94,6 +94,13 @@ class TaskReport(Packet, frozen=True, tag=True):
     ended: bool = False
 
 
+class Glimpse(Packet, frozen=True, tag=True):
+    """What running attempts say meanwhile, for those who watch. It is not recorded, and nobody misses what is lost."""
+
+    run: RunId
+    items: tuple[StepProgress | StepHeartbeat, ...]
+
+
 class Draining(Packet, frozen=True, tag=True):
     """The worker takes nothing new and leaves when it has nothing left."""
 
@@ -130,7 +137,7 @@ class Alive(Packet, frozen=True, tag=True):
     busy: int = 0
 
 
-FromWorker = WorkerHello | RunReport | Released | TaskReport | Draining | NeedModule | Inspection | Alive
+FromWorker = WorkerHello | RunReport | Released | TaskReport | Glimpse | Draining | NeedModule | Inspection | Alive
 
 
 # Engine to worker

@@ -13,7 +13,7 @@ import anyio
 
 from flowbook.client.launch import find_home
 from flowbook.worker import capture, clocks, guard
-from flowbook.worker.session import DRAIN_GRACE, Session
+from flowbook.worker.session import DRAIN_GRACE, THREADS, Session
 
 
 def main() -> int:
@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--home", type=Path, default=None, help="the project's state folder (found by default)")
     parser.add_argument("--queue", action="append", default=[], help="task queue to serve (default: 'default')")
     parser.add_argument("--concurrency", type=int, default=100, help="tasks of queues it runs at once")
+    parser.add_argument("--threads", type=int, default=_threads(), help="plain steps it runs at once, in threads")
     parser.add_argument("--grace", type=float, default=DRAIN_GRACE, help="seconds for running steps when it leaves")
     options = parser.parse_args()
     _have_same_hashes()
@@ -37,6 +38,7 @@ def main() -> int:
         tuple(options.queue) or ("default",),
         concurrency=options.concurrency,
         grace=options.grace,
+        threads=max(1, options.threads),
         always_evict=always_evict,
     )
     session.watch()
@@ -45,6 +47,12 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _threads() -> int:
+    """How many, where nobody says so here: workers that the engine starts have its environment."""
+    text = os.environ.get("FLOWBOOK_WORKER_THREADS", "").strip()
+    return int(text) if text.isdecimal() else THREADS
 
 
 def _have_same_hashes() -> None:

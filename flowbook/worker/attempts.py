@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import anyio
-import msgspec
 
 from flowbook.core import events as e
 from flowbook.core.duration import spoken
@@ -19,22 +20,28 @@ from flowbook.core.failure import Frame
 from flowbook.core.ids import RunId, WorkerId
 from flowbook.core.messages import AttemptFailed
 from flowbook.core.value import Value
-from flowbook.errors import FlowbookError, NotStarted, UnsavableValue
+from flowbook.errors import NotStarted
 from flowbook.runtime import context, output
 from flowbook.runtime.commands import Argument, StepCall
 from flowbook.runtime.context import StepContext
 from flowbook.runtime.modules import LoadedModule
-from flowbook.runtime.outcomes import failure_of
-from flowbook.store.values import ValueFiles
+from flowbook.runtime.outcomes import raised_at, recorded, users
 from flowbook.wire import codec
+from flowbook.worker import facts, notes, results
 from flowbook.worker.capture import Collected, take_figures
 from flowbook.worker.finding import home_of
-from flowbook.worker.isolation import Order, ProcessDied, Said, StepFailedInProcess, run_in_process
-from flowbook.worker.threads import Interruptible
+from flowbook.worker.isolation import Isolated, StepFailedInProcess
+from flowbook.worker.notes import Glance, Kept, Note, Notes
+from flowbook.worker.orders import Order, Said
+from flowbook.worker.threads import Interruptible, Shield, StepRaised
+from flowbook.worker.workplace import Workplace
 
 Outcome = e.StepCompleted | e.StepWaiting | AttemptFailed
 
 NO_RUN = RunId("")
+
+STARTING = 60.0
+"""Seconds that a process of a step's own may take to begin with the step, before its silence counts."""
 
 
 class HeartbeatTimeout(TimeoutError):
@@ -42,29 +49,38 @@ class HeartbeatTimeout(TimeoutError):
 
 
 class Attempt:
-    """A running attempt. ``began`` is None while it waits for its time.
+    """A running attempt. ``began`` is None while it waits for its time, or for a thread.
 
-    ``gate`` is there for a step that runs at most once: it begins when its start is recorded.
+    ``gate`` is there for a step that begins when its start is recorded: because there is no second attempt, or because
+    its result may come before its body has ended.
     """
 
     def __init__(
-        self, call: StepCall, module: LoadedModule, files: ValueFiles, run: RunId = NO_RUN, workflow: str = ""
+        self, call: StepCall, module: LoadedModule, workplace: Workplace, run: RunId = NO_RUN, workflow: str = ""
     ) -> None:
         self.call = call
         self.module = module
-        self.places = module.places
-        self.files = files
         self.collected = Collected()
         self.began: float | None = None
         self.announced = False
-        self.gate = anyio.Event() if call.command.step.at_most_once else None
         self.stopped = False
         self._unwanted = call.unwanted
         self._is_late = False
-        self._task: asyncio.Task[Any] | None = None
+        self._step = call.command.step
+        self.gate = anyio.Event() if self._step.at_most_once or self._step.external else None
+        self._workplace = workplace
+        self._files = workplace.files
         self._run = run
         self._workflow = workflow
+        self._task: asyncio.Task[Any] | None = None
         self._context: StepContext | None = None
+        self._notes: Notes | None = None
+        self._shield = Shield()
+        self._thread: Interruptible[Value] | None = None
+        self._process: Isolated | None = None
+        self._slot: int | None = None
+        self._is_over = False
+        self._stood: tuple[Frame, ...] = ()
         self._silent = 0.0
         self._beats, self._heard = 0, 0.0
 
@@ -78,25 +94,53 @@ class Attempt:
                 await self.gate.wait()
             if self.call.not_before:
                 await asyncio.sleep(max(0.0, self.call.not_before - time.time()))
-            self.began = time.time()
-            try:
-                value = await self._value()
-            except (Exception, SystemExit) as error:
-                return self._failed(error)
-            return self._waiting() if self.call.command.step.external else self._completed(value)
+            # Its time does not run while it waits for a thread.
+            async with self._turn():
+                return await self._begin()
         except asyncio.CancelledError as error:
-            if not self.stopped:
-                return self._failed(error)
-            if self._task is not None:
-                self._task.uncancel()
-        return self._failed(HeartbeatTimeout(self._said_nothing())) if self._silent else self._never_began()
+            return self._cancelled(error)
+
+    def _turn(self) -> Any:
+        is_threaded = not self._step.is_async and not self._step.isolate
+        return self._workplace.threads if is_threaded and self._workplace.threads is not None else nullcontext()
+
+    async def _begin(self) -> Outcome | None:
+        self.began = time.time()
+        try:
+            self._begin_context()
+            if not self._step.isolate:
+                self._mark()
+            value = await self._value()
+            return facts.waiting(self.call, self.began) if self._step.external else self._completed(value)
+        except asyncio.CancelledError as error:
+            return self._cancelled(error)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            return self._failed(error)
+        finally:
+            if self._slot is not None and self._workplace.mark is not None:
+                self._workplace.mark.end(self._slot)
+
+    def _cancelled(self, error: asyncio.CancelledError) -> AttemptFailed | None:
+        """It was stopped, by whoever no longer wants it or because it was silent; or the step raised this itself."""
+        if not self.stopped:
+            return self._failed(error)
+        if self._task is not None:
+            self._task.uncancel()
+        if not self._silent:
+            return self._never_began()
+        self._stood = self._where(error)
+        return self._failed(HeartbeatTimeout(self._said_nothing()))
 
     def stop(self) -> None:
-        """Nobody wants its result any more."""
+        """Nobody wants its result any more. Its clean-up may take its time, and is not broken off by a second call."""
+        if self.stopped:
+            return
         self.stopped = True
         if self._context is not None:
             self._context.cancelled = True
-        if self._task is not None and not self._task.done():
+        if self._task is not None and not self._task.done() and not self._is_over:
             self._task.cancel()
 
     def ask_to_stop(self) -> None:
@@ -119,45 +163,62 @@ class Attempt:
 
     def check_heartbeat(self, now: float) -> None:
         """Fail it where it has been silent for too long; ``now`` is monotonic."""
-        limit = self.call.command.step.heartbeat_timeout
-        if not limit or self._context is None or self._silent:
+        limit, known = self._step.heartbeat_timeout, self._context
+        if not limit or known is None or self.stopped or self._is_over:
             return
-        if self._context.beats != self._beats:
-            self._beats, self._heard = self._context.beats, now
+        if self._process is not None and not known.beats:
+            limit = max(limit, STARTING)
+        is_automatic = self._step.auto_heartbeat and self._process is None
+        if known.beats != self._beats or is_automatic:
+            self._beats, self._heard = known.beats, now
         elif now - self._heard > limit:
             self._silent = now - self._heard
             self.stop()
 
     def _said_nothing(self) -> str:
-        step = self.call.command.step
+        step = self._step
         return (
             f"step '{step.name}' was silent for {spoken(self._silent)}, longer than its heartbeat_timeout of "
             f"{spoken(step.heartbeat_timeout or 0.0)}; call heartbeat() or progress() in it more often, or give it more"
         )
 
     async def _value(self) -> Value:
-        step = self.call.command.step
         shown = output.sink.set(self.collected.add)
-        known = context.running.set(self._begin_context())
+        known = context.running.set(self._context)
         try:
-            if step.timeout is None or step.external:
-                return await self._called()
-            limit = asyncio.timeout(step.timeout)
-            try:
-                async with limit:
-                    return await self._called()
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-                text = f"step '{step.name}' took longer than its timeout of {spoken(step.timeout)}"
-                raise TimeoutError(text) from None
+            return await (self._called() if self._step.timeout is None else self._limited(self._step.timeout))
         finally:
             context.running.reset(known)
             output.sink.reset(shown)
+            # What it has given counts, however long its process takes to end.
+            self._is_over = True
+            if self._process is not None:
+                await self._process.end()
 
-    def _begin_context(self) -> StepContext:
+    async def _limited(self, timeout: float) -> Value:
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                return await self._called()
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            if self._process is not None:
+                await self._process.end()
+            self._stood = self._where(error.__cause__)
+        raise TimeoutError(f"step '{self._step.name}' took longer than its timeout of {spoken(timeout)}")
+
+    def _where(self, stopped: BaseException | None) -> tuple[Frame, ...]:
+        """Where the step was when it was stopped, which this exception came from."""
+        if self._process is not None:
+            return self._process.stood
+        lines = self._thread.stood if self._thread is not None else raised_at(stopped) if stopped is not None else ()
+        return recorded(users(lines), self.module.places)
+
+    def _begin_context(self) -> None:
         command, details = self.call.command, self.call.details
         self._heard = time.monotonic()
+        self._notes = Notes(self.call, self.collected, self._files)
         self._context = StepContext(
             self._run,
             self._workflow,
@@ -165,29 +226,41 @@ class Attempt:
             command.key,
             self.call.attempt,
             item=command.item,
-            heartbeat_details=None if details is None else codec.decode(details, self.files.load, classes=self.module),
+            heartbeat_details=None if details is None else codec.decode(details, self._files.load, classes=self.module),
             started=self.began or 0.0,
+            keep=lambda details: notes.kept(details, command.step.name, self.module),
+            shield=self._shield.part,
         )
         self._context.cancelled = self._unwanted
-        return self._context
+
+    def _mark(self, group: int = 0) -> None:
+        """Whoever finds the worker dead is to know that this ran."""
+        if self._workplace.mark is not None:
+            self._slot = self._workplace.mark.begin(facts.ran(self.call, self._run), group)
+
+    def _is_here(self) -> None:
+        if self._workplace.mark is not None and self._slot is not None:
+            self._workplace.mark.is_here(self._slot)
 
     async def _called(self) -> Value:
-        step = self.call.command.step
+        step = self._step
         if step.isolate == "process":
-            return await run_in_process(self._order(), self._hear)
+            self._process = Isolated(self._order(), self._hear, self.collected.add, self._mark)
+            return await self._process.result()
         if step.is_async:
             arguments, keywords = self._inputs()
-            value = self._encoded(await step.function(*arguments, **keywords))
+            value = self._saved(await step.function(*arguments, **keywords))
             take_figures(self.collected.add)
             return value
 
         def call() -> Value:
             arguments, keywords = self._inputs()
-            value = self._encoded(step.function(*arguments, **keywords))
+            value = self._saved(step.function(*arguments, **keywords))
             take_figures(self.collected.add)
             return value
 
-        return await Interruptible(call).run()
+        self._thread = Interruptible(call, self._shield, self._is_here)
+        return await self._thread.run()
 
     def _order(self) -> Order:
         command = self.call.command
@@ -195,34 +268,32 @@ class Attempt:
             module=self.module.module,
             step=command.step.name,
             home=home_of(command.step),
-            folder=str(self.files.home),
+            folder=str(self._files.home),
             run=self._run,
             workflow=self._workflow,
             key=command.key,
             attempt=self.call.attempt,
             item=command.item,
-            arguments=[self._saved(value) for value in command.arguments],
-            keywords={name: self._saved(value) for name, value in command.keywords.items()},
+            arguments=[self._sent(value) for value in command.arguments],
+            keywords={name: self._sent(value) for name, value in command.keywords.items()},
             details=self.call.details,
             started=self.began or 0.0,
             memory=command.step.memory,
+            place=f"\x1b[flowbook {uuid.uuid4().hex}]",
+            beats=command.step.auto_heartbeat,
         )
 
-    def _saved(self, value: Any) -> Value:
-        return (
-            value.value
-            if isinstance(value, Argument)
-            else codec.encode(value, self.files.save, "argument", self.module)
-        )
+    def _sent(self, value: Any) -> Value:
+        if isinstance(value, Argument):
+            return value.value
+        return codec.encode(value, self._files.save, f"an argument of {self._step.name}", self.module)
 
     def _hear(self, said: Said) -> None:
         """What the step's own process says."""
         assert self._context is not None
-        if said.chunk is not None:
-            self.collected.add(said.chunk)
         self._context.progress = said.progress or self._context.progress
         if said.details is not None:
-            self._context.details = (said.details,)
+            self._context.details = Kept(said.details)
         self._context.beats += 1
 
     def _inputs(self) -> tuple[Sequence[Any], dict[str, Any]]:
@@ -235,120 +306,40 @@ class Attempt:
         )
 
     def _decoded(self, value: Any) -> Any:
-        return codec.decode(value.value, self.files.load, classes=self.module) if isinstance(value, Argument) else value
-
-    def _encoded(self, value: Any) -> Value:
-        step = self.call.command.step
-        name = ", ".join(step.outputs) or step.name
-        try:
-            return codec.encode(value, self.files.save, name, self.module)
-        except UnsavableValue as error:
-            place = self.places.cell(step.line)
-            where = f"cell {place[1]}, line {place[2]}" if place else f"line {step.line}"
-            raise UnsavableValue(f"{error} (step '{step.name}', {where})") from None
-
-    def _waiting(self) -> e.StepWaiting:
-        """Its part is done; the result will come from outside."""
-        command = self.call.command
-        limit = command.step.timeout
-        return e.StepWaiting(
-            key=command.key,
-            step=command.step.name,
-            attempt=self.call.attempt,
-            digest=command.digest,
-            expires=0.0 if limit is None else time.time() + limit,
-            retry=command.step.retry,
-            item=command.item,
-            site=command.site,
+        return (
+            codec.decode(value.value, self._files.load, classes=self.module) if isinstance(value, Argument) else value
         )
+
+    def _saved(self, value: Any) -> Value:
+        return results.saved(value, self._step, self.module, self._files.save)
 
     def _completed(self, value: Value) -> e.StepCompleted:
-        command = self.call.command
-        return e.StepCompleted(
-            key=command.key,
-            step=command.step.name,
-            value=value,
-            digest=command.digest,
-            attempt=self.call.attempt,
-            started=self.began or 0.0,
-            output=self.collected.take(),
-            item=command.item,
-            site=command.site,
-        )
+        return facts.completed(self.call, value, self.began or 0.0, self.collected.take(is_last=True))
 
     def _failed(self, error: BaseException) -> AttemptFailed:
-        command = self.call.command
         if isinstance(error, StepFailedInProcess):
             failure = error.failure
         else:
-            failure = failure_of(error, self.places, retryable=not isinstance(error, FlowbookError))
-        if isinstance(error, FlowbookError | HeartbeatTimeout | ProcessDied):
-            failure = msgspec.structs.replace(failure, frames=self._own_frame())
-        return AttemptFailed(
-            key=command.key,
-            step=command.step.name,
-            attempt=self.call.attempt,
-            failure=failure,
-            retry=command.step.retry,
-            digest=command.digest,
-            started=self.began or 0.0,
-            output=self.collected.take(),
-            item=command.item,
-            site=command.site,
-        )
-
-    def _own_frame(self) -> tuple[Frame, ...]:
-        """Where the step stands, for failures that are not raised by a line of it."""
-        step = self.call.command.step
-        code = getattr(step.function, "__code__", None)
-        return (self.places.frame(step.name, code.co_filename, step.line, {}),) if code is not None else ()
+            raised = error.error if isinstance(error, StepRaised) else error
+            failure = results.failed(raised, self._step, self.module, self._stood)
+        return facts.failed(self.call, failure, self.began or 0.0, self.collected.take(is_last=True))
 
     def started(self, worker: WorkerId) -> e.StepStarted:
         """The note that this attempt runs."""
-        command = self.call.command
         self.announced = True
-        return e.StepStarted(
-            key=command.key,
-            step=command.step.name,
-            attempt=self.call.attempt,
-            worker=worker,
-            item=command.item,
-            site=command.site,
-            once=command.step.at_most_once,
-        )
+        return facts.started(self.call, worker)
 
-    def notes(self) -> list[e.StepOutput | e.StepProgress | e.StepHeartbeat]:
-        """What it has shown, how far it is and what it left for the next, since the last time."""
-        found: list[e.StepOutput | e.StepProgress | e.StepHeartbeat] = []
-        known, command = self._context, self.call.command
-        if known is None:
-            return found
-        shown = self.shown()
-        if shown is not None:
-            found.append(shown)
-        progress, known.progress = known.progress, None
-        if progress is not None:
-            done, total, text = progress
-            found.append(
-                e.StepProgress(command.key, command.step.name, self.call.attempt, done, total, text, command.item)
-            )
-        details, known.details = known.details, None
-        if details is not None:
-            left = details[0] if isinstance(details[0], Value) else self._details(details[0])
-            found.append(e.StepHeartbeat(command.key, command.step.name, self.call.attempt, left, command.item))
-        return found
+    def said(self) -> tuple[list[Note], list[Glance]]:
+        """What it has shown, how far it is and what it left for the next: to be recorded, and to be shown only."""
+        if self._notes is None or self._context is None:
+            return [], []
+        self._notes.hear(self._context)
+        due = self._notes.due(time.monotonic())
+        return due, self._notes.glances()
 
-    def _details(self, details: Any) -> Value:
-        return codec.encode(
-            details, self.files.save, f"heartbeat details of {self.call.command.step.name}", self.module
-        )
-
-    def shown(self) -> e.StepOutput | None:
-        """The note of what it has shown since the last one."""
-        chunks = self.collected.take()
-        command = self.call.command
-        if not chunks:
-            return None
-        return e.StepOutput(
-            key=command.key, step=command.step.name, attempt=self.call.attempt, output=chunks, item=command.item
-        )
+    def last_said(self) -> list[Note]:
+        """All of it that is not recorded, when it has ended."""
+        if self._notes is None or self._context is None:
+            return []
+        self._notes.hear(self._context)
+        return self._notes.last()

@@ -5,14 +5,23 @@ from __future__ import annotations
 import io
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any, TextIO
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from typing import Any, BinaryIO, TextIO
+
+import msgspec
 
 from flowbook.core.events import Chunk
 from flowbook.runtime import output
 
-LIMIT = 1024 * 1024
-"""Characters of output an attempt may leave; what comes after is counted, not kept."""
+_encode = msgspec.json.Encoder().encode
+
+HEAD, TAIL = 768 * 1024, 256 * 1024
+"""Characters of an attempt's output that are kept: its first and its last. What lies between is counted."""
+
+DISPLAYED = 32 * 1024 * 1024
+"""Bytes of displays that an attempt may leave."""
 
 _figures = threading.Lock()
 
@@ -23,30 +32,79 @@ class Collected:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._chunks: list[Chunk] = []
-        self._size = 0
+        self._head, self._displayed = HEAD, DISPLAYED
+        self._tail: deque[Chunk] = deque()
+        self._in_tail = self._left_out = 0
 
     def add(self, chunk: Chunk) -> None:
-        """Keep a chunk, joined to the one before where both are text of the same stream."""
-        size = len(chunk.text) + sum(len(str(body)) for body in chunk.data.values())
+        """Keep a chunk."""
         with self._lock:
-            if self._size > LIMIT and not chunk.data:
-                return
-            self._size += size if not chunk.data else 0
-            if self._size > LIMIT and not chunk.data:
-                chunk = Chunk(stream="stderr", text="\n[output over 1 MB is not kept]\n")
-            last = self._chunks[-1] if self._chunks else None
-            if last is not None and not chunk.data and not last.data and last.stream == chunk.stream:
-                self._chunks[-1] = Chunk(stream=last.stream, text=last.text + chunk.text)
-            else:
+            if chunk.data:
+                self._chunks.append(self._admitted(chunk))
+            elif len(chunk.text) <= self._head:
+                self._head -= len(chunk.text)
                 self._chunks.append(chunk)
+            else:
+                kept, rest = chunk.text[: self._head], chunk.text[self._head :]
+                self._head = 0
+                self._chunks.append(Chunk(chunk.stream, kept))
+                self._keep_for_last(Chunk(chunk.stream, rest))
 
-    def take(self) -> tuple[Chunk, ...]:
-        """What was collected since the last call."""
-        if not self._chunks:
+    def take(self, *, is_last: bool = False) -> tuple[Chunk, ...]:
+        """What was collected since the last call, texts of a stream joined; ``is_last``: the attempt has ended, and its
+        last lines are due.
+        """
+        if not (self._chunks or self._tail):
             return ()
         with self._lock:
-            taken, self._chunks = tuple(self._chunks), []
-        return taken
+            if is_last and self._tail:
+                if self._left_out:
+                    self._chunks.append(Chunk("log", f"\n[… {self._left_out:,} characters are not kept …]\n"))
+                self._chunks += self._tail
+                self._tail.clear()
+            taken, self._chunks = self._chunks, []
+        return tuple(_joined(taken))
+
+    def _admitted(self, chunk: Chunk) -> Chunk:
+        """The display, or a line in its place where there is no room for it."""
+        size = size_of(chunk)
+        if size > self._displayed:
+            return refused(size)
+        self._displayed -= size
+        return chunk
+
+    def _keep_for_last(self, chunk: Chunk) -> None:
+        self._tail.append(chunk)
+        self._in_tail += len(chunk.text)
+        while self._in_tail > TAIL:
+            first, over = self._tail.popleft(), self._in_tail - TAIL
+            cut = min(over, len(first.text))
+            if cut < len(first.text):
+                self._tail.appendleft(Chunk(first.stream, first.text[cut:]))
+            self._in_tail -= cut
+            self._left_out += cut
+
+
+def _joined(chunks: list[Chunk]) -> Iterator[Chunk]:
+    for (stream, is_text), group in groupby(chunks, lambda chunk: (chunk.stream, not chunk.data)):
+        if is_text:
+            text = "".join(chunk.text for chunk in group)
+            if text:
+                yield Chunk(stream, text)
+        else:
+            yield from group
+
+
+def size_of(chunk: Chunk) -> int:
+    """About how large a display is, in bytes."""
+    return sum(len(body) if isinstance(body, str) else len(_encode(body)) for body in chunk.data.values())
+
+
+def refused(size: int) -> Chunk:
+    """What is shown in place of a display for which there is no room."""
+    most = DISPLAYED // 1024**2
+    text = f"[a display of {size / 1024**2:.0f} MB is not kept: those of a step may take {most} MB in all]\n"
+    return Chunk("stderr", text)
 
 
 class _Stream(io.TextIOBase):
@@ -73,12 +131,20 @@ class _Stream(io.TextIOBase):
         return self._fallback.fileno()
 
     @property
+    def buffer(self) -> BinaryIO:
+        """Bytes go to the log: whose they are is not known."""
+        return self._fallback.buffer
+
+    @property
     def encoding(self) -> str:  # type: ignore[override]
         return self._fallback.encoding or "utf-8"
 
 
 def install() -> None:
     """Put the streams in place, for the life of the process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.stdout = _Stream("stdout", sys.stdout)
     sys.stderr = _Stream("stderr", sys.stderr)
 

@@ -16,10 +16,12 @@ from flowbook.runtime.commands import StepCall
 from flowbook.runtime.execution import Execution
 from flowbook.runtime.modules import LoadedModule
 from flowbook.runtime.outcomes import failure_of
-from flowbook.store.values import ValueFiles
-from flowbook.wire.protocol import Activate, Commit, Released, RunReport
+from flowbook.wire.protocol import Activate, Commit, Glimpse, Released, RunReport
+from flowbook.worker import facts
 from flowbook.worker.attempts import Attempt
+from flowbook.worker.notes import Glance
 from flowbook.worker.watchdog import Watchdog
+from flowbook.worker.workplace import Workplace
 
 LONG_WAIT = 30.0
 """A retry further away than this does not keep a run in memory, in seconds."""
@@ -37,7 +39,7 @@ class HeldRun:
     """The worker's side of one lease. Synchronous; the session moves its packets and runs its attempts."""
 
     def __init__(
-        self, run: RunId, lease: str, worker: WorkerId, files: ValueFiles, start: Start, watchdog: Watchdog
+        self, run: RunId, lease: str, worker: WorkerId, workplace: Workplace, start: Start, watchdog: Watchdog
     ) -> None:
         self.run = run
         self.lease = lease
@@ -48,12 +50,13 @@ class HeldRun:
         self._left_over = False
         self._ahead = 0.0
         self._worker = worker
-        self._files = files
+        self._workplace = workplace
         self._start = start
         self._watchdog = watchdog
         self._execution: Execution | None = None
         self._module: LoadedModule | None = None
         self._outbox: list[ReportItem] = []
+        self._glances: list[Glance] = []
         self._unanswered: list[tuple[int, list[ReportItem]]] = []
         self._number = 0
         self._paused = False
@@ -74,8 +77,8 @@ class HeldRun:
         try:
             self._execution = Execution(
                 module.workflow(started.workflow),
-                save=self._files.save,
-                load=self._files.load,
+                save=self._workplace.files.save,
+                load=self._workplace.files.load,
                 places=module.places,
                 classes=module,
                 named=module.workflow,
@@ -120,12 +123,12 @@ class HeldRun:
             event = recorded.event
             if type(event) in _LAST:
                 return
-            if type(event) is e.StepStarted and event.once:
+            if type(event) is e.StepStarted and (event.once or event.external):
                 self._open_gate(event)
             execution.apply(recorded)
 
     def _open_gate(self, event: e.StepStarted) -> None:
-        """A step that runs at most once begins when it is recorded that it does."""
+        """It is recorded that the attempt begins, for which it has waited."""
         attempt = self.attempts.get(event.key)
         if attempt is not None and attempt.gate is not None and attempt.call.attempt == event.attempt:
             attempt.gate.set()
@@ -181,7 +184,10 @@ class HeldRun:
         assert self._execution is not None
         if call.not_before and self._ahead:
             call = msgspec.structs.replace(call, not_before=call.not_before - self._ahead)
-        attempt = Attempt(call, module, self._files, self.run, self._execution.workflow.name)
+        if current is not None:
+            # It was finished from outside, as failed, before it had ended itself.
+            current.stop()
+        attempt = Attempt(call, module, self._workplace, self.run, self._execution.workflow.name)
         self.attempts[key] = attempt
         if attempt.gate is not None:
             self._outbox.append(attempt.started(self._worker))
@@ -191,18 +197,14 @@ class HeldRun:
 
     def ended(self, attempt: Attempt, outcome: ReportItem | None) -> None:
         """An attempt has ended; ``outcome`` is None where it was stopped."""
-        command = attempt.call.command
-        if self.attempts.get(command.key) is attempt:
-            del self.attempts[command.key]
-        if self.over or self._paused:
+        key = attempt.call.key
+        is_current = self.attempts.get(key) is attempt
+        if is_current:
+            del self.attempts[key]
+        if self.over or self._paused or not (is_current or outcome):
             return
-        if outcome is None:
-            outcome = e.StepCancelled(
-                key=command.key, step=command.step.name, attempt=attempt.call.attempt, item=command.item
-            )
-        else:
-            self._outbox += attempt.notes()
-        self._outbox.append(outcome)
+        self._outbox += attempt.last_said()
+        self._outbox.append(outcome or facts.cancelled(attempt.call))
 
     def check_heartbeats(self) -> None:
         """Fail what has been silent for too long."""
@@ -216,7 +218,9 @@ class HeldRun:
             return
         if not attempt.announced:
             self._outbox.append(attempt.started(self._worker))
-        self._outbox += attempt.notes()
+        notes, glances = attempt.said()
+        self._outbox += notes
+        self._glances += glances
 
     # To the engine
 
@@ -228,6 +232,13 @@ class HeldRun:
         items, self._outbox = self._outbox, []
         self._unanswered.append((self._number, items))
         return RunReport(self.run, self.lease, self._number, tuple(items))
+
+    def glimpse(self) -> Glimpse | None:
+        """What is to be shown now and not recorded, or None."""
+        if not self._glances or self.over:
+            return None
+        glances, self._glances = self._glances, []
+        return Glimpse(self.run, tuple(glances))
 
     def unsayable(self, report: RunReport, error: Exception) -> RunReport:
         """What is said instead of a report that cannot be written down: the run waits for people."""

@@ -11,11 +11,13 @@ import os
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from inspect import unwrap
 from pathlib import Path
 from types import CodeType
+from typing import TypeVar
 
 import anyio
 import anyio.abc
@@ -48,6 +50,7 @@ from flowbook.wire.protocol import (
     RunReport,
     StopTask,
     Task,
+    TaskReport,
     TaskReported,
     ToWorker,
     WorkerHello,
@@ -61,6 +64,7 @@ from flowbook.worker.link import Link
 from flowbook.worker.reclaiming import Reclaimer
 from flowbook.worker.tasks import RemoteTask, Tasks, run_task
 from flowbook.worker.watchdog import Watchdog
+from flowbook.worker.workplace import Workplace
 
 ANNOUNCE_AFTER = 0.005
 """Seconds an attempt runs before its start is worth an event of its own."""
@@ -75,6 +79,10 @@ KEEP_IDLE = 5.0
 
 KEEP_COUNT = 200
 """Idle runs kept in memory at most."""
+
+THREADS = 100
+"""Plain steps that run at once, each in a thread. As many as a worker takes tasks of queues, so that none of these
+waits here while another worker is free."""
 
 DRAIN_GRACE = 30.0
 """Seconds that running steps are given when the worker is to leave."""
@@ -96,7 +104,9 @@ class Session:
         *,
         concurrency: int = 100,
         grace: float = DRAIN_GRACE,
+        threads: int = THREADS,
         always_evict: bool = False,
+        mark: Mark | None = None,
     ) -> None:
         self.home = home
         self.queues = queues
@@ -105,13 +115,15 @@ class Session:
         self.worker = WorkerId(f"{os.getpid()}-{uuid.uuid4().hex[:8]}")
         self.place = Place(os.getcwd(), sys.executable)
         self._files = ValueFiles(home)
-        self._mark = Mark(Home(home).running(os.getpid()))
-        self._watchdog = Watchdog(Home(home).blocked(os.getpid()), self._warn_step, self._mark.set)
+        self._mark = mark or Mark(Home(home).running(os.getpid()))
+        self._workplace = Workplace(self._files, self._mark, asyncio.Semaphore(threads))
+        own = Home(home)
+        self._watchdog = Watchdog(own.blocked(os.getpid()), own.trace(os.getpid()), self._warn_step, self._mark.set)
         self._keep = 0.0 if always_evict else KEEP_IDLE
         self._tick = 0.002 if always_evict else 0.05
         self._held: dict[RunId, HeldRun] = {}
         self._crew = Crew(self._attempt_broke)
-        self._remote = Tasks(self.worker, self._files, self._begin_task)
+        self._remote = Tasks(self._workplace, self._begin_task)
         self._drained_by: float | None = None
         self._waiting: dict[Digest, list[Activate | Inspect | Commit | Task]] = {}
         self._earlier: list[Earlier] = []
@@ -147,6 +159,7 @@ class Session:
         finally:
             self._drop_all()
             self._crew.leave()
+            self._watchdog.leave()
             self._mark.remove()
 
     def _drop_all(self) -> None:
@@ -199,8 +212,12 @@ class Session:
         for held in speaking.values():
             report = held.report()
             if report is not None:
-                frames.append(_packed(held, report))
-        frames += [pack(report) for report in self._remote.outgoing()]
+                frames.append(_packed(held.unsayable, report))
+            glimpse = held.glimpse()
+            if glimpse is not None:
+                frames.append(pack(glimpse))
+        frames += [_packed(self._remote.unsayable, task) for task in self._remote.outgoing()]
+        frames += [pack(glimpse) for glimpse in self._remote.glimpses()]
         return frames
 
     def _speak(self, held: HeldRun) -> None:
@@ -349,7 +366,7 @@ class Session:
         before = self._held.pop(packet.run, None)
         if before is not None:
             before.drop()
-        held = HeldRun(packet.run, packet.lease, self.worker, self._files, self._begin, self._watchdog)
+        held = HeldRun(packet.run, packet.lease, self.worker, self._workplace, self._begin, self._watchdog)
         held.draining = self._drained_by is not None
         self._held[packet.run] = held
         return held
@@ -405,7 +422,10 @@ class Session:
                 if held.attempts:
                     self._announce(held, ticks)
                     held.check_heartbeats()
-            if ticks % 5 == 0 and self._remote.note_output():
+            now = time.monotonic()
+            for attempt in self._remote.attempts:
+                attempt.check_heartbeat(now)
+            if ticks % 5 == 0 and self._remote.hear():
                 self._speak_of_tasks()
             self._release_idle()
             self._reclaimer.reclaim(is_quiet=not self._stirred)
@@ -421,12 +441,12 @@ class Session:
 
     def _warn_step(self, code: CodeType, text: str) -> bool:
         """Put a warning into the log of the running step whose code this is; called from another thread."""
-        for held in list(self._held.values()):
-            for attempt in list(held.attempts.values()):
-                function = unwrap(attempt.call.command.step.function)
-                if getattr(function, "__code__", None) is code:
-                    attempt.collected.add(Chunk(stream="log", text=text))
-                    return True
+        own = [attempt for held in list(self._held.values()) for attempt in list(held.attempts.values())]
+        for attempt in own + self._remote.attempts:
+            function = unwrap(attempt.call.command.step.function)
+            if getattr(function, "__code__", None) is code:
+                attempt.collected.add(Chunk(stream="log", text=text))
+                return True
         return False
 
     def _announce(self, held: HeldRun, ticks: int) -> None:
@@ -449,11 +469,14 @@ class Session:
                 self._reclaimer.dropped()
 
 
-def _packed(held: HeldRun, report: RunReport) -> bytes:
+Report = TypeVar("Report", RunReport, TaskReport)
+
+
+def _packed(unsayable: Callable[[Report, Exception], Report], report: Report) -> bytes:
     try:
         return pack(report)
     except (ValueError, TypeError, msgspec.MsgspecError) as error:
-        return pack(held.unsayable(report, error))
+        return pack(unsayable(report, error))
 
 
 async def _raise(error: BaseException) -> None:

@@ -12,16 +12,17 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from flowbook.core.failure import Failure
-from flowbook.core.ids import Key, RunId, WorkerId
+from flowbook.core.ids import Key, RunId
 from flowbook.core.messages import AttemptFailed, ReportItem
 from flowbook.errors import UserError
 from flowbook.runtime.commands import Argument, DurableFuture, StepCall, StepCommand
 from flowbook.runtime.definitions import Step
 from flowbook.runtime.modules import LoadedModule
-from flowbook.store.values import ValueFiles
-from flowbook.wire.protocol import Task, TaskRef, TaskReport
+from flowbook.wire.protocol import Glimpse, Task, TaskRef, TaskReport
 from flowbook.worker.attempts import Attempt
 from flowbook.worker.finding import find_step
+from flowbook.worker.notes import Glance
+from flowbook.worker.workplace import Workplace
 
 
 class RemoteTask:
@@ -33,20 +34,44 @@ class RemoteTask:
         self.attempt: Attempt | None = None
         self.over = False
         self._outbox: list[ReportItem] = []
+        self._glances: list[Glance] = []
         self._unanswered: list[TaskReport] = []
         self._number = 0
 
-    def put(self, item: ReportItem) -> None:
-        """Have something said about it."""
-        self._outbox.append(item)
+    def hear(self) -> bool:
+        """Take up what the attempt has said; True when there was something."""
+        if self.attempt is None or self.over:
+            return False
+        notes, glances = self.attempt.said()
+        self._outbox += notes
+        self._glances += glances
+        return bool(notes or glances)
+
+    def glimpse(self) -> Glimpse | None:
+        """What is to be shown now and not recorded, or None."""
+        glances, self._glances = self._glances, []
+        return Glimpse(self.ref.run, tuple(glances)) if glances and not self.over else None
 
     def end(self, outcome: ReportItem | None) -> None:
         """It has ended; None where it was stopped."""
         if not self.over:
             self.over = True
             if outcome is not None:
+                self._outbox += self.attempt.last_said() if self.attempt is not None else ()
                 self._outbox.append(outcome)
             self._say(ended=True)
+
+    def unsayable(self, report: TaskReport, error: Exception) -> TaskReport:
+        """What is said instead of a report that cannot be written down: the attempt has failed with that."""
+        self.over = True
+        if self.attempt is not None:
+            self.attempt.stop()
+        text = f"what the step has to say cannot be recorded: {type(error).__name__}: {error}"
+        failed = _failed(self.packet, Failure(type=type(error).__name__, message=text, retryable=False))
+        said = TaskReport(self.ref, report.number, (failed,), ended=True)
+        self._outbox.clear()
+        self._unanswered = [*(each for each in self._unanswered if each.number < report.number), said]
+        return said
 
     def outgoing(self) -> Iterator[TaskReport]:
         """What is to be said now."""
@@ -78,9 +103,8 @@ Begin = Callable[[RemoteTask, Attempt], None]
 class Tasks:
     """All tasks in hand. Synchronous; the session moves its packets and runs its attempts."""
 
-    def __init__(self, worker: WorkerId, files: ValueFiles, begin: Begin) -> None:
-        self._worker = worker
-        self._files = files
+    def __init__(self, workplace: Workplace, begin: Begin) -> None:
+        self._workplace = workplace
         self._begin = begin
         self._in_hand: dict[tuple[RunId, Key, int], RemoteTask] = {}
 
@@ -115,32 +139,22 @@ class Tasks:
         except Exception as error:
             self.cannot(packet, error)
             return
-        task.attempt = Attempt(call, module, self._files, packet.task.run)
+        attempt = task.attempt = Attempt(call, module, self._workplace, packet.task.run, packet.workflow)
         # Its start was recorded before it was handed out.
-        task.attempt.announced = True
-        self._begin(task, task.attempt)
+        attempt.announced = True
+        if attempt.gate is not None:
+            attempt.gate.set()
+        self._begin(task, attempt)
 
     def cannot(self, packet: Task, error: BaseException) -> None:
         """It cannot even begin here."""
         task = self._task(packet.task)
         if task is None:
             return
-        step = packet.step
         name = type(error).__name__
         message = f"the step could not be loaded: {name}: {error}" if not isinstance(error, UserError) else str(error)
         failure = Failure(type=name, message=message, retryable=False, bases=("NotStarted",))
-        task.end(
-            AttemptFailed(
-                key=step.key,
-                step=step.step,
-                attempt=packet.task.attempt,
-                failure=failure,
-                retry=step.retry,
-                digest=step.digest,
-                item=step.item,
-                site=step.site,
-            )
-        )
+        task.end(_failed(packet, failure))
 
     def ask_to_stop(self, ref: TaskRef) -> None:
         """Nobody needs its result, but it has to be known how it ends."""
@@ -179,14 +193,28 @@ class Tasks:
         for task in list(self._in_hand.values()):
             yield from task.outgoing()
 
-    def note_output(self) -> bool:
-        """Take up what attempts have shown; True when there was something."""
-        found = False
+    def hear(self) -> bool:
+        """Take up what attempts have said; True when there was something."""
+        heard = [task.hear() for task in self._in_hand.values()]
+        return any(heard)
+
+    def glimpses(self) -> Iterator[Glimpse]:
+        """What is to be shown now and not recorded."""
         for task in self._in_hand.values():
-            for note in task.attempt.notes() if task.attempt is not None and not task.over else ():
-                task.put(note)
-                found = True
-        return found
+            glimpse = task.glimpse()
+            if glimpse is not None:
+                yield glimpse
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Those that run."""
+        return [task.attempt for task in self._in_hand.values() if task.attempt is not None and not task.over]
+
+    def unsayable(self, report: TaskReport, error: Exception) -> TaskReport:
+        """What is said instead of a report that cannot be written down."""
+        task = self._task(report.task)
+        assert task is not None
+        return task.unsayable(report, error)
 
     def drop(self) -> None:
         """Stop all; nothing more is said."""
@@ -218,7 +246,21 @@ def _call(packet: Task, step: Step[..., Any]) -> StepCall:
         item=asked.item,
         site=asked.site,
     )
-    return StepCall(command, packet.task.attempt, again=True, unwanted=packet.unwanted)
+    return StepCall(command, packet.task.attempt, details=packet.details, again=True, unwanted=packet.unwanted)
+
+
+def _failed(packet: Task, failure: Failure) -> AttemptFailed:
+    step = packet.step
+    return AttemptFailed(
+        key=step.key,
+        step=step.step,
+        attempt=packet.task.attempt,
+        failure=failure,
+        retry=step.retry,
+        digest=step.digest,
+        item=step.item,
+        site=step.site,
+    )
 
 
 def step_of(module: LoadedModule, packet: Task) -> Step[..., Any]:

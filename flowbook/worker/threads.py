@@ -6,12 +6,17 @@ It cannot reach code that is inside a blocking call of C; such a thread is left 
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import inf
+from typing import Any, Generic, TypeVar
 
 import anyio
 import anyio.to_thread
+
+from flowbook.runtime.outcomes import Lines, standing_at
 
 T = TypeVar("T")
 
@@ -20,36 +25,98 @@ class StepStopped(BaseException):
     """Raised inside a synchronous step that nobody wants any more; ``finally`` blocks run."""
 
 
-class Interruptible(Generic[T]):
-    """One call in a thread."""
+class Shield:
+    """Parts of a step that are not to be broken off. The step enters them, others stop it."""
 
-    def __init__(self, call: Callable[[], T]) -> None:
+    def __init__(self) -> None:
+        # A signal's handler may come while its own thread has the lock.
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._is_due = False
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """One such part. Raises StepStopped at its end where the step was to be stopped meanwhile."""
+        with self._lock:
+            self._depth += 1
+        # What was raised in this thread before is delivered when it next calls something: here, and not inside.
+        _nothing()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._depth -= 1
+                is_due = self._is_due and not self._depth
+        if is_due:
+            raise StepStopped
+
+    def stop(self, interrupt: Callable[[], Any]) -> None:
+        """Interrupt the step, unless it is inside such a part."""
+        with self._lock:
+            if self._depth:
+                self._is_due = True
+            else:
+                interrupt()
+
+
+def _nothing() -> None:
+    pass
+
+
+class StepRaised(Exception):
+    """What a step has raised, as a value: asyncio lets no exit and no interrupt pass through a future, and coroutines
+
+    raise something else for the end of an iteration.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class Interruptible(Generic[T]):
+    """One call in a thread. ``stood`` is where it was when it was interrupted."""
+
+    def __init__(self, call: Callable[[], T], shield: Shield, began: Callable[[], None] = _nothing) -> None:
+        self.stood: Lines = ()
         self._call = call
+        self._shield = shield
+        self._began = began
         self._lock = threading.Lock()
         self._thread = 0
 
     async def run(self) -> T:
-        """Its result. Cancelling this stops the thread, where it can be stopped."""
+        """Its result. Raises StepRaised. Cancelling this stops the thread, where it can be stopped."""
         try:
-            return await anyio.to_thread.run_sync(self._in_thread, abandon_on_cancel=True)
+            # How many may run at once is the worker's to say, before their time begins.
+            limiter = anyio.CapacityLimiter(inf)
+            result = await anyio.to_thread.run_sync(self._in_thread, abandon_on_cancel=True, limiter=limiter)
         except BaseException:
             self._interrupt()
             raise
+        if isinstance(result, StepRaised):
+            raise result
+        return result
 
-    def _in_thread(self) -> T:
+    def _in_thread(self) -> T | StepRaised:
         try:
             with self._lock:
                 self._thread = threading.get_ident()
             try:
+                self._began()
                 return self._call()
             finally:
                 # Whoever interrupts holds the lock: after this nothing is raised in this thread any more.
                 with self._lock:
                     self._thread = 0
-        except StepStopped:
-            raise RuntimeError("the step was stopped") from None
+        except BaseException as error:
+            return StepRaised(error)
 
     def _interrupt(self) -> None:
         with self._lock:
             if self._thread:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(StepStopped))
+                self.stood = standing_at(sys._current_frames().get(self._thread))
+                self._shield.stop(self._raise)
+
+    def _raise(self) -> None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(StepStopped))

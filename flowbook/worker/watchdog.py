@@ -8,6 +8,7 @@ An asynchronous step that blocks is told so in its own log.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import linecache
 import os
 import sys
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
@@ -30,6 +31,9 @@ BUDGET = setting(os.environ, "FLOWBOOK_BLOCK_BUDGET", 5.0)
 
 PATIENCE = 3.0
 """After so many budgets more, what cannot be interrupted ends the worker."""
+
+REARM_EVERY = 1.0
+"""Seconds between two times at which the trace of a worker that hangs is put off."""
 
 EXIT_CODE = 70
 
@@ -50,11 +54,17 @@ class Interrupted(BaseException):
 class Watchdog:
     """One for the worker. ``tell`` gives a warning to the step whose code it is; False where it is nobody's.
 
-    ``note`` is the file in which a worker that has to leave says why; ``mark`` is told whose code runs.
+    ``note`` is the file in which a worker that has to leave says why, ``trace`` that in which Python says where it
+    stood when it could not even do that; ``mark`` is told whose code runs.
     """
 
-    def __init__(self, note: Path, tell: Tell, mark: Note = lambda run: None, budget: float = BUDGET) -> None:
+    def __init__(
+        self, note: Path, trace: Path, tell: Tell, mark: Note = lambda run: None, budget: float = BUDGET
+    ) -> None:
         self._note = note
+        self._path = trace
+        self._trace: BinaryIO | None = None
+        self._armed = 0.0
         self._tell = tell
         self._mark = mark
         self._budget = budget
@@ -70,13 +80,34 @@ class Watchdog:
 
     def start(self) -> None:
         """Watch for the life of the process."""
+        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        self._trace = os.fdopen(handle, "wb", buffering=0)
+        faulthandler.enable(self._trace)
         if self._budget:
+            self._arm(self._trace)
             threading.Thread(target=self._watch, name="flowbook-watchdog", daemon=True).start()
 
     def turned(self) -> None:
         """The loop turns."""
         self._turned = time.monotonic()
         self._warned = False
+        if self._trace is not None and self._budget and self._turned - self._armed > REARM_EVERY:
+            self._arm(self._trace)
+
+    def _arm(self, trace: BinaryIO) -> None:
+        """Have a trace written should the loop not turn for long: from C, which waits for no other thread."""
+        self._armed = self._turned
+        faulthandler.cancel_dump_traceback_later()
+        os.ftruncate(trace.fileno(), 0)
+        faulthandler.dump_traceback_later(2 * self._budget, file=trace)
+
+    def leave(self) -> None:
+        """The worker leaves in order."""
+        if self._trace is not None:
+            faulthandler.cancel_dump_traceback_later()
+            faulthandler.disable()
+            self._trace.close()
+            self._path.unlink(missing_ok=True)
 
     def watched(self, run: RunId, code: Code, work: Callable[..., None], *args: Any) -> None:
         """Let ``work`` run workflow code. Raises WorkflowBlocked where it had to be interrupted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from flowbook.core import events as e
 from flowbook.core import messages as m
@@ -51,6 +52,8 @@ def timer(due: float = 10.0) -> e.TimerStarted:
 
 
 CLOSED = e.RunCompleted(value=NOTHING)
+ONCE = e.StepStarted(key=Key("k"), step="s", worker=WorkerId("w"), once=True)
+OUTSIDE = e.StepWaiting(key=Key("o"), step="ask")
 AWAITED = e.SignalAwaited(key=Key("s1"), name="go")
 DROPPED = e.SignalDropped(key=Key("s1"), name="go")
 SENT = m.SendSignal("go", NOTHING, id="x")
@@ -125,6 +128,24 @@ CASES: dict[str, tuple[tuple[e.AnyEvent, ...], m.AnyMessage, list[type]]] = {
     "a wait is dropped": ((AWAITED,), e.SignalDropped(key=Key("s1"), name="go"), [e.SignalDropped]),
     "a wait is dropped twice": ((AWAITED, DROPPED), DROPPED, []),
     "a wait that never was is dropped": ((), e.SignalDropped(key=Key("s1"), name="go"), []),
+    "a run is paused while a step runs": ((begun(),), m.PauseRun("x"), [e.StepAttemptFailed, e.RunPaused]),
+    "a run is paused while a step runs that has but one attempt": (
+        (ONCE,),
+        e.RunPaused(reason="x"),
+        [e.StepFailed, e.RunPaused],
+    ),
+    "a run is paused between attempts": ((begun(), again()), m.PauseRun("x"), [e.RunPaused]),
+    "a run is paused while others have its steps": (
+        (e.StepScheduled(key=Key("k"), step="s", queue="gpu"), begun(), OUTSIDE),
+        m.PauseRun("x"),
+        [e.RunPaused],
+    ),
+    "a step with but one attempt begins again": ((ONCE, again(lost=True)), begun(2), [e.StepFailed]),
+    "a step of a queue with but one attempt begins": (
+        (e.StepScheduled(key=Key("k"), step="s", queue="gpu", once=True),),
+        begun(),
+        [e.StepStarted],
+    ),
     "a worker is lost": ((begun(),), m.WorkerLost(WorkerId("w")), [e.StepAttemptFailed]),
     "another worker is lost": ((begun(),), m.WorkerLost(WorkerId("v")), []),
     "a worker is lost between attempts": ((begun(), again()), m.WorkerLost(WorkerId("w")), []),
@@ -181,14 +202,64 @@ def test_back_off_grows_and_its_jitter_is_the_same_for_the_same_attempt() -> Non
     assert isinstance(jittered[0], e.StepAttemptFailed) and 102.0 <= jittered[0].retry_at <= 106.0 != 104.0
 
 
-def test_a_step_that_loses_worker_after_worker_has_failed() -> None:
+KILLED = m.WorkerLost(WorkerId("w"), "killed, signal 9")
+UNREPORTED = m.Ran(RunId("r"), Key("k"), "s")
+
+
+def lives(*how: m.AnyMessage, reported: bool = True) -> list[e.AnyEvent]:
+    """A step's history whose attempts ended in these ways."""
     history: list[e.AnyEvent] = []
-    for attempt in range(1, LOST_ATTEMPTS + 1):
-        history.append(begun(attempt))
-        (event,) = decide(after(*history), m.WorkerLost(WorkerId("w"), "killed, signal 9"), 20.0)
-        history.append(event)
-    assert isinstance(history[-1], e.StepFailed) and history[-1].lost
-    assert "killed, signal 9" in history[-1].failure.message
+    for attempt, ending in enumerate(how, start=1):
+        if reported:
+            history.append(begun(attempt))
+        if isinstance(ending, m.AttemptFailed):
+            ending = failed(attempt, maximum_attempts=3)
+        elif isinstance(ending, m.WorkerLost) and ending.ran:
+            ending = replace(ending, ran=(replace(ending.ran[0], attempt=attempt),))
+        history += [event for event in decide(after(*history), ending, 20.0) if not isinstance(event, e.RunPaused)]
+    return history
+
+
+def test_a_step_that_loses_worker_after_worker_has_failed() -> None:
+    last = lives(*[KILLED] * LOST_ATTEMPTS)[-1]
+    assert isinstance(last, e.StepFailed) and last.lost
+    assert "killed, signal 9" in last.failure.message and "5th time in a row" in last.failure.message
+
+
+def test_a_step_that_could_not_even_report_its_start_has_failed_as_well() -> None:
+    crash = replace(KILLED, ran=(UNREPORTED,))
+    first, *_, last = lives(*[crash] * LOST_ATTEMPTS, reported=False)
+    assert isinstance(first, e.StepAttemptFailed) and (first.key, first.step, first.attempt) == ("k", "s", 1)
+    assert isinstance(last, e.StepFailed) and last.attempt == LOST_ATTEMPTS
+
+
+def test_an_end_that_was_already_recorded_is_no_loss() -> None:
+    crash = replace(KILLED, ran=(UNREPORTED,))
+    assert not decide(after(done()), crash, 20.0)
+    assert not decide(after(CLOSED), crash, 20.0)
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        replace(KILLED, planned=True),
+        replace(KILLED, ran=()),
+        replace(KILLED, ran=(replace(UNREPORTED, key=Key("other")),)),
+        m.PauseRun("x"),
+    ],
+)
+def test_a_loss_that_the_step_has_no_part_in_does_not_speak_against_it(harmless: m.AnyMessage) -> None:
+    last = [event for event in lives(*[harmless] * 2 * LOST_ATTEMPTS) if getattr(event, "key", "") == "k"][-1]
+    assert isinstance(last, e.StepAttemptFailed) and last.lost and last.planned
+    assert isinstance(lives(harmless, *[KILLED] * LOST_ATTEMPTS)[-1], e.StepFailed)
+
+
+def test_only_losses_in_a_row_count_and_none_is_a_failure() -> None:
+    ways = [*[KILLED] * 4, failed(), *[KILLED] * 4]
+    last = lives(*ways)[-1]
+    assert isinstance(last, e.StepAttemptFailed) and last.attempt == 9
+    last = lives(*ways, failed(), failed())[-1]
+    assert isinstance(last, e.StepFailed) and last.failure == BAD
 
 
 def test_decide_changes_nothing() -> None:

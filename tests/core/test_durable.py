@@ -29,6 +29,9 @@ UPDATE = m.SendUpdate("u1", "add", (NOTHING,))
 UPDATED = e.UpdateReceived(id="u1", name="add", arguments=(NOTHING,))
 HANDLED = e.UpdateCompleted(id="u1", name="add", value=NOTHING)
 OUTSIDE = e.StepWaiting(key=Key("k"), step="s", expires=30.0)
+ASKING = e.StepStarted(key=Key("k"), step="s", worker=WorkerId("w"), external=True, digest=Digest("d"))
+ASKING_AGAIN = replace(ASKING, attempt=2)
+ASKED_AGAIN = e.StepAttemptFailed(key=Key("k"), step="s", attempt=1, failure=BAD, retry_at=9.0)
 QUEUED = e.StepScheduled(key=Key("k"), step="s", queue="gpu")
 AGAIN = RetryPolicy(maximum_attempts=3)
 MOVE = m.MoveRun(Digest("n"))
@@ -86,6 +89,23 @@ CASES: dict[str, tuple[tuple[e.AnyEvent, ...], m.AnyMessage, list[type]]] = {
     "its worker is lost": ((begun(), OUTSIDE), m.WorkerLost(WorkerId("w")), []),
     "it is completed": ((OUTSIDE,), m.CompleteStep(Key("k"), 1, NOTHING), [e.StepCompleted]),
     "it fails": ((OUTSIDE,), m.CompleteStep(Key("k"), 1, failure=BAD), [e.StepFailed]),
+    "it is completed while it still asks": ((ASKING,), m.CompleteStep(Key("k"), 1, NOTHING), [e.StepCompleted]),
+    "it fails while it still asks": ((ASKING,), m.CompleteStep(Key("k"), 1, failure=BAD), [e.StepFailed]),
+    "it has asked after it was completed": (
+        (ASKING, e.StepCompleted(key=Key("k"), step="s", value=NOTHING)),
+        OUTSIDE,
+        [],
+    ),
+    "it is completed by the token of an attempt before": (
+        (ASKING, ASKED_AGAIN, ASKING_AGAIN),
+        m.CompleteStep(Key("k"), 1, NOTHING),
+        [e.StepCompleted],
+    ),
+    "it is completed between two attempts": (
+        (ASKING, ASKED_AGAIN),
+        m.CompleteStep(Key("k"), 1, NOTHING),
+        [e.StepCompleted],
+    ),
     "it expires": ((OUTSIDE,), m.StepExpired(Key("k")), []),
     "a step is put in a queue": ((), QUEUED, [e.StepScheduled]),
     "a step is put in a queue twice": ((QUEUED,), QUEUED, []),
@@ -133,6 +153,11 @@ def test_a_closed_run_refuses(message: m.AnyMessage) -> None:
 def test_a_token_that_means_nothing_now_is_refused(history: tuple[e.AnyEvent, ...], attempt: int) -> None:
     with pytest.raises(UserError, match="cannot be completed"):
         decide(after(*history), m.CompleteStep(Key("k"), attempt, NOTHING), 1.0)
+
+
+def test_the_failure_of_an_attempt_before_is_refused() -> None:
+    with pytest.raises(UserError, match="cannot be completed"):
+        decide(after(ASKING, ASKED_AGAIN, ASKING_AGAIN), m.CompleteStep(Key("k"), 1, failure=BAD), 1.0)
 
 
 def test_what_does_not_come_from_outside_in_time_is_tried_again_as_the_policy_says() -> None:

@@ -27,6 +27,7 @@ from flowbook.store.values import ValueFiles
 from flowbook.wire import codec
 from flowbook.worker import capture
 from flowbook.worker.attempts import Attempt
+from flowbook.worker.workplace import Workplace
 from tests.worker import steps
 
 
@@ -46,14 +47,21 @@ def streams() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
-def attempt(files: ValueFiles, made: Any, *args: Any, places: Places = NOWHERE, not_before: float = 0.0) -> Attempt:
+def attempt(
+    files: ValueFiles,
+    made: Any,
+    *args: Any,
+    places: Places = NOWHERE,
+    not_before: float = 0.0,
+    place: Workplace | None = None,
+) -> Attempt:
     target = made if isinstance(made, Step) else Step(made)
     loop = asyncio.new_event_loop()
     loop.close()
     command = StepCommand(Key("/k"), target, DurableFuture(loop=loop), Digest("d"), args, {})
     module = LoadedModule(Module(Digest("m"), "steps", "", folder=str(Path(__file__).parents[2])), steps, places.file)
     module.places = places
-    return Attempt(StepCall(command, 1, not_before), module, files, RunId("run"), "flow")
+    return Attempt(StepCall(command, 1, not_before), module, place or Workplace(files), RunId("run"), "flow")
 
 
 def run(tried: Attempt) -> e.StepCompleted | AttemptFailed | None:
@@ -124,8 +132,9 @@ def test_endless_output_is_cut(files: ValueFiles) -> None:
 
     outcome = run(attempt(files, shout))
     assert isinstance(outcome, e.StepCompleted)
-    assert sum(len(chunk.text) for chunk in outcome.output) < capture.LIMIT + 200_000
-    assert outcome.output[-1].text.endswith("not kept]\n")
+    first, cut, last = outcome.output
+    assert (len(first.text), len(last.text)) == (capture.HEAD, capture.TAIL)
+    assert cut.text == f"\n[… {40 * 100_001 - capture.HEAD - capture.TAIL:,} characters are not kept …]\n"
 
 
 def test_open_figures_are_recorded_and_closed(files: ValueFiles) -> None:
@@ -209,10 +218,11 @@ def test_a_retry_waits_for_its_time(files: ValueFiles) -> None:
 
 def test_notes_about_a_running_attempt(files: ValueFiles) -> None:
     tried = attempt(files, lambda: None)
-    assert tried.shown() is None
+    assert tried.said() == ([], [])
+    run(tried)
     tried.collected.add(e.Chunk(stream="stdout", text="half"))
-    shown = tried.shown()
-    assert shown is not None
-    assert (shown.output[0].text, tried.shown()) == ("half", None)
+    ((shown,), _) = tried.said()
+    assert isinstance(shown, e.StepOutput)
+    assert (shown.output[0].text, tried.said()) == ("half", ([], []))
     started = tried.started(WorkerId("w"))
     assert (started.worker, started.attempt, tried.announced) == ("w", 1, True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,6 @@ from flowbook.core.value import shown
 from flowbook.errors import UserError
 from flowbook.store.values import ValueFiles
 from flowbook.worker.attempts import Attempt
-from tests.worker import steps
 from tests.worker.test_attempts import attempt, files, run, streams, value  # noqa: F401
 
 
@@ -86,10 +84,10 @@ def test_progress_log_and_details_are_noted_once(files: ValueFiles, is_async: bo
     outcome = run(tried)
     assert isinstance(outcome, e.StepCompleted)
     assert [(chunk.stream, chunk.text) for chunk in outcome.output] == [("log", "a 1\n")]
-    moved, left = tried.notes()
+    moved, left = tried.last_said()
     assert isinstance(moved, e.StepProgress) and (moved.done, moved.total, moved.text) == (2.0, 4.0, "half")
     assert isinstance(left, e.StepHeartbeat) and shown(left.details) == {"at": 2}
-    assert tried.notes() == []
+    assert tried.last_said() == []
 
 
 def test_a_silent_step_fails_with_what_to_do(files: ValueFiles) -> None:  # noqa: F811
@@ -169,7 +167,10 @@ def test_an_external_step_waits_outside(files: ValueFiles) -> None:  # noqa: F81
     def ask() -> str:
         return "ignored"
 
-    outcome = run(attempt(files, ask))
+    tried = attempt(files, ask)
+    assert tried.gate is not None
+    tried.gate.set()
+    outcome = run(tried)
     assert isinstance(outcome, e.StepWaiting)
     assert outcome.expires - time.time() > 3500 and outcome.retry.maximum_attempts == 3
 
@@ -231,55 +232,3 @@ def test_what_derives_from_an_error_that_is_not_retried_is_not_either() -> None:
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any], what: str) -> None:
     with pytest.raises(UserError, match=what):
         step(**options)(lambda: None)
-
-
-# A process of its own
-
-slow = pytest.mark.slow
-
-
-@slow
-def test_a_step_in_its_own_process(files: ValueFiles) -> None:  # noqa: F811
-    tried = attempt(files, steps.apart, 5)
-    outcome = run(tried)
-    pid, x, number, own, name = value(files, outcome)
-    assert pid != os.getpid() and (x, number, own, name) == (5, 1, "run", "apart")
-    assert isinstance(outcome, e.StepCompleted)
-    assert [chunk.stream for chunk in outcome.output] == ["stdout", "display", "log"]
-    kinds = [type(note) for note in tried.notes()]
-    assert kinds == [e.StepProgress, e.StepHeartbeat]
-    assert value(files, run(attempt(files, steps.apart_and_async, 1))) == 2
-
-
-@slow
-def test_a_failure_in_its_own_process_has_its_frames(files: ValueFiles) -> None:  # noqa: F811
-    told = failure(run(attempt(files, steps.failing, 4)))
-    assert (told.type, told.message) == ("ValueError", "no 8")
-    assert told.frames[-1].locals["here"] == 8
-
-
-@slow
-@pytest.mark.parametrize(
-    ("how", "what"), [("exit", "exited with code 7"), ("segfault", "SIGSEGV"), ("kill", "out of memory")]
-)
-def test_a_process_that_dies_is_a_failure_with_a_name(files: ValueFiles, how: str, what: str) -> None:  # noqa: F811
-    told = failure(run(attempt(files, steps.dying, how)))
-    assert told.type == "ProcessDied" and what in told.message and told.retryable
-
-
-@slow
-def test_memory_is_limited(files: ValueFiles) -> None:  # noqa: F811
-    assert failure(run(attempt(files, steps.hungry))).type == "MemoryError"
-
-
-@slow
-def test_a_process_is_stopped_and_cleans_up(files: ValueFiles, tmp_path: Path) -> None:  # noqa: F811
-    path = tmp_path / "pid"
-    outcome = stopped_when(attempt(files, steps.endless, str(path)), lambda: path.exists() and bool(path.read_text()))
-    assert outcome is None and not path.exists()
-
-
-@slow
-def test_a_process_has_its_time(files: ValueFiles) -> None:  # noqa: F811
-    told = failure(run(attempt(files, steps.too_slow)))
-    assert told.type == "TimeoutError" and "700ms" in told.message

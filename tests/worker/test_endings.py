@@ -1,0 +1,335 @@
+"""How a plain or asynchronous step ends: whatever it raises is its failure, and stopping it leaves nothing undone."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from flowbook import NonRetryable, RetryPolicy, heartbeat, log, progress, step, step_context, uninterrupted
+from flowbook.core import events as e
+from flowbook.store.values import ValueFiles
+from flowbook.worker.attempts import Attempt
+from flowbook.worker.workplace import Workplace
+from tests.worker.test_attempts import attempt, files, run, streams, value  # noqa: F401
+from tests.worker.test_steps import failure, stopped_when
+
+
+class Odd(BaseException):
+    pass
+
+
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+    @property
+    def retry_after(self) -> float:
+        raise RuntimeError("no time")
+
+
+class Hasty(Exception):
+    retry_after = float("inf")
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
+@pytest.mark.parametrize(
+    "error", [Odd(), KeyboardInterrupt(), SystemExit(2), Wordless(), Hasty(), StopIteration()], ids=repr
+)
+def test_whatever_a_step_raises_is_its_failure(
+    files: ValueFiles,  # noqa: F811
+    error: BaseException,
+    is_async: bool,
+) -> None:
+    def plain() -> None:
+        raise error
+
+    async def later() -> None:
+        raise error
+
+    told = failure(run(attempt(files, later if is_async else plain)))
+    expected = "RuntimeError" if is_async and isinstance(error, StopIteration) else type(error).__name__
+    assert (told.type, told.retry_after) == (expected, 0.0)
+    assert told.frames[-1].function in ("plain", "later")
+
+
+def test_a_generators_exit_in_a_thread_is_a_failure_too(files: ValueFiles) -> None:  # noqa: F811
+    def plain() -> None:
+        raise GeneratorExit
+
+    assert failure(run(attempt(files, plain))).type == "GeneratorExit"
+
+
+def test_details_that_cannot_be_saved_are_an_error_of_the_line_that_left_them(files: ValueFiles) -> None:  # noqa: F811
+    def beating() -> None:
+        heartbeat(threading.Lock())
+
+    told = failure(run(attempt(files, beating)))
+    assert told.type == "UnsavableValue" and "heartbeat details of beating" in told.message
+    assert told.frames[-1].source == "heartbeat(threading.Lock())"
+
+
+def test_details_are_what_they_were_when_they_were_left(files: ValueFiles) -> None:  # noqa: F811
+    def beating() -> None:
+        seen = {"done": 1}
+        heartbeat(seen)
+        seen["done"] = 2
+
+    tried = attempt(files, beating)
+    run(tried)
+    (left,) = tried.last_said()
+    assert isinstance(left, e.StepHeartbeat) and bytes(left.details.data) == b'{"done":1}'
+
+
+def test_text_that_is_no_unicode_is_spelt_out(files: ValueFiles) -> None:  # noqa: F811
+    def lists() -> None:
+        name = b"caf\xe9.csv".decode(errors="surrogateescape")
+        print(name)
+        log(name)
+        progress(1, float("nan"), name)
+        raise ValueError(name)
+
+    tried = attempt(files, lists)
+    outcome = run(tried)
+    told = failure(outcome)
+    assert [chunk.text for chunk in outcome.output] == ["caf\\udce9.csv\n", "caf\\udce9.csv\n"]  # type: ignore[union-attr]
+    assert told.message == "caf\\udce9.csv" and "caf\\udce9.csv" in told.text
+    assert told.frames[-1].locals["name"]["preview"] == "'caf\\udce9.csv'"
+    (moved,) = tried.last_said()
+    assert isinstance(moved, e.StepProgress) and (moved.total, moved.text) == (0.0, "caf\\udce9.csv")
+
+
+def test_a_failure_may_say_that_it_is_final(files: ValueFiles) -> None:  # noqa: F811
+    def refuse() -> None:
+        raise NonRetryable("no such customer")
+
+    told = failure(run(attempt(files, refuse)))
+    assert not told.retryable and not RetryPolicy(maximum_attempts=0).allows(1, told)
+
+
+def test_a_step_that_hangs_in_a_thread_fails_where_it_hangs(files: ValueFiles) -> None:  # noqa: F811
+    @step(timeout="100ms")
+    def hangs() -> None:
+        turn = 0
+        while True:
+            turn += 1
+            time.sleep(0.001)
+
+    told = failure(run(attempt(files, hangs)))
+    assert told.type == "TimeoutError" and told.frames[-1].function == "hangs"
+    assert "turn" in told.frames[-1].locals and told.frames[-1].file == __file__
+    assert "in hangs" in told.text and "took longer than its timeout" in told.text
+
+
+def test_an_asynchronous_step_that_hangs_fails_where_it_hangs(files: ValueFiles) -> None:  # noqa: F811
+    async def inner(seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    @step(timeout="50ms")
+    async def hangs() -> None:
+        await inner(60.0)
+
+    told = failure(run(attempt(files, hangs)))
+    assert [frame.function for frame in told.frames] == ["hangs", "inner"]
+    assert told.frames[-1].source == "await asyncio.sleep(seconds)" and told.frames[-1].locals == {"seconds": 60.0}
+
+
+def test_a_silent_step_fails_where_it_is_silent(files: ValueFiles) -> None:  # noqa: F811
+    begun = threading.Event()
+
+    @step(heartbeat_timeout="10s")
+    def silent() -> None:
+        begun.set()
+        while True:
+            time.sleep(0.001)
+
+    tried = attempt(files, silent)
+    told = failure(_checked(tried, begun.is_set, 11.0))
+    assert told.type == "HeartbeatTimeout" and told.frames[-1].function == "silent"
+
+
+def _checked(tried: Attempt, ready: Any, after: float) -> Any:
+    """The outcome of an attempt whose heartbeat is looked at, once ``ready``, as if so much time had passed."""
+    outcomes: list[Any] = []
+
+    async def main() -> None:
+        async def go() -> None:
+            outcomes.append(await tried.run())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(go)
+            while not ready():
+                await anyio.sleep(0.005)
+            tried.check_heartbeat(time.monotonic() + after)
+            if not tried.stopped:
+                tried.stop()
+
+    with streams():
+        anyio.run(main)
+    return outcomes[0]
+
+
+def test_signs_of_life_can_be_given_for_a_step(files: ValueFiles) -> None:  # noqa: F811
+    begun = threading.Event()
+
+    @step(heartbeat_timeout="10s", auto_heartbeat=True)
+    async def quiet() -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    assert _checked(attempt(files, quiet), begun.is_set, 1000.0) is None
+
+
+def test_clean_up_is_not_broken_off_by_being_stopped_again(files: ValueFiles) -> None:  # noqa: F811
+    seen: list[str] = []
+
+    @step
+    async def cleans() -> None:
+        try:
+            seen.append("begun")
+            await asyncio.sleep(60)
+        finally:
+            print("cleaning up")
+            for _ in range(3):
+                await asyncio.sleep(0)
+            seen.append("cleaned up")
+
+    tried = attempt(files, cleans)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tried.run)
+            while not seen:
+                await anyio.sleep(0)
+            tried.stop()
+            await anyio.sleep(0)
+            tried.stop()
+
+    with streams():
+        anyio.run(main)
+    assert seen == ["begun", "cleaned up"]
+    (shown,) = tried.last_said()
+    assert isinstance(shown, e.StepOutput) and shown.output[0].text == "cleaning up\n"
+
+
+def test_a_step_has_not_begun_while_it_waits_for_a_thread(files: ValueFiles) -> None:  # noqa: F811
+    go = threading.Event()
+
+    @step(timeout="10s")
+    def holds() -> None:
+        go.wait(30)
+
+    async def main() -> list[Any]:
+        place = Workplace(files, threads=asyncio.Semaphore(1))
+        tried = [attempt(files, holds, place=place) for _ in range(3)]
+        async with anyio.create_task_group() as tasks:
+            for each in tried:
+                tasks.start_soon(each.run)
+            while tried[0].began is None:
+                await anyio.sleep(0.005)
+            assert [each.began for each in tried[1:]] == [None, None]
+            tried[1].check_heartbeat(time.monotonic() + 1000)
+            tried[1].stop()
+            go.set()
+        return tried
+
+    with streams():
+        first, second, third = anyio.run(main)
+    assert first.began and not second.began and third.began
+
+
+def test_a_part_of_a_step_is_not_interrupted(files: ValueFiles) -> None:  # noqa: F811
+    seen: list[str] = []
+    inside, go = threading.Event(), threading.Event()
+
+    @step
+    def moves() -> None:
+        with uninterrupted():
+            inside.set()
+            while not go.is_set():
+                time.sleep(0.001)
+            seen.append("moved")
+        seen.append("went on")
+
+    tried = attempt(files, moves)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tried.run)
+            while not inside.is_set():
+                await anyio.sleep(0.001)
+            tried.stop()
+            await anyio.sleep(0.05)
+            go.set()
+
+    with streams():
+        anyio.run(main)
+    ended = time.monotonic() + 10
+    while not seen and time.monotonic() < ended:
+        time.sleep(0.005)
+    assert seen == ["moved"]
+
+
+def test_a_step_called_by_itself_has_a_context() -> None:
+    @step
+    def pays(amount: int) -> Any:
+        context = step_context()
+        heartbeat({"at": 1})
+        progress(1, 2)
+        return context.step, context.attempt, context.heartbeat_details, context.idempotency_key, inner()
+
+    @step
+    def inner() -> str:
+        return step_context().step
+
+    @step
+    async def later() -> str:
+        await asyncio.sleep(0)
+        return step_context().idempotency_key
+
+    name, number, details, key, within = pays(3)
+    assert (name, number, details, within) == ("pays", 1, None, "pays")
+    assert len(key) == 32 and pays(3)[3] != key
+    assert asyncio.run(later()) != asyncio.run(later())
+
+
+def test_stdout_of_bytes_goes_to_the_log(files: ValueFiles, capsysbinary: pytest.CaptureFixture[bytes]) -> None:  # noqa: F811
+    def raw() -> int:
+        return sys.stdout.buffer.write(b"bytes")
+
+    assert value(files, run(attempt(files, raw))) == 5
+
+
+def test_a_display_too_large_is_a_line_that_says_so(files: ValueFiles, tmp_path: Path) -> None:  # noqa: F811
+    from flowbook import display
+
+    class Large:
+        def _repr_html_(self) -> str:
+            return "x" * (33 * 1024**2)
+
+    def shows() -> None:
+        display(Large())
+        display("small")
+
+    outcome = run(attempt(files, shows))
+    assert isinstance(outcome, e.StepCompleted)
+    refused, small = outcome.output
+    assert "a display of 33 MB is not kept" in refused.text and small.data == {"text/plain": "'small'"}
+
+
+def test_a_stopped_step_in_a_thread_has_no_outcome(files: ValueFiles) -> None:  # noqa: F811
+    begun = threading.Event()
+
+    @step(timeout="60s")
+    def spins() -> None:
+        begun.set()
+        while True:
+            time.sleep(0.001)
+
+    assert stopped_when(attempt(files, spins), begun.is_set) is None
