@@ -62,7 +62,8 @@ def test_widgets_follow_a_run_and_act_on_it_without_a_kernel(lab: Server, page: 
 
 
 def test_where_the_page_tells_of_no_server_the_kernel_answers(lab: Server, page: Page) -> None:
-    run = shown(lab, page, before="document.getElementById('jupyter-config-data').remove()")
+    # A notebook of its own: the kernel of the other one has been killed, and JupyterLab may still be saying so.
+    run = shown(lab, page, "alone.ipynb", before="document.getElementById('jupyter-config-data').remove()")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     approve(run)
@@ -71,11 +72,11 @@ def test_where_the_page_tells_of_no_server_the_kernel_answers(lab: Server, page:
     assert not [url for url in asked if "flowbook/api/runs" in url and "signal" in url]
 
 
-def shown(lab: Server, page: Page, before: str = "0") -> Locator:
-    """The widget of a run that waits for its approval."""
+def shown(lab: Server, page: Page, name: str = "look.ipynb", before: str = "0") -> Locator:
+    """The widget of a run that waits for its approval, in the notebook of this name."""
     put(lab, "work.ipynb", WORK)
-    put(lab, "look.ipynb", LOOK)
-    open_notebook(page, lab, "look.ipynb")
+    put(lab, name, LOOK)
+    open_notebook(page, lab, name)
     page.evaluate(before)
     for index in range(3):
         run_cell(page, index)
