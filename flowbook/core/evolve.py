@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
+from sys import intern
 
 from flowbook.core.events import (
     STATUS,
@@ -18,6 +20,7 @@ from flowbook.core.events import (
     ObligationRetried,
     ObligationSettled,
     PatchMarked,
+    Place,
     Recorded,
     RunAwaited,
     RunBegan,
@@ -53,6 +56,7 @@ from flowbook.core.events import (
     UpdateFailed,
     UpdateReceived,
 )
+from flowbook.core.ids import Digest
 from flowbook.core.state import (
     NO_RUN,
     NOBODY,
@@ -90,9 +94,17 @@ def fold(history: Iterable[Recorded], state: RunState | None = None) -> RunState
     return state
 
 
+@lru_cache(maxsize=64)
+def _shared(place: Place) -> Place:
+    """The first that is equal to it."""
+    return place
+
+
 def _started(state: RunState, event: RunStarted, time: float) -> None:
-    state.run, state.workflow, state.module, state.place = event.run, event.workflow, event.module, event.place
-    state.name, state.source, state.origin = event.name, event.source, event.origin
+    state.run, state.origin, state.place = event.run, event.origin, _shared(event.place)
+    # A hundred thousand open runs of one workflow keep these once.
+    state.workflow, state.module = intern(event.workflow), Digest(intern(event.module))
+    state.name, state.source = event.name, intern(event.source)
     state.parent, state.awaited = event.parent, event.awaited
     state.continued, state.schedule = event.continued, event.schedule
     state.queue, state.priority, state.concurrency_key = event.queue, event.priority, event.concurrency_key
@@ -151,15 +163,15 @@ def _terminating(state: RunState, event: TerminateRequested, time: float) -> Non
     dropped = [key for key, timer in state.timers.items() if not timer.owed]
     for key in dropped:
         del state.timers[key]
-    state.timers_ended.update(dropped)
-    state.waiters_ended.update(state.waiters)
-    state.settled.update(state.sending)
+    state.timers_ended.update(dict.fromkeys(dropped))
+    state.waiters_ended.update(dict.fromkeys(state.waiters))
+    state.settled.update(dict.fromkeys(state.sending))
     for gone in (state.waiters, state.sending):
         gone.clear()
 
 
 def _attributes_set(state: RunState, event: AttributesSet, time: float) -> None:
-    state.noted.add(event.key)
+    state.noted[event.key] = None
     for name, value in event.attributes.items():
         if value is None:
             state.attributes.pop(name, None)
@@ -168,11 +180,11 @@ def _attributes_set(state: RunState, event: AttributesSet, time: float) -> None:
 
 
 def _printed(state: RunState, event: RunOutput, time: float) -> None:
-    state.noted.add(output_mark(event.after))
+    state.noted[output_mark(event.after)] = None
 
 
 def _patched(state: RunState, event: PatchMarked, time: float) -> None:
-    state.patches.add(event.id)
+    state.patches[event.id] = None
 
 
 def _update_received(state: RunState, event: UpdateReceived, time: float) -> None:
@@ -186,7 +198,7 @@ def _update_ended(state: RunState, event: UpdateCompleted | UpdateFailed, time: 
 
 
 def _owes(state: RunState, event: ObligationOpened, time: float) -> None:
-    state.noted.add(event.key)
+    state.noted[event.key] = None
     state.obligations[event.key] = LiveObligation(event, time)
     if event.begins:
         state.owed_for[event.begins] = event.key
@@ -213,7 +225,7 @@ def _tries_again(state: RunState, event: ObligationRetried, time: float) -> None
 
 
 def _unwanted(state: RunState, event: StepStopRequested, time: float) -> None:
-    state.unwanted.add(event.key)
+    state.unwanted[event.key] = None
 
 
 def _live(state: RunState, event: StepStarted | StepWaiting | StepAttemptFailed) -> LiveStep:
@@ -262,7 +274,7 @@ def _step_settled(
     state.steps.pop(event.key, None)
     state.children.pop(event.key, None)
     state.sending.pop(event.key, None)
-    state.settled.add(event.key)
+    state.settled[event.key] = None
     owed = state.obligations.get(state.owed_for[event.key]) if event.key in state.owed_for else None
     if owed is not None and isinstance(event, StepCompleted | StepReused):
         owed.result = event.value
@@ -281,7 +293,7 @@ def _sent(state: RunState, event: SignalSent | CancelSent, time: float) -> None:
 
 
 def _map_started(state: RunState, event: MapStarted, time: float) -> None:
-    state.maps.add(event.key)
+    state.maps[event.key] = None
 
 
 def _timer_started(state: RunState, event: TimerStarted, time: float) -> None:
@@ -290,21 +302,21 @@ def _timer_started(state: RunState, event: TimerStarted, time: float) -> None:
 
 def _timer_ended(state: RunState, event: TimerFired | TimerCancelled, time: float) -> None:
     state.timers.pop(event.key, None)
-    state.timers_ended.add(event.key)
+    state.timers_ended[event.key] = None
 
 
 def _signal_awaited(state: RunState, event: SignalAwaited, time: float) -> None:
     if state.unread.get(event.name, 0):
         state.unread[event.name] -= 1
-        state.waiters_ended.add(event.key)
+        state.waiters_ended[event.key] = None
     else:
         state.waiters[event.key] = LiveWaiter(event.name, time)
 
 
 def _signal_dropped(state: RunState, event: SignalDropped, time: float) -> None:
     waiter = state.waiters.pop(event.key, None)
-    state.waiters_ended.add(event.key)
-    state.noted.add(event.key)
+    state.waiters_ended[event.key] = None
+    state.noted[event.key] = None
     if waiter is None:
         # The signal was given to this waiter while its workflow was giving up: it goes to the next one.
         _hand_over(state, event.name)
@@ -323,7 +335,7 @@ def _hand_over(state: RunState, name: str) -> None:
         state.unread[name] = state.unread.get(name, 0) + 1
     else:
         del state.waiters[key]
-        state.waiters_ended.add(key)
+        state.waiters_ended[key] = None
 
 
 _WAKE_UPS = frozenset(WAKE_UPS)

@@ -44,7 +44,7 @@ CALLS_AN_EVENT = 32
 BYTES_A_STEP = 240
 """Of the record of a step's end, with a value of one byte."""
 
-BYTES_AN_OPEN_RUN = 4400
+BYTES_AN_OPEN_RUN = 3200
 """In the engine's memory: the state and the history of a run that sleeps."""
 
 
