@@ -14,7 +14,7 @@ TESTS ?= tests
 EXTENSION := $(shell find extension -type f -not -path '*/node_modules/*' -not -path '*/lib/*' -not -path '*/shared/*' \
 	-not -name '*.tsbuildinfo' 2>/dev/null) $(wildcard flowbook/widgets/draw.*) $(wildcard kernels/*/* jupyter-config/*/*)
 
-.PHONY: help run lab test test-evict simulate check format bench bench-growth bench-peers kills soak setup clean
+.PHONY: help run lab test test-evict simulate check format bench bench-gate bench-growth bench-peers kills soak setup clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -46,6 +46,9 @@ format: .make/dev ## format the Python code and fix what lint can fix
 
 bench: setup ## measure what the design promises, on this machine
 	@$(BIN)/python -m benchmarks
+
+bench-gate: setup ## the same, and fail where a figure is slower beside the raw limits of the same run than it was
+	@$(BIN)/python -m benchmarks --gate
 
 bench-growth: setup ## measure how the figures change as projects grow, and draw them (PLOT=growth.svg MOST=1000000)
 	@$(BIN)/python -m benchmarks.growth $(if $(MOST),--most $(MOST)) --plot $(or $(PLOT),growth.svg)

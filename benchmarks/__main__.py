@@ -1,9 +1,10 @@
 """``python -m benchmarks``: W1 to W7 of the design beside the raw limits of the same disk, medians of three rounds.
 
-``--only W1,W4`` measures some, ``--rounds 1`` is quick, ``--json`` prints one document. Real engine, real worker
-processes; nothing is tuned for it: this is what a user gets. Durable means: an event is acknowledged after its group
-was committed to SQLite in WAL mode with synchronous=FULL, one fsync a group, and there is no other mode. The bare
-method is two processes that do the same without anything that makes it Flowbook (``ceiling.py``).
+``--only W1,W4`` measures some, ``--rounds 1`` is quick, ``--json`` prints one document; ``--gate`` also compares each
+figure with a raw limit of the same run, and exits with 1 where one is slower than it was (``gate.py``). Real engine,
+real worker processes; nothing is tuned for it: this is what a user gets. Durable means: an event is acknowledged after
+its group was committed to SQLite in WAL mode with synchronous=FULL, one fsync a group, and there is no other mode. The
+bare method is two processes that do the same without anything that makes it Flowbook (``ceiling.py``).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import disk, work
+from benchmarks import disk, gate, work
 from benchmarks.ceiling import ceiling
 
 AIMS = {
@@ -59,7 +60,18 @@ def main() -> int:
         )
     else:
         print(table(limits, bare, figures))
-    return 0
+    return _gate(limits, bare, figures) if options.gate else 0
+
+
+def _gate(limits: dict[str, float], bare: dict[str, list[float]], figures: dict[str, list[float]]) -> int:
+    """Exit code: 1 where something is slower than it was."""
+    found = gate.ratios(limits, _medians(bare), _medians(figures), gate.task_switches())
+    print(f"\n{gate.report(found)}", file=sys.stderr)
+    return 0 if all(ratio.is_passed for ratio in found) else 1
+
+
+def _medians(figures: dict[str, list[float]]) -> dict[str, float]:
+    return {name: statistics.median(values) for name, values in figures.items()}
 
 
 def _options() -> argparse.Namespace:
@@ -67,11 +79,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(WORK), help="which, by comma (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each (default: 3)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--gate", action="store_true", help="exit with 1 where a ratio is worse than it was")
     options = parser.parse_args()
     options.only = [name.strip().upper() for name in options.only.split(",")]
     unknown = [name for name in options.only if name not in WORK]
     if unknown:
         parser.error(f"no work is called {unknown[0]}; there are {', '.join(WORK)}")
+    if options.gate and set(options.only) != set(WORK):
+        parser.error("--gate needs all of the work; leave out --only")
     return options
 
 
