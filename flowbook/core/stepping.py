@@ -175,11 +175,13 @@ Report = StepStarted | StepOutput | StepProgress | StepHeartbeat | StepWaiting |
 
 
 def is_current(state: RunState, report: Report) -> bool:
-    """False for a step that has ended and for an attempt that was given up: both decide nothing."""
+    """Whether the report counts: not that of an ended step, of an attempt given up, of a child or of a signal."""
     if state.closed or report.key in state.settled:
         return False
     live = state.steps.get(report.key)
-    if live is None or report.attempt > live.attempt:
+    if live is None:
+        return report.key not in state.children and report.key not in state.sending
+    if report.attempt > live.attempt:
         return True
     return live.running and report.attempt == live.attempt
 

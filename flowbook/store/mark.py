@@ -71,8 +71,7 @@ class Mark:
             self._used = slot + 1
             self._page[_USED : _USED + 4] = self._used.to_bytes(4, "little")
         at = _HEAD + slot * _SLOT
-        self._page[at + _BODY : at + _BODY + len(body)] = body
-        self.is_here(slot)
+        self._page[at + _LENGTH : at + _BODY + len(body)] = threading.get_ident().to_bytes(_THREAD, "little") + body
         # The length comes last: without it the slot is empty.
         self._page[at : at + _LENGTH] = len(body).to_bytes(_LENGTH, "little")
         return slot

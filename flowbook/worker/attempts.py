@@ -75,14 +75,15 @@ class Attempt:
         self._task: asyncio.Task[Any] | None = None
         self._context: StepContext | None = None
         self._notes: Notes | None = None
-        self._shield = Shield()
+        # An asynchronous step is stopped at an await only, and one in a process of its own has its shield there.
+        self._shield = None if self._step.is_async or self._step.isolate else Shield()
         self._thread: Interruptible[Value] | None = None
         self._process: Isolated | None = None
         self._slot: int | None = None
         self._is_over = False
         self._stood: tuple[Frame, ...] = ()
         self._silent = 0.0
-        self._beats, self._heard = 0, 0.0
+        self._beats, self._heard, self._begun = 0, 0.0, 0.0
 
     async def run(self) -> Outcome | None:
         """Run to the end; None when it was stopped. Has a task to itself."""
@@ -94,15 +95,14 @@ class Attempt:
                 await self.gate.wait()
             if self.call.not_before:
                 await asyncio.sleep(max(0.0, self.call.not_before - time.time()))
+            threads = self._workplace.threads
+            if threads is None or self._shield is None:
+                return await self._begin()
             # Its time does not run while it waits for a thread.
-            async with self._turn():
+            async with threads:
                 return await self._begin()
         except asyncio.CancelledError as error:
             return self._cancelled(error)
-
-    def _turn(self) -> Any:
-        is_threaded = not self._step.is_async and not self._step.isolate
-        return self._workplace.threads if is_threaded and self._workplace.threads is not None else nullcontext()
 
     async def _begin(self) -> Outcome | None:
         self.began = time.time()
@@ -217,8 +217,7 @@ class Attempt:
 
     def _begin_context(self) -> None:
         command, details = self.call.command, self.call.details
-        self._heard = time.monotonic()
-        self._notes = Notes(self.call, self.collected, self._files)
+        self._heard = self._begun = time.monotonic()
         self._context = StepContext(
             self._run,
             self._workflow,
@@ -229,7 +228,7 @@ class Attempt:
             heartbeat_details=None if details is None else codec.decode(details, self._files.load, classes=self.module),
             started=self.began or 0.0,
             keep=lambda details: notes.kept(details, command.step.name, self.module),
-            shield=self._shield.part,
+            shield=self._shield.part if self._shield is not None else nullcontext,
         )
         self._context.cancelled = self._unwanted
 
@@ -249,16 +248,17 @@ class Attempt:
             return await self._process.result()
         if step.is_async:
             arguments, keywords = self._inputs()
-            value = self._saved(await step.function(*arguments, **keywords))
+            value = results.saved(await step.function(*arguments, **keywords), step, self.module, self._files.save)
             take_figures(self.collected.add)
             return value
 
         def call() -> Value:
             arguments, keywords = self._inputs()
-            value = self._saved(step.function(*arguments, **keywords))
+            value = results.saved(step.function(*arguments, **keywords), step, self.module, self._files.save)
             take_figures(self.collected.add)
             return value
 
+        assert self._shield is not None
         self._thread = Interruptible(call, self._shield, self._is_here)
         return await self._thread.run()
 
@@ -310,9 +310,6 @@ class Attempt:
             codec.decode(value.value, self._files.load, classes=self.module) if isinstance(value, Argument) else value
         )
 
-    def _saved(self, value: Any) -> Value:
-        return results.saved(value, self._step, self.module, self._files.save)
-
     def _completed(self, value: Value) -> e.StepCompleted:
         return facts.completed(self.call, value, self.began or 0.0, self.collected.take(is_last=True))
 
@@ -331,15 +328,21 @@ class Attempt:
 
     def said(self) -> tuple[list[Note], list[Glance]]:
         """What it has shown, how far it is and what it left for the next: to be recorded, and to be shown only."""
-        if self._notes is None or self._context is None:
+        if self._context is None:
             return [], []
-        self._notes.hear(self._context)
-        due = self._notes.due(time.monotonic())
-        return due, self._notes.glances()
+        notes = self._heard_notes(self._context)
+        return notes.due(time.monotonic()), notes.glances()
 
     def last_said(self) -> list[Note]:
         """All of it that is not recorded, when it has ended."""
-        if self._notes is None or self._context is None:
+        known = self._context
+        if known is None or not (known.beats or self.collected.is_filled):
             return []
-        self._notes.hear(self._context)
-        return self._notes.last()
+        return self._heard_notes(known).last()
+
+    def _heard_notes(self, known: StepContext) -> Notes:
+        # Most steps are over before anybody asks what they have said.
+        if self._notes is None:
+            self._notes = Notes(self.call, self.collected, self._files, self._begun)
+        self._notes.hear(known)
+        return self._notes

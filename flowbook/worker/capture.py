@@ -27,9 +27,10 @@ _figures = threading.Lock()
 
 
 class Collected:
-    """The chunks of one attempt since they were last taken. Safe to fill from any thread."""
+    """The chunks of one attempt since they were last taken; ``is_filled``: there are some. Any thread may add to them."""
 
     def __init__(self) -> None:
+        self.is_filled = False
         self._lock = threading.Lock()
         self._chunks: list[Chunk] = []
         self._head, self._displayed = HEAD, DISPLAYED
@@ -39,6 +40,7 @@ class Collected:
     def add(self, chunk: Chunk) -> None:
         """Keep a chunk."""
         with self._lock:
+            self.is_filled = True
             if chunk.data:
                 self._chunks.append(self._admitted(chunk))
             elif len(chunk.text) <= self._head:
@@ -54,7 +56,7 @@ class Collected:
         """What was collected since the last call, texts of a stream joined; ``is_last``: the attempt has ended, and its
         last lines are due.
         """
-        if not (self._chunks or self._tail):
+        if not self.is_filled:
             return ()
         with self._lock:
             if is_last and self._tail:
@@ -63,6 +65,7 @@ class Collected:
                 self._chunks += self._tail
                 self._tail.clear()
             taken, self._chunks = self._chunks, []
+            self.is_filled = bool(self._tail)
         return tuple(_joined(taken))
 
     def _admitted(self, chunk: Chunk) -> Chunk:

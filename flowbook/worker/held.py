@@ -197,7 +197,7 @@ class HeldRun:
 
     def ended(self, attempt: Attempt, outcome: ReportItem | None) -> None:
         """An attempt has ended; ``outcome`` is None where it was stopped."""
-        key = attempt.call.key
+        key = attempt.call.command.key
         is_current = self.attempts.get(key) is attempt
         if is_current:
             del self.attempts[key]

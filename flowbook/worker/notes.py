@@ -62,13 +62,13 @@ def saved(details: Kept, files: ValueFiles) -> Value:
 
 
 class Notes:
-    """Of one attempt, which begins now."""
+    """Of one attempt, which began at this time of the monotonic clock."""
 
-    def __init__(self, call: StepCall, collected: Collected, files: ValueFiles) -> None:
+    def __init__(self, call: StepCall, collected: Collected, files: ValueFiles, began: float) -> None:
         self._call = call
         self._collected = collected
         self._files = files
-        self._began = time.monotonic()
+        self._began = began
         self._recorded = 0.0
         self._heard: tuple[Any, Any] = None, None
         self._progress: tuple[float, float, str] | None = None

@@ -213,11 +213,7 @@ class Session:
             report = held.report()
             if report is not None:
                 frames.append(_packed(held.unsayable, report))
-            glimpse = held.glimpse()
-            if glimpse is not None:
-                frames.append(pack(glimpse))
         frames += [_packed(self._remote.unsayable, task) for task in self._remote.outgoing()]
-        frames += [pack(glimpse) for glimpse in self._remote.glimpses()]
         return frames
 
     def _speak(self, held: HeldRun) -> None:
@@ -427,6 +423,8 @@ class Session:
                 attempt.check_heartbeat(now)
             if ticks % 5 == 0 and self._remote.hear():
                 self._speak_of_tasks()
+                for glimpse in self._remote.glimpses():
+                    self._send(glimpse)
             self._release_idle()
             self._reclaimer.reclaim(is_quiet=not self._stirred)
             self._stirred = False
@@ -457,6 +455,9 @@ class Session:
             if not attempt.announced or ticks % 5 == 0:
                 held.announce(attempt)
                 self._speak(held)
+        glimpse = held.glimpse()
+        if glimpse is not None:
+            self._send(glimpse)
 
     def _release_idle(self) -> None:
         now, monotonic = time.time(), time.monotonic()

@@ -58,6 +58,7 @@ CASES: dict[str, tuple[tuple[e.AnyEvent, ...], m.AnyMessage, list[type]]] = {
     "settled that was never owed": ((), KEPT, []),
     "a child": ((), CHILD, [e.ChildStarted]),
     "a child twice": ((CHILD,), CHILD, []),
+    "a child is said to be a step": ((CHILD,), e.StepWaiting(key=Key("c"), step="s"), []),
     "a child ends": ((CHILD,), m.ChildEnded(Key("c"), RunId("r.c"), value=NOTHING), [e.StepCompleted]),
     "a child fails": ((CHILD,), m.ChildEnded(Key("c"), RunId("r.c"), failure=BAD), [e.StepFailed]),
     "a child ends that nobody waits for": ((), m.ChildEnded(Key("c"), RunId("r.c"), value=NOTHING), []),

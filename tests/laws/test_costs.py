@@ -32,10 +32,10 @@ COUNTED = tuple(f"{PACKAGE / part}{os.sep}" for part in ("core", "runtime", "wir
 
 pytestmark = pytest.mark.anyio
 
-CALLS_A_STEP = 140
+CALLS_A_STEP = 144
 """Functions entered for a step more in a row of them, by engine and worker together."""
 
-CALLS_OF_MANY = 90
+CALLS_OF_MANY = 94
 """The same where steps are side by side and share what can be shared."""
 
 CALLS_AN_EVENT = 32

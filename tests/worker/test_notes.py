@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -58,7 +58,7 @@ def test_records_come_at_least_every_tenth_of_its_age(files: ValueFiles, clock: 
     recorded, _, last = said_in(files, clock, 100, 4)
     turns = [shown(note.details)["turn"] / 4 for note in recorded if isinstance(note, e.StepHeartbeat)]
     assert turns[0] == 0
-    for before, after in itertools.pairwise(turns):
+    for before, after in pairwise(turns):
         assert after - before <= max(1.0, after / 10) + 0.5
     (moved, left) = last
     assert isinstance(moved, e.StepProgress) and moved.done == 399
