@@ -180,7 +180,7 @@ class RunState:
     updates_before: dict[str, RunId] = field(default_factory=dict)
     obligations: dict[Key, LiveObligation] = field(default_factory=dict)
     owed_for: dict[Key, Key] = field(default_factory=dict)
-    unwanted: set[Key] = field(default_factory=set)
+    unwanted: dict[Key, None] = field(default_factory=dict)
     patches: set[str] = field(default_factory=set)
     noted: set[Key] = field(default_factory=set)
 
