@@ -108,6 +108,16 @@ def test_what_is_meant_has_to_be_clear(
     assert "the run owes nothing outside" in capsys.readouterr().err
 
 
+def test_an_ended_run_is_shown_with_what_it_owes(
+    client: FakeClient, owing: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", "stopped"]) == 0
+    assert "what it still owes outside:  flowbook obligations" in capsys.readouterr().out
+    assert main(["show", "stopped", "--json"]) == 0
+    (owed,) = json.loads(capsys.readouterr().out)["obligations"]
+    assert (owed["name"], owed["arguments"], owed["result"]) == ("create_vm", {"size": "small"}, "vm-1")
+
+
 def test_a_run_gives_what_it_owes(client: FakeClient, owing: list[dict[str, Any]]) -> None:
     (owed,) = flowbook.Run("stopped").obligations
     assert (owed.key, owed.name, owed.what, owed.failed) == ("/owe.create_vm@1", "create_vm", "operation", True)
