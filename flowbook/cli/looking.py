@@ -100,6 +100,8 @@ def show(options: Namespace) -> int:
         print(_open(summary))
     else:
         print(f"\n{ending(summary, connection)}")
+        if summary["obligations"]:
+            print(f"what it still owes outside:  {terminal.typed('obligations')}")
     return 0
 
 

@@ -48,6 +48,8 @@ class Affairs:
                 self._begin("obligations", event.key, "open", time, owed)
             case e.ObligationSettled():
                 self._end(event.key, event.outcome, time)
+            case e.ObligationRetried():
+                self._change(event.key, status="retrying", trying=event.run)
             case e.ObligationFailed():
                 self._change(event.key, status="failed", error=said(event.failure))
             case e.StepCompleted() | e.StepReused():

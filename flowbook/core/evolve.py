@@ -131,9 +131,9 @@ def _close(state: RunState, event: object, time: float) -> None:
     state.paused = ""
     for live in (state.steps, state.timers, state.waiters, state.unread, state.sending, state.updates):
         live.clear()
-    for children in (state.children, state.inherited):
-        children.clear()
-    for ended in (state.settled, state.maps, state.timers_ended, state.waiters_ended, state.noted, state.unwanted):
+    for of_steps in (state.children, state.inherited, state.owed_for, state.unwanted):
+        of_steps.clear()
+    for ended in (state.settled, state.maps, state.timers_ended, state.waiters_ended, state.noted):
         ended.clear()
 
 

@@ -208,6 +208,8 @@ def reported(
 def waits_outside(state: RunState, message: StepWaiting, now: float) -> Decision:
     """An attempt is handed to the world once, and what another run has to do is not."""
     live = state.steps.get(message.key)
+    if message.key in state.children or message.key in state.sending:
+        return NO_EVENTS
     known = live is not None and live.waiting and live.attempt == message.attempt
     known = known or message.key in state.children or message.key in state.sending
     return NO_EVENTS if known else reported(state, message, now)

@@ -110,8 +110,8 @@ class Step(Generic[P, R]):
 
     @property
     def ref(self) -> StepRef:
-        """By which another process finds it."""
-        return StepRef(self.name, f"{self.function.__module__}:{getattr(self.function, '__qualname__', '')}")
+        """By which another process finds it: where it was defined, also while a test has put a fake in its place."""
+        return StepRef(self.name, f"{self.__module__}:{vars(self).get('__qualname__', '')}")
 
     @functools.cached_property
     def parameters(self) -> tuple[str, ...]:

@@ -101,15 +101,17 @@ with told as (
     select run, key, max(body ->> '$.label') as label, min(time) filter (kind = 'TimerStarted') as began,
         min(seq) filter (kind = 'TimerStarted') as place,
         max(cast(body ->> '$.due' as double)) as due, max(time) filter (kind <> 'TimerStarted') as finished,
+        coalesce(bool_or(cast(body ->> '$.owed' as boolean)), false) as owed,
         max(case kind when 'TimerFired' then 'fired' when 'TimerCancelled' then 'cancelled' end) as outcome
     from kept.recorded where kind in ('TimerStarted', 'TimerFired', 'TimerCancelled') group by run, key),
 dropped as (
-    select run, max(seq) as place, min(time) as time
-    from kept.recorded where kind in ('TerminateRequested', {_CLOSING}) group by run)
+    select run, owed, max(seq) as place, min(time) as time
+    from kept.recorded cross join (values (true), (false)) as each(owed)
+    where kind in ({_CLOSING}) or (kind = 'TerminateRequested' and not owed) group by run, owed)
 select told.run, key, label, {_moment("began")} as started, {_moment("due")} as due,
     {_moment("coalesce(finished, dropped.time)")} as ended,
     coalesce(outcome, case when dropped.place > told.place then 'cancelled' else 'pending' end) as status
-from told left join dropped on told.run = dropped.run
+from told left join dropped on told.run = dropped.run and told.owed = dropped.owed
 """
 
 _SIGNALS = f"""

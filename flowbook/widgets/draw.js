@@ -23,6 +23,10 @@ export const STATUSES = {
   open: ['waiting', 'owed'],
   kept: ['done', 'done'],
   undone: ['done', 'undone'],
+  settled: ['done', 'done'],
+  left: ['idle', 'continued'],
+  'not started': ['idle', 'skipped'],
+  'nothing to undo': ['idle', 'skipped'],
   received: ['waiting', 'clock'],
   completed: ['done', 'done'],
   rejected: ['failed', 'skipped'],
@@ -871,6 +875,7 @@ const KINDS = {
   ObligationOpened: ['owes outside', 'open'],
   ObligationSettled: ['owes no longer', 'kept'],
   ObligationFailed: ['could not be taken back', 'failed'],
+  ObligationRetried: ['is tried again by', 'retrying'],
   StepStarted: ['started', 'running'],
   StepOutput: ['printed', 'running'],
   StepScheduled: ['put on its queue', 'queued'],
@@ -883,6 +888,7 @@ const KINDS = {
   StepAttemptFailed: ['attempt failed', 'retrying'],
   StepFailed: ['failed', 'failed'],
   StepCancelled: ['cancelled', 'cancelled'],
+  StepStopRequested: ['told to stop', 'cancelled'],
   StepReused: ['reused', 'reused'],
   StepSkipped: ['skipped', 'skipped'],
   MapStarted: ['map begins', 'running'],
@@ -911,6 +917,7 @@ function eventWords({ event }) {
     event.attributes && event.kind === 'AttributesSet' ? JSON.stringify(event.attributes) : '',
     event.failure ? `${event.failure.type}: ${event.failure.message}` : '',
     event.reason ?? '',
+    event.note ?? '',
     event.label ?? ''
   ];
   const name = event.step ?? '';

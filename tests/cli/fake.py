@@ -130,13 +130,19 @@ class FakeClient:
         return {"outcome": "already done" if run == "ok" else "queued"}
 
     def ask(self, ask: Any) -> Any:
-        """A start, accepted; of the runs that match the one that waits."""
+        """A start, and what is done about what a run owes, accepted; of the runs that match the one that waits."""
         self.said.append((ask.method, ask))
         match ask.method:
             case "start":
                 return self.run(ask.params.run)
             case "runs":
                 return [self.run("wait")]
+            case "settle_obligation":
+                return self.run(ask.params.run)
+            case "retry_obligation":
+                summary = self.run(ask.params.run)
+                owed = [{**each, "trying": f"{ask.params.run}.retry-1"} for each in summary["obligations"]]
+                return {**summary, "obligations": owed}
         raise AssertionError(ask.method)
 
     def terminate(self, run: str, reason: str, now: bool) -> dict[str, str]:

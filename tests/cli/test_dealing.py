@@ -50,19 +50,11 @@ def document(capsys: pytest.CaptureFixture[str]) -> Any:
         (["locals", "wait"], None, 0, "rows = [1, 2]"),
         (["complete", "t", '{"a": 1}'], ("complete", ("t", b'{"a":1}', None)), 0, "run wait is waiting"),
         (["complete", "t"], ("complete", ("t", b"null", None)), 0, "it is completed"),
-        (["obligations"], None, 0, "42"),
     ],
 )  # fmt: skip
 def test_what_is_said(
-    client: FakeClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-    typed: list[str], said: Any, code: int, printed: str,
-) -> None:  # fmt: skip
-    row = ["run", "status", "name", "what", "since", "failed", "key"]
-    answer = {
-        "columns": [{"name": n, "type": ""} for n in row],
-        "rows": [["42", "failed", "vm", "undo", 1.0, True, "k"]],
-    }
-    monkeypatch.setattr(client, "sql", lambda query, limit, timeout: answer)
+    client: FakeClient, capsys: pytest.CaptureFixture[str], typed: list[str], said: Any, code: int, printed: str
+) -> None:
     assert main(typed) == code
     shown = capsys.readouterr()
     assert printed in (shown.err if code else shown.out)

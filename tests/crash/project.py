@@ -27,7 +27,7 @@ import asyncio
 import os
 import time
 
-from flowbook import Queue, RetryPolicy, operation, signal, step
+from flowbook import Queue, RetryPolicy, operation, saga, signal, step, step_context
 from flowbook.runtime.definitions import Workflow
 
 
@@ -116,6 +116,43 @@ async def provision(ledger: str, timeout: float):
     )
 
 
+@step
+def buy(ledger, name, seconds):
+    note(ledger, "ask", name + "-" + step_context().idempotency_key)
+    time.sleep(seconds)
+    return name
+
+
+@step(retry=RetryPolicy(maximum_attempts=0, initial_interval=0.1))
+def give_back(ledger, name, idempotency_key):
+    note(ledger, "gone", name + "-" + idempotency_key)
+
+
+@step(retry=RetryPolicy(maximum_attempts=0, initial_interval=0.1))
+def call_off(bought=None, *, ledger, name, idempotency_key):
+    note(ledger, "calling", name)
+    time.sleep(0.5)
+    note(ledger, "gone", name + "-" + idempotency_key)
+
+
+@step
+def arrived(bought, *, ledger):
+    return os.path.exists(ledger + ".ready")
+
+
+async def ordering(ledger: str, seconds: float):
+    return await operation(buy, ledger, "vm", seconds, poll=arrived, every=0.2, cancel=call_off)
+
+
+async def shopping(ledger: str, seconds: float, fails: bool):
+    async with saga() as s:
+        await s.do(buy, ledger, "pear", 0.0, undo=give_back)
+        await s.do(buy, ledger, "fig", seconds, undo=give_back)
+        if fails:
+            raise ValueError("no")
+    return "bought"
+
+
 @step(at_most_once=True)
 def pay(ledger, seconds):
     note(ledger, "pay", "rent")
@@ -138,9 +175,14 @@ async def quick(count: int):
     return count
 
 
-FUNCTIONS = (sequence, fan, sleeper, asked, mixed, provision, paying, quick, queued)
-sequence, fan, sleeper, asked, mixed, provision, paying, quick, queued = map(Workflow, FUNCTIONS)
+FUNCTIONS = (sequence, fan, sleeper, asked, mixed, provision, ordering, shopping, paying, quick, queued)
+sequence, fan, sleeper, asked, mixed, provision, ordering, shopping, paying, quick, queued = map(Workflow, FUNCTIONS)
 """
+
+
+NAMES = (
+    "sequence", "fan", "sleeper", "asked", "mixed", "provision", "ordering", "shopping", "paying", "quick", "queued",
+)  # fmt: skip
 
 
 def encoded(value: object) -> Value:
@@ -155,8 +197,7 @@ class Project:
         self.ledger = folder / "ledger"
         self.client = Client(self.home)
         digest = Digest(hashlib.blake2b(SOURCE.encode(), digest_size=16).hexdigest())
-        names = ("sequence", "fan", "sleeper", "asked", "mixed", "provision", "paying", "quick", "queued")
-        self.module = Module(digest, "crashing", SOURCE, tuple(Workflow(name) for name in names))
+        self.module = Module(digest, "crashing", SOURCE, tuple(Workflow(name) for name in NAMES))
         self.client.put_module(self.module)
 
         self.place = Place(str(folder), sys.executable)

@@ -42,7 +42,7 @@ messages: st.SearchStrategy[m.AnyMessage] = st.one_of(
     st.builds(e.StepCancelled, key=keys, step=st.just("s")),
     st.builds(e.StepReused, key=keys, step=st.just("s"), value=st.just(NOTHING)),
     st.builds(e.StepSkipped, key=keys, step=st.just("s")),
-    st.builds(e.TimerStarted, key=keys, due=st.floats(0, 60)),
+    st.builds(e.TimerStarted, key=keys, due=st.floats(0, 60), owed=st.booleans()),
     st.builds(e.TimerCancelled, key=keys),
     st.builds(m.TimerDue, key=keys),
     st.builds(e.SignalAwaited, key=keys, name=names),

@@ -118,6 +118,7 @@ def test_a_heartbeat_is_last_seen() -> None:
 
 
 OWED = e.ObligationOpened(k("owe.vm"), "vm")
+RETRIED = e.ObligationRetried(k("owe.vm"), RunId("r.retry-1"))
 
 
 @pytest.mark.parametrize(
@@ -128,12 +129,15 @@ OWED = e.ObligationOpened(k("owe.vm"), "vm")
         ([e.ObligationFailed(k("owe.vm"), FAILURE)], "failed", None),
         ([e.ObligationFailed(k("owe.vm"), FAILURE), e.RunFailed(FAILURE)], "failed", None),
         ([e.RunTerminated()], "open", None),
+        ([e.ObligationFailed(k("owe.vm"), FAILURE), e.RunFailed(FAILURE), RETRIED], "retrying", None),
+        ([e.RunTerminated(), RETRIED, e.ObligationSettled(k("owe.vm"), "undone")], "undone", 104.0),
+        ([e.RunTerminated(), e.ObligationSettled(k("owe.vm"), "settled", "by hand")], "settled", 103.0),
     ],
 )
 def test_what_is_owed_stays_until_it_is_settled(events: list[e.AnyEvent], status: str, ended: float | None) -> None:
     (owed,) = shown(OWED, *events)["obligations"]
     assert (owed["name"], owed["status"], owed["ended"]) == ("vm", status, ended)
-    assert bool(owed["error"]) is (status == "failed")
+    assert bool(owed["error"]) is any(isinstance(event, e.ObligationFailed) for event in events)
 
 
 @pytest.mark.parametrize(
