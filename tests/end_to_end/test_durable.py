@@ -189,6 +189,7 @@ def test_updates_and_queries(flows: ModuleType) -> None:
     assert run.locals()["items"] == run.query("content") == ["apple", "pear", "plum"]
     assert run.stack[0].function == "cart" and run.stack[0].source.startswith("paid = ")
     assert (run.attributes, run.memo) == ({"who": "ada"}, {"note": [1]})
+    assert [[r.id for r in flowbook.runs(attributes={"who": who})] for who in ("ada", "eve")] == [["cart"], []]
     run.signal("pay", "cash")
     assert run.result(20) == {"items": ["apple", "pear", "plum"], "total": 6, "paid": "cash"}
     assert run.query("content") == ["apple", "pear", "plum"] and sent.result() == 3
@@ -219,7 +220,7 @@ def test_what_a_taken_id_means(flows: ModuleType) -> None:
     assert third.id == "taken~3" and third.terminate("enough") == "terminated"
     with pytest.raises(RunTerminated, match="enough"):
         third.result(20)
-    assert third.terminate() == "already done"
+    assert third.terminate() == "already done" and first.latest.id == "taken~3"
 
 
 def test_a_run_that_goes_on_as_new_ones_is_followed(flows: ModuleType, project: Project) -> None:
@@ -233,6 +234,7 @@ def test_a_run_that_goes_on_as_new_ones_is_followed(flows: ModuleType, project: 
     run.signal("end")
     assert run.result(20) == ["early", "late"]
     last = flowbook.get_run("counter~3")
+    assert run.latest.id == last.latest.id == last.id
     assert (last.continued.id, flowbook.get_run("counter~2").status) == ("counter~2", "continued")
     assert [found["id"] for found in project.json("runs", "--status", "continued")] == ["counter~2", "counter"]
 
