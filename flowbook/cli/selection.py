@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from flowbook.api import labelled
-from flowbook.api.arguments import read_labels, read_value
+from flowbook.api.arguments import read_labels
+from flowbook.runtime.readings import read
 
 
 def conditions(where: str | None, labels: Iterable[str]) -> list[str]:
     """Conditions in SQL that a run must meet; none where nothing is asked for. Raises UserError."""
-    wanted = labelled.conditions({name: read_value(text) for name, text in read_labels(labels).items()})
+    wanted = labelled.conditions({name: read(text) for name, text in read_labels(labels).items()})
     return wanted if where is None else [*wanted, where]

@@ -294,15 +294,18 @@ def test_the_command(flows: ModuleType, project: Project) -> None:
     assert project("update", "typed", "add", "nut").stdout == "1\n"
     assert "an item has a name" in project("update", "typed", "add", '""', code=2).stderr
     assert "too heavy" in project("update", "typed", "add", "anvil", code=1).stderr
+    refused = project("update", "typed", "add", "null", code=2).stderr
+    assert "run 'typed': update 'add': 'item' must be str, not NoneType None" in refused
+    assert project("update", "typed", "add", "12").stdout == "2\n"
     assert "it handles: add" in project("update", "typed", "sell", code=2).stderr
-    assert project.json("query", "typed", "content") == {"run": "typed", "name": "content", "value": ["nut"]}
+    assert project.json("query", "typed", "content") == {"run": "typed", "name": "content", "value": ["nut", "12"]}
     assert "it answers: content" in project("query", "typed", "weight", code=2).stderr
     assert "no run" in project("query", "nobody", "content", code=2).stderr
-    assert project.json("locals", "typed")["values"]["items"] == ["nut"]
+    assert project.json("locals", "typed")["values"]["items"] == ["nut", "12"]
     assert "is terminated" in project("terminate", "typed").stdout
     assert project.json("watch", "typed", code=1)["status"] == "terminated"
     assert "terminated" in project("update", "typed", "add", "nut", code=2).stderr
-    assert project.json("query", "typed", "content")["value"] == ["nut"]
+    assert project.json("query", "typed", "content")["value"] == ["nut", "12"]
 
 
 def test_open_runs_and_edited_code(project: Project) -> None:
