@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import difflib
-import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from flowbook.core.module import Workflow
+from flowbook.api import meaning
+from flowbook.core.module import Module, Workflow
 from flowbook.errors import UserError
+from flowbook.runtime.readings import read
+from flowbook.runtime.typed import convert
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -45,18 +48,29 @@ def read_labels(texts: Iterable[str]) -> dict[str, str]:
     return {name.strip(): value for _, name, _, value in pairs}
 
 
-def read_value(text: str) -> Any:
-    """JSON where it is JSON, else the text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def from_texts(workflow: Workflow, texts: Mapping[str, str]) -> dict[str, Any]:
+def from_texts(module: Module, workflow: Workflow, texts: Mapping[str, str]) -> dict[str, Any]:
     """Arguments typed in a shell: JSON where it is JSON, else the text; then checked."""
     annotations = {str(p["name"]): str(p.get("annotation") or "") for p in workflow.parameters}
-    return checked(workflow, {name: _value(text, annotations.get(name, "")) for name, text in texts.items()})
+    known = meaning.types(module, workflow)
+    values = checked(workflow, {name: _value(text, annotations.get(name, "")) for name, text in texts.items()})
+    return {
+        name: _known(workflow, name, (value, texts[name]), known[name]) if name in known else value
+        for name, value in values.items()
+    }
+
+
+def _known(workflow: Workflow, name: str, readings: tuple[Any, str], wanted: Any) -> Any:
+    """The first reading that is what is wanted, as it is: a worker makes its own of it. Raises UserError."""
+    value, text = readings
+    try:
+        convert(workflow.name, name, value, wanted)
+    except UserError:
+        with suppress(UserError):
+            if value is not None:
+                convert(workflow.name, name, text, wanted)
+                return text
+        raise
+    return value
 
 
 def checked(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +93,7 @@ def checked(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value(text: str, annotation: str) -> Any:
     """JSON where it is JSON, else the text; the text as well where only that fits (``-p order=123`` for a str)."""
-    value = read_value(text)
+    value = read(text)
     return text if not _fits(value, annotation) and _fits(text, annotation) else value
 
 

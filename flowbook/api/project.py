@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from flowbook.api import labelled
 from flowbook.api.bounds import at_least_one, query_time
 from flowbook.api.connection import Connection, connect
 from flowbook.api.decorator import Workflow
 from flowbook.api.rows import Rows
 from flowbook.api.started import Run, one_line
+from flowbook.client import many_asks
 from flowbook.core import options
 from flowbook.errors import UserError
 from flowbook.runtime import current
@@ -31,10 +34,17 @@ class Runs(list[Run[Any]]):
         return "\n".join(self._lines) or "no runs yet"
 
 
-def runs(limit: int = 20, status: str = "") -> Runs:
-    """The newest runs of this project; ``status`` keeps those with it."""
+def runs(limit: int = 20, status: str = "", *, attributes: Mapping[str, Any] | None = None) -> Runs:
+    """The newest runs of this project; ``status`` keeps those with it, ``attributes`` those that have these labels."""
+    if status:
+        options.one_of("status", status, options.STATUSES)
+    wanted = labelled.conditions(attributes or {})
     connection = connect()
-    summaries = connection.client.runs(at_least_one("limit", limit), status)
+    if wanted:
+        asked = many_asks.runs(wanted, at_least_one("limit", limit), status, query_time(QUERY_TIMEOUT))
+        summaries = connection.client.ask(asked)
+    else:
+        summaries = connection.client.runs(at_least_one("limit", limit), status)
     return Runs([one_line(s, connection) for s in summaries], [Run(s["id"], connection) for s in summaries])
 
 

@@ -6,11 +6,12 @@ import difflib
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from flowbook.api.arguments import read_value
 from flowbook.api.connection import connect
 from flowbook.cli import shapes
+from flowbook.cli.asking import handlers, taken
 from flowbook.core.failure import Failure
-from flowbook.errors import UpdateFailed, UpdateRejected, UserError
+from flowbook.errors import FlowbookError, UpdateFailed, UpdateRejected, UserError
+from flowbook.runtime.readings import read
 
 if TYPE_CHECKING:
     from flowbook.wire.calls import Summary
@@ -22,7 +23,14 @@ def signal(options: Namespace) -> int:
         return _to_many(options, "signal")
     _require(options, ("run", "name"))
     connection = connect()
-    value = connection.encode(read_value(options.value), options.name)
+    try:
+        known = handlers(connection, "signal", options)
+    except UserError:
+        raise
+    except FlowbookError:
+        # Its code cannot be asked now; a signal is recorded all the same.
+        known = {}
+    (value,) = taken(connection, options.name, [options.value], known)
     summary = connection.client.signal(options.run, options.name, value, options.id)
     if options.json:
         shapes.emit(shapes.run(summary, connection))
@@ -64,13 +72,13 @@ def terminate(options: Namespace) -> int:
 def update(options: Namespace) -> int:
     """``flowbook update``."""
     from flowbook.api.updates import answer
-    from flowbook.cli.asking import handled
 
     connection = connect()
-    arguments = tuple(connection.encode(read_value(text), options.name) for text in options.arguments)
-    known = handled(connection, options.run)
-    if known is not None and options.name not in known:
-        raise UserError(f"run '{options.run}' handles no update '{options.name}'; {_nearest(options.name, known)}")
+    known = handlers(connection, "update", options)
+    if known and options.name not in known["updates"]:
+        hint = _nearest(options.name, known["updates"])
+        raise UserError(f"run '{options.run}' handles no update '{options.name}'; {hint}")
+    arguments = taken(connection, options.name, options.arguments, known)
     found = connection.client.update(options.run, options.name, arguments, None, options.id, not options.no_wait)
     try:
         value = None if options.no_wait else answer(connection, options.name, found)
@@ -97,7 +105,7 @@ def _nearest(name: str, known: list[str]) -> str:
 def complete(options: Namespace) -> int:
     """``flowbook complete``."""
     connection = connect()
-    value = connection.encode(read_value(options.value), "value")
+    value = connection.encode(read(options.value), "value")
     return _completed(connection.client.complete(options.token, value), options, "is completed")
 
 

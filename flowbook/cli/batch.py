@@ -7,13 +7,13 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from flowbook.api.arguments import read_value
 from flowbook.api.connection import connect, new_mark
 from flowbook.cli import shapes, terminal
 from flowbook.cli.looking import table
 from flowbook.client import many_asks
 from flowbook.core.messages import CancelRun, ResumeRun, SendSignal, TerminateRun
 from flowbook.errors import UserError
+from flowbook.runtime.readings import read
 
 if TYPE_CHECKING:
     from flowbook.wire.many import MatchedRun, ToldRun
@@ -42,7 +42,7 @@ def signal(options: Namespace) -> int:
     name, text = options.run, options.name
     if name is None or options.value != "null":
         raise UserError("with --where give the signal's name and value alone: flowbook signal --where SQL NAME JSON")
-    value = connect().encode(read_value("null" if text is None else text), name)
+    value = connect().encode(read("null" if text is None else text), name)
     return _each(options, f"send signal '{name}' to", SendSignal(name, value, options.id or new_mark()))
 
 

@@ -10,19 +10,9 @@ from typing import Any
 
 from flowbook import __version__
 from flowbook.cli import dealing_parser, helping, keeping_parser, queue_parser, schedule_parser
+from flowbook.core.options import STATUSES
 
 FORMATS = ("svg", "dot", "mermaid", "json")
-STATUSES = (
-    "running",
-    "waiting",
-    "queued",
-    "paused",
-    "succeeded",
-    "failed",
-    "cancelled",
-    "terminated",
-    "continued",
-)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -34,15 +34,16 @@ def run(options: Namespace) -> int:
 
     texts = read_params(options.param)
     module, workflow = load(options.file)
-    arguments = from_texts(workflow, texts)
+    arguments = from_texts(module, workflow, texts)
     connection = connect()
     started = start(connection, module, workflow, arguments, options=_options(options))
     return _follow(started, connection, options)
 
 
 def _options(options: Namespace) -> Options:
-    from flowbook.api.arguments import read_labels, read_value
+    from flowbook.api.arguments import read_labels
     from flowbook.api.options import Options
+    from flowbook.runtime.readings import read
 
     name, equals, value = options.signal.partition("=")
     return Options(
@@ -50,8 +51,8 @@ def _options(options: Namespace) -> Options:
         timeout=options.timeout,
         on_conflict=options.on_conflict,
         on_closed=options.on_closed,
-        signal=(name, read_value(value) if equals else None) if name else None,
-        attributes={name: read_value(text) for name, text in read_labels(options.attribute).items()},
+        signal=(name, read(value) if equals else None) if name else None,
+        attributes={name: read(text) for name, text in read_labels(options.attribute).items()},
     )
 
 

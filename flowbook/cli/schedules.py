@@ -24,8 +24,8 @@ SHOWN = 5
 
 def set_schedule(options: Namespace) -> int:
     """``flowbook schedule set``."""
-    workflow = without(loaded(options.file)[1], options.time_parameter)
-    arguments = from_texts(workflow, read_params(options.param))
+    module, workflow, _ = loaded(options.file)
+    arguments = from_texts(module, without(workflow, options.time_parameter), read_params(options.param))
     made = schedule(
         options.file,
         options.name,

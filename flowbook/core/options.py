@@ -11,6 +11,19 @@ from typing import Any
 
 from flowbook.errors import UserError
 
+STATUSES = (
+    "running",
+    "waiting",
+    "queued",
+    "paused",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "terminated",
+    "continued",
+)
+"""What runs can be, to choose some by."""
+
 _LARGEST = 2**63
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from flowbook.core import token
 from flowbook.core.chains import following
-from flowbook.core.events import UpdateCompleted, UpdateFailed
+from flowbook.core.events import RunPaused, UpdateCompleted, UpdateFailed
 from flowbook.core.ids import RunId
 from flowbook.core.messages import (
     AnyMessage,
@@ -28,7 +28,7 @@ from flowbook.engine.engine import Engine
 from flowbook.engine.links import ClientLink
 from flowbook.engine.runs import LiveRun
 from flowbook.engine.told import Told
-from flowbook.engine.updates import UpdateEnded
+from flowbook.engine.updates import Settle, UpdateEnded
 from flowbook.errors import FlowbookError, RunClosed, UserError
 from flowbook.store.base import decode_recorded
 from flowbook.wire import calls
@@ -99,7 +99,7 @@ class Changes:
             elif params.id not in run.state.updates:
                 _settling(client, request, params, run.id)(_ended_update(run, params.id))
             else:
-                self._engine.updates.wait(run.id, params.id, _settling(client, request, params, run.id))
+                self._wait(run, params.id, _settling(client, request, params, run.id))
 
         message = SendUpdate(params.id, params.name, params.arguments, params.keywords)
         self._engine.tell(Told(params.run, [message], answer, to="id"))
@@ -120,9 +120,15 @@ class Changes:
                 break
             run = await self._engine.load(following(run.id))
         if ended is None and params.id in run.state.updates:
-            self._engine.updates.wait(run.id, params.id, settle)
+            self._wait(run, params.id, settle)
         else:
             settle(ended)
+
+    def _wait(self, run: LiveRun, update: str, settle: Settle) -> None:
+        if run.state.paused:
+            settle(RunPaused(reason=run.state.paused))
+        else:
+            self._engine.updates.wait(run.id, update, settle)
 
     def _change(self, client: ClientLink, request: int, id: RunId, message: AnyMessage) -> None:
         self._engine.tell(Told(id, [message], _summarised(client, request), to="id"))
@@ -154,12 +160,14 @@ def _summarised(client: ClientLink, request: int) -> Callable[[LiveRun | None, F
     return answer
 
 
-def _settling(
-    client: ClientLink, request: int, params: calls.Update | calls.OfUpdate, run: RunId
-) -> Callable[[UpdateEnded | None], None]:
-    def settle(event: UpdateEnded | None) -> None:
+def _settling(client: ClientLink, request: int, params: calls.Update | calls.OfUpdate, run: RunId) -> Settle:
+    def settle(event: UpdateEnded | RunPaused | None) -> None:
         if event is None:
             client.refuse(request, RunClosed(f'run "{run}" ended before update "{params.name}" was handled.'))
+        elif isinstance(event, RunPaused):
+            kept = f'Update "{params.name}" is recorded and handled when it goes on'
+            text = f'run "{run}" is paused: {event.reason}. {kept}: `flowbook resume {run}`, or run.resume().'
+            client.refuse(request, FlowbookError(text))
         else:
             client.answer(request, _result(params.id, run, event))
 

@@ -372,6 +372,7 @@ class Engine(Holding):
         elif state.paused:
             run.release()
             run.idle = Seq(0)
+            self.updates.pause(run.id, RunPaused(reason=state.paused))
         else:
             self.consider(run)
         if run.next and (state.closed or state.paused):

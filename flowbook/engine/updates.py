@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flowbook.core.events import UpdateCompleted, UpdateFailed
+from flowbook.core.events import RunPaused, UpdateCompleted, UpdateFailed
 from flowbook.core.ids import RunId
 
 UpdateEnded = UpdateCompleted | UpdateFailed
-Settle = Callable[[UpdateEnded | None], None]
+Settle = Callable[[UpdateEnded | RunPaused | None], None]
 
 
 class Updates:
-    """Callbacks by run and update id; each is called once, with None where the run ended first."""
+    """Callbacks by run and update id; each is called once, with None where the run ended first, or its pause."""
 
     def __init__(self) -> None:
         self._waiting: dict[RunId, dict[str, list[Settle]]] = {}
@@ -28,6 +28,12 @@ class Updates:
             settle(event)
         if not waiting:
             self._waiting.pop(run, None)
+
+    def pause(self, run: RunId, pause: RunPaused) -> None:
+        """The run has paused: what it was sent stays with it, and nobody is kept waiting until people decide."""
+        for settles in self._waiting.pop(run, {}).values():
+            for settle in settles:
+                settle(pause)
 
     def close(self, run: RunId, following: RunId | None) -> None:
         """The run has closed: what was not handled is handled by the run ``following`` it, or will not be."""

@@ -73,4 +73,4 @@ def _run(words: list[str]) -> Any:
 
     page = flow(words[0]) if words and "=" not in words[0] else flow
     texts = read_params(word for word in words if "=" in word)
-    return page.run(**from_texts(load(page.path)[1], texts))
+    return page.run(**from_texts(*load(page.path), texts))

@@ -35,7 +35,7 @@ async def start(project: Project, body: Mapping[str, Any]) -> Summary:
     file = project.notebook
     module, workflow = await anyio.to_thread.run_sync(runnable, body.get("content"), file)
     given = _mapping(body, "arguments")
-    arguments = from_texts(workflow, _texts(body)) if body.get("texts") else checked(workflow, given)
+    arguments = from_texts(module, workflow, _texts(body)) if body.get("texts") else checked(workflow, given)
     encoded = await anyio.to_thread.run_sync(_encoded, project.home, arguments)
     client = await project.client()
     await client.put_module(module)

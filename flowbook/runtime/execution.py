@@ -108,8 +108,12 @@ class Execution(Asking):
         self.is_live = True
         if self.is_view or self.closed:
             return
+        # Code that has ended already asked for things before that, children for one: nothing comes after its end.
+        ends = [item for item in self.items if isinstance(item, e.CLOSING)]
+        self.items = [item for item in self.items if not isinstance(item, e.CLOSING)]
         for command in list(self.steps.values()):
             self.dispatch(command, again=True)
+        self.items += ends
         for timer in list(self.timers.values()):
             self.match_timer(timer)
         self.take_reusable()

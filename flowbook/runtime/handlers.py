@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from flowbook.core import events as e
@@ -21,6 +21,7 @@ from flowbook.errors import NotDeterministic, UserError
 from flowbook.runtime import current, typed
 from flowbook.runtime.listeners import Listener, handling
 from flowbook.runtime.outcomes import failure_of
+from flowbook.runtime.readings import texts_among
 from flowbook.wire.calls import HANDLERS
 
 if TYPE_CHECKING:
@@ -283,8 +284,7 @@ class Handlers:
     def ask(self, name: str, arguments: tuple[Value, ...], keywords: dict[str, Value]) -> Value:
         """Answer a query as of now. Raises UserError where there is none of this name, or it does not fit."""
         if name == HANDLERS:
-            known = {"queries": sorted(self.queries), "updates": sorted(self.updates)}
-            return self._execution.values.encoded(known, name)
+            return self._execution.values.encoded(self._known(*map(self._execution.values.decoded, arguments)), name)
         handler = self.queries.get(name)
         if handler is None:
             names = ", ".join(sorted(self.queries)) or "none"
@@ -295,6 +295,22 @@ class Handlers:
         with self._execution.looking(f"query '{name}'"):
             result = _at_once(f"query '{name}'", handler(*args, **kwargs))
         return self._execution.values.encoded(result, f"result of query {name}")
+
+    def _known(self, kind: str = "", name: str = "", words: Sequence[str] = ()) -> dict[str, Any]:
+        """The handlers; and how the one of this kind and name takes what somebody typed for it, or why it does not."""
+        known: dict[str, Any] = {"queries": sorted(self.queries), "updates": sorted(self.updates)}
+        found: dict[str, dict[str, Callable[..., Any]]] = {
+            "query": self.queries,
+            "update": {name: handler.function for name, handler in self.updates.items()},
+            "signal": {name: listener.function for name, listener in self._listeners.items()},
+        }
+        function = found.get(kind, {}).get(name)
+        if function is not None:
+            try:
+                known["texts"] = texts_among(f"{kind} '{name}'", function, words)
+            except UserError as error:
+                known["problem"] = str(error)
+        return known
 
 
 def _at_once(what: str, result: Any) -> Any:

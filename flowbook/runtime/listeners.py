@@ -56,7 +56,7 @@ class Listener:
     def __init__(self, execution: Execution, name: str, function: Callable[..., Any], before: Listener | None) -> None:
         self._execution = execution
         self._name = name
-        self._function = function
+        self.function = function
         self._before = before
         self._is_leaving = False
         self.is_busy = False
@@ -90,8 +90,8 @@ class Listener:
     async def _handle(self, value: Any) -> None:
         self.is_busy = True
         try:
-            given, _ = typed.bound(f"signal '{self._name}'", self._function, (value,), {})
-            result = self._function(*given)
+            given, _ = typed.bound(f"signal '{self._name}'", self.function, (value,), {})
+            result = self.function(*given)
             if inspect.isawaitable(result):
                 await result
         finally:

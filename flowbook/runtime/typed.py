@@ -13,6 +13,7 @@ import numbers
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter
 from typing import Any, get_args, get_origin
 
 import msgspec
@@ -48,7 +49,7 @@ def converted(what: str, function: Callable[..., Any], arguments: Mapping[str, A
     """``arguments`` of ``function``, converted. Raises UserError naming the first that does not fit."""
     types = _types(function)
     return {
-        name: _convert(what, name, value, types[name]) if name in types else value for name, value in arguments.items()
+        name: convert(what, name, value, types[name]) if name in types else value for name, value in arguments.items()
     }
 
 
@@ -70,16 +71,34 @@ def bound(
     for name, value in call.arguments.items():
         if name in types:
             wanted, kind = types[name], signature.parameters[name].kind
-            if kind is inspect.Parameter.VAR_POSITIONAL:
-                call.arguments[name] = tuple([_convert(what, name, item, wanted) for item in value])
-            elif kind is inspect.Parameter.VAR_KEYWORD:
-                call.arguments[name] = {key: _convert(what, key, item, wanted) for key, item in value.items()}
+            if kind is Parameter.VAR_POSITIONAL:
+                call.arguments[name] = tuple([convert(what, name, item, wanted) for item in value])
+            elif kind is Parameter.VAR_KEYWORD:
+                call.arguments[name] = {key: convert(what, key, item, wanted) for key, item in value.items()}
             else:
-                call.arguments[name] = _convert(what, name, value, wanted)
+                call.arguments[name] = convert(what, name, value, wanted)
     return call.args, call.kwargs
 
 
-def _convert(what: str, name: str, value: Any, wanted: Any) -> Any:
+def takes(function: Callable[..., Any], place: int, value: Any) -> bool:
+    """False where what stands at this place in a call of ``function`` cannot be ``value``, by its annotation."""
+    by_place = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.VAR_POSITIONAL)
+    try:
+        found = [p for p in inspect.signature(function).parameters.values() if p.kind in by_place]
+    except ValueError:
+        return True
+    types = _types(function)
+    names = [p.name for p in (found[place : place + 1] or [p for p in found if p.kind is Parameter.VAR_POSITIONAL])]
+    try:
+        for name in names:
+            convert("", name, value, types.get(name, Any))
+    except UserError:
+        return False
+    return True
+
+
+def convert(what: str, name: str, value: Any, wanted: Any) -> Any:
+    """``value`` as ``wanted``, as far as it is plain. Raises UserError where it certainly is something else."""
     reason = ""
     if type(value) in _PLAIN:
         try:

@@ -156,7 +156,11 @@ class Ask(Call, frozen=True):
 
 
 HANDLERS = "$handlers"
-"""The query that every run answers: which queries it answers and which updates it handles now."""
+"""The query that every run answers: which ``queries`` it answers and which ``updates`` it handles now.
+
+With a kind ("query", "update", "signal"), a handler's name and words typed in a shell, also which of these are
+``texts`` although they are JSON, or what the ``problem`` with them is; neither where there is no such handler.
+"""
 
 
 class CheckRuns(Call, frozen=True):

@@ -7,8 +7,22 @@ from typing import Any
 import pytest
 
 from flowbook.api.arguments import checked, from_texts, read_params
-from flowbook.core.module import Workflow
+from flowbook.core.ids import Digest
+from flowbook.core.module import Module, Workflow
 from flowbook.errors import UserError
+
+SOURCE = """
+import uuid
+import datetime as dt
+from datetime import date
+from typing import Any, Literal, Optional
+
+from datetime import time as Own
+
+class Own:
+    pass
+"""
+MODULE = Module(Digest("m"), "shop", SOURCE)
 
 
 def takes(**parameters: str) -> Workflow:
@@ -33,10 +47,38 @@ def takes(**parameters: str) -> Workflow:
         ("", "2026-01-01", "2026-01-01"),
         ("", "12", 12),
         ("Region", "eu-1", "eu-1"),
+        ("list[int]", "[1, 2]", [1, 2]),
+        ("date", "2026-11-23", "2026-11-23"),
+        ("date | None = None", "null", None),
+        ("dt.timedelta", "P1D", "P1D"),
+        ('Literal["1", "2"]', "1", "1"),
+        ("Optional[list[str]]", '["a"]', ["a"]),
+        ("list[Region]", '["eu-1"]', ["eu-1"]),
+        ("Own", "soon", "soon"),
+        ("uuid", "soon", "soon"),
+        ("list[1 + 1]", "[3]", [3]),
+        ("date.today", "soon", "soon"),
     ],
 )
 def test_texts_become_values(declared: str, text: str, value: Any) -> None:
-    assert from_texts(takes(x=declared), {"x": text}) == {"x": value}
+    assert from_texts(MODULE, takes(x=declared), {"x": text}) == {"x": value}
+
+
+@pytest.mark.parametrize(
+    ("declared", "text", "says"),
+    [
+        ("list[int]", '["a"]', r"shop: 'x' must be list\[int\], not list \['a'\] \(Expected `int`, got `str`"),
+        ("dict[str, float]", '{"a": "b"}', "'x' must be dict"),
+        ("date", "soon", r"'x' must be date, not str 'soon' \(Invalid RFC3339"),
+        ("date", "2026", "'x' must be date, not int 2026"),
+        ('Literal["fast", "slow"]', "quick", "'x' must be .*Invalid enum value 'quick'"),
+        ("Optional[int]", "many", "'x' must be"),
+        ("date | None", "3", "'x' must be"),
+    ],
+)
+def test_what_the_module_says_of_its_annotations_is_checked(declared: str, text: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        from_texts(MODULE, takes(x=declared), {"x": text})
 
 
 @pytest.mark.parametrize(

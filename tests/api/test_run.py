@@ -7,7 +7,7 @@ import pytest
 from flowbook import api
 from flowbook.core.events import Origin
 from flowbook.core.ids import RunId, Seq
-from flowbook.errors import RunCancelled, RunFailed, UnknownRun
+from flowbook.errors import RunCancelled, RunFailed, UnknownRun, UserError
 from tests.cli.fake import FakeClient
 
 
@@ -28,6 +28,18 @@ def test_a_run_says_how_it_is(client: FakeClient) -> None:
     assert repr(api.get_run("bad")) == "<run bad failed in clean: ZeroDivisionError: division by zero>"
     assert repr(api.runs()).splitlines()[1].startswith("ok succeeded")
     assert repr(api.Run("nope")).startswith("<run nope: no run") or "there is no run" in repr(api.Run("nope"))
+
+
+def test_runs_are_found_by_their_labels(client: FakeClient) -> None:
+    found = api.runs(attributes={"who": "ada", "vip": True}, status="waiting", limit=3)
+    assert [run.id for run in found] == ["wait"]
+    [(_, ask)] = client.said
+    assert (ask.params.limit, ask.params.status) == (3, "waiting")
+    assert ask.params.where == ("(attributes ->> '$.\"who\"') = 'ada'", "(attributes ->> '$.\"vip\"') = 'true'")
+    with pytest.raises(UserError, match="attribute 'who' is list; attributes are text, numbers or true and false"):
+        api.runs(attributes={"who": ["ada"]})
+    with pytest.raises(UserError, match='status="open" is not known; it is one of running, waiting'):
+        api.runs(status="open")
 
 
 def test_history_reads_like_a_list(client: FakeClient) -> None:

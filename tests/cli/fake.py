@@ -169,10 +169,17 @@ class FakeClient:
         """What it was asked."""
         self.run(run)
         if name == "$handlers":
-            return value({"queries": ["echo"], "updates": ["add", "refuse", "fail"]})
+            return value({"queries": ["echo"], "updates": ["add", "refuse", "fail"], **self.typed(arguments)})
         if name != "echo":
             raise UserError(f"the run answers no query '{name}'; it answers: echo")
         return value([msgspec.json.decode(a.data) for a in arguments])
+
+    def typed(self, arguments: Any) -> dict[str, Any]:
+        """add takes texts, and no more than three; the others say nothing."""
+        _, name, words = (msgspec.json.decode(argument.data) for argument in arguments)
+        if name != "add":
+            return {}
+        return {"problem": "update add: too many"} if len(words) > 3 else {"texts": [True] * len(words)}
 
     def complete(self, token: str, value: Value | None = None, failure: Failure | None = None) -> dict[str, Any]:
         """Accepted."""

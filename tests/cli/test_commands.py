@@ -48,6 +48,20 @@ def test_runs(client: FakeClient, capsys: pytest.CaptureFixture[str]) -> None:
     assert "clean: ZeroDivisionError" in capsys.readouterr().out
 
 
+def test_a_paused_run_is_seen_and_says_why(
+    client: FakeClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused = {**client.run("wait"), "status": "paused", "reason": "the code does not fit", "waits": []}
+    monkeypatch.setattr(client, "run", lambda run: paused)
+    monkeypatch.setattr(client, "runs", lambda limit, status: [paused])
+    assert main(["runs"]) == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    assert " paused " in line and line.endswith("the code does not fit")
+    assert main(["show", "wait"]) == 0
+    shown = capsys.readouterr().out
+    assert "paused: the code does not fit" in shown and "flowbook resume wait" in shown
+
+
 @pytest.mark.parametrize(("run", "code"), [("ok", 0), ("bad", 1), ("stopped", 1)])
 def test_watch_ends_with_the_runs_exit_code(
     client: FakeClient, capsys: pytest.CaptureFixture[str], run: str, code: int

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowbook import get_run, on_signal, signal, sleep, workflow
+from flowbook import continue_as_new, get_run, on_signal, signal, sleep, workflow
 from flowbook.core import events as e
 from flowbook.core.queues import Queue
 from flowbook.errors import RunFailed, StepFailed, UserError
@@ -340,3 +340,47 @@ def test_a_signal_handler_takes_a_value() -> None:
     with pytest.raises(UserError, match="takes the name of the signal"):
         on_signal("")
     on_signal("go")([].append)
+
+
+# A child of a run that ends at once
+
+
+@workflow
+async def leaves_a_child(how: str, close: str) -> str:
+    if how == "told":
+        await signal("go")
+    tidy.start("child", 0.0, id="child", parent_close=close)
+    if how == "fails":
+        raise ValueError("no")
+    return how
+
+
+@workflow
+async def leaves_a_child_once(how: str, close: str) -> str:
+    if how != "again":
+        tidy.start("child", 0.0, id="child", parent_close=close)
+        continue_as_new("again", close)
+    return how
+
+
+@pytest.mark.parametrize(("close", "status"), [("abandon", "succeeded"), ("cancel", "cancelled")])
+@pytest.mark.parametrize(
+    ("workflow", "how", "last"),
+    [
+        (leaves_a_child, "at once", "succeeded"),
+        (leaves_a_child, "told", "succeeded"),
+        (leaves_a_child, "fails", "failed"),
+        (leaves_a_child_once, "goes on", "succeeded"),
+    ],
+)
+async def test_a_child_of_a_run_that_returns_at_once_is_started(
+    env: TestEngine, workflow: Any, how: str, last: str, close: str, status: str
+) -> None:
+    async with env:
+        run = await env.start(workflow, how, close)
+        if how == "told":
+            # The worker re-executes the run from its history to tell it.
+            await env.restart_worker()
+            await run.signal("go")
+        assert await run.wait() == last
+        assert await env.run("child").wait() == status

@@ -14,6 +14,7 @@ import pytest
 from flowbook import awakeable, on_signal, query, signal, step, step_context, update, workflow
 from flowbook.errors import FlowbookError, RunFailed, UnloadableValue, UpdateRejected, UserError
 from flowbook.testing import TestEngine, TestRun
+from flowbook.wire.calls import HANDLERS
 from tests.conformance.outside import outside
 
 pytestmark = pytest.mark.anyio
@@ -257,3 +258,47 @@ async def test_an_argument_that_cannot_be_loaded_pauses_the_run_with_its_name(en
 @workflow
 async def takes(thing: Any) -> None:
     await signal("go")
+
+
+@workflow
+async def desk() -> None:
+    @update
+    def file(name: str, size: int = 0, *tags: str) -> str:
+        return name
+
+    @query
+    def found(name: str | None = None, day: datetime.date | None = None) -> str:
+        return str(name)
+
+    @on_signal("note")
+    def _(text: str) -> None:
+        outside.say(text)
+
+    await signal("close")
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (("update", "file", ["12", "3", "4", '"5"', "true"]), {"texts": [True, False, True, False, True]}),
+        (("update", "file", ["null"]), {"problem": "update 'file': 'name' must be str, not NoneType None"}),
+        (("update", "file", ["a", "many"]), {"problem": "update 'file': 'size' must be int, not str 'many'"}),
+        (("update", "file", []), {"problem": "update 'file': missing a required argument: 'name'"}),
+        (("query", "found", ["12", "2026-11-23"]), {"texts": [True, False]}),
+        (("query", "found", ["null", "soon"]), {"problem": "query 'found': 'day' must be"}),
+        (("query", "found", ["a", "null", "b"]), {"problem": "query 'found': too many positional arguments"}),
+        (("signal", "note", ["7"]), {"texts": [True]}),
+        (("signal", "note", ["null"]), {"problem": "signal 'note': 'text' must be str"}),
+        (("signal", "close", ["7"]), {}),
+        (("update", "nope", ["7"]), {}),
+    ],
+)
+async def test_what_is_typed_in_a_shell_is_what_the_handler_takes(
+    env: TestEngine, typed: tuple[str, str, list[str]], says: dict[str, Any]
+) -> None:
+    async with env:
+        run = await env.start(desk)
+        known = await run.query(HANDLERS, *typed)
+        assert (known.pop("queries"), known.pop("updates")) == (["found"], ["file"])
+        assert known.keys() == says.keys()
+        assert known == says or says["problem"] in known["problem"]

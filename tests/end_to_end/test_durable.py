@@ -189,6 +189,7 @@ def test_updates_and_queries(flows: ModuleType) -> None:
     assert run.locals()["items"] == run.query("content") == ["apple", "pear", "plum"]
     assert run.stack[0].function == "cart" and run.stack[0].source.startswith("paid = ")
     assert (run.attributes, run.memo) == ({"who": "ada"}, {"note": [1]})
+    assert [[r.id for r in flowbook.runs(attributes={"who": who})] for who in ("ada", "eve")] == [["cart"], []]
     run.signal("pay", "cash")
     assert run.result(20) == {"items": ["apple", "pear", "plum"], "total": 6, "paid": "cash"}
     assert run.query("content") == ["apple", "pear", "plum"] and sent.result() == 3
@@ -219,7 +220,7 @@ def test_what_a_taken_id_means(flows: ModuleType) -> None:
     assert third.id == "taken~3" and third.terminate("enough") == "terminated"
     with pytest.raises(RunTerminated, match="enough"):
         third.result(20)
-    assert third.terminate() == "already done"
+    assert third.terminate() == "already done" and first.latest.id == "taken~3"
 
 
 def test_a_run_that_goes_on_as_new_ones_is_followed(flows: ModuleType, project: Project) -> None:
@@ -233,6 +234,7 @@ def test_a_run_that_goes_on_as_new_ones_is_followed(flows: ModuleType, project: 
     run.signal("end")
     assert run.result(20) == ["early", "late"]
     last = flowbook.get_run("counter~3")
+    assert run.latest.id == last.latest.id == last.id
     assert (last.continued.id, flowbook.get_run("counter~2").status) == ("counter~2", "continued")
     assert [found["id"] for found in project.json("runs", "--status", "continued")] == ["counter~2", "counter"]
 
@@ -292,15 +294,18 @@ def test_the_command(flows: ModuleType, project: Project) -> None:
     assert project("update", "typed", "add", "nut").stdout == "1\n"
     assert "an item has a name" in project("update", "typed", "add", '""', code=2).stderr
     assert "too heavy" in project("update", "typed", "add", "anvil", code=1).stderr
+    refused = project("update", "typed", "add", "null", code=2).stderr
+    assert "run 'typed': update 'add': 'item' must be str, not NoneType None" in refused
+    assert project("update", "typed", "add", "12").stdout == "2\n"
     assert "it handles: add" in project("update", "typed", "sell", code=2).stderr
-    assert project.json("query", "typed", "content") == {"run": "typed", "name": "content", "value": ["nut"]}
+    assert project.json("query", "typed", "content") == {"run": "typed", "name": "content", "value": ["nut", "12"]}
     assert "it answers: content" in project("query", "typed", "weight", code=2).stderr
     assert "no run" in project("query", "nobody", "content", code=2).stderr
-    assert project.json("locals", "typed")["values"]["items"] == ["nut"]
+    assert project.json("locals", "typed")["values"]["items"] == ["nut", "12"]
     assert "is terminated" in project("terminate", "typed").stdout
     assert project.json("watch", "typed", code=1)["status"] == "terminated"
     assert "terminated" in project("update", "typed", "add", "nut", code=2).stderr
-    assert project.json("query", "typed", "content")["value"] == ["nut"]
+    assert project.json("query", "typed", "content")["value"] == ["nut", "12"]
 
 
 def test_open_runs_and_edited_code(project: Project) -> None:

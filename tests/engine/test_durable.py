@@ -15,7 +15,7 @@ from flowbook.core.failure import Failure
 from flowbook.core.ids import Key, RunId, Seq
 from flowbook.core.token import token
 from flowbook.core.value import NOTHING
-from flowbook.errors import RunClosed, RunConflict, StoreError, UserError
+from flowbook.errors import FlowbookError, RunClosed, RunConflict, StoreError, UserError
 from flowbook.store.memory import MemoryStore
 from flowbook.wire import calls
 from flowbook.wire.protocol import Activate, Commit
@@ -247,6 +247,36 @@ async def test_an_update_of_a_run_that_ends_first_is_refused(project: Project) -
             while (await kinds(client))[-1] != "UpdateReceived":
                 await anyio.sleep(0.01)
             await worker.report("r1", e.RunCompleted(value=NOTHING))
+
+
+async def test_nobody_waits_for_an_update_of_a_run_that_is_paused(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await started(client)
+        await worker.take("r1")
+        says = 'run "r1" is paused: unlike. Update "add" is recorded and handled when it goes on: `flowbook resume r1`'
+
+        async def send(id: str) -> None:
+            with pytest.raises(FlowbookError, match=says):
+                await ask(client, "update", calls.Update(RunId("r1"), id, "add"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send, "before")
+            while (await kinds(client))[-1] != "UpdateReceived":
+                await anyio.sleep(0.01)
+            await worker.report("r1", e.RunPaused(reason="unlike"))
+        await send("after")
+        with pytest.raises(FlowbookError, match=says):
+            await ask(client, "update_result", calls.OfUpdate(RunId("r1"), "after", "add"))
+        await client.resume("r1")
+        await worker.take("r1")
+
+        async def hear() -> None:
+            answer = await ask(client, "update", calls.Update(RunId("r1"), "after", "add"))
+            assert answer["status"] == "completed"
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hear)
+            await worker.report("r1", e.UpdateCompleted(id="after", name="add", value=ONE))
 
 
 async def test_a_step_is_finished_by_its_token(project: Project) -> None:
