@@ -23,6 +23,7 @@ from flowbook.core.events import (
     Recorded,
     RunContinued,
     RunMoved,
+    RunPaused,
     RunResumed,
     RunStarted,
     StepAttemptFailed,
