@@ -29,6 +29,9 @@ LONG_WAIT = 30.0
 AHEAD = 1.0
 """Seconds by which the engine's clock has to be ahead before it makes a difference."""
 
+MOST_ITEMS = 2000
+"""Of one report. A value takes at most 16 KiB of an item, so a report fits into a frame whatever a run asks for."""
+
 _LAST = frozenset((*e.CLOSING, e.RunPaused))
 """After one of these the run is no longer held."""
 
@@ -225,11 +228,11 @@ class HeldRun:
     # To the engine
 
     def report(self) -> RunReport | None:
-        """What is to be said now, or None."""
+        """What is to be said next, or None. What does not fit is left for another."""
         if not self._outbox or self.over:
             return None
         self._number += 1
-        items, self._outbox = self._outbox, []
+        items, self._outbox = self._outbox[:MOST_ITEMS], self._outbox[MOST_ITEMS:]
         self._unanswered.append((self._number, items))
         return RunReport(self.run, self.lease, self._number, tuple(items))
 
@@ -244,6 +247,7 @@ class HeldRun:
         """What is said instead of a report that cannot be written down: the run waits for people."""
         pause = e.RunPaused(reason=f"what its code asked for cannot be recorded: {type(error).__name__}: {error}")
         self._unanswered[-1] = (report.number, [pause])
+        self._outbox.clear()
         return RunReport(report.run, report.lease, report.number, (pause,))
 
     def releasable(self, now: float) -> bool:

@@ -210,8 +210,7 @@ class Session:
         self._out.clear()
         speaking, self._speaking = self._speaking, {}
         for held in speaking.values():
-            report = held.report()
-            if report is not None:
+            while (report := held.report()) is not None:
                 frames.append(_packed(held.unsayable, report))
         frames += [_packed(self._remote.unsayable, task) for task in self._remote.outgoing()]
         return frames

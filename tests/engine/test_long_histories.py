@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import flowbook
+from flowbook.core import events as e
 from flowbook.engine import links
 from flowbook.testing import TestEngine
 from flowbook.wire import protocol
+from flowbook.worker import held
 
 pytestmark = pytest.mark.anyio
 
@@ -55,3 +59,24 @@ async def test_a_history_longer_than_a_frame_is_activated_inspected_forked_and_r
         assert await fork.result() == sum(range(40))
         moment = env._do(env._client.at(run.id, half))
         assert bytes(moment["values"]["count"].data) == b"40"
+
+
+@flowbook.step
+async def page(number: int) -> str:
+    return str(number) * 500
+
+
+@flowbook.workflow
+async def many_at_once(count: int) -> int:
+    return sum(map(len, await asyncio.gather(*(page(number) for number in range(count)))))
+
+
+async def test_what_does_not_fit_into_one_report_is_said_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held, "MOST_ITEMS", 3)
+    monkeypatch.setattr(links, "PIECE", 2_000)
+    monkeypatch.setattr(protocol, "MAXIMUM_FRAME", 8_000)
+    async with TestEngine() as env:
+        run = await env.start(many_at_once, 50)
+        assert await run.result() == 45_000
+        ended = [event.event.key for event in run.history if isinstance(event.event, e.StepCompleted)]
+        assert len(ended) == len(set(ended)) == 50
