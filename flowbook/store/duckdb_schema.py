@@ -238,8 +238,8 @@ create or replace view obligations as
 with opened as (
     select run, key, body, body ->> '$.begins' as begins from kept.recorded where kind = 'ObligationOpened'),
 given as (
-    select run, key, json_group_object(name, json_extract(body, '$.arguments."' || name || '".data')) as arguments
-    from (select run, key, body, unnest(json_keys(body, '$.arguments')) as name from opened) group by run, key),
+    select opened.run, opened.key, json_group_object(each.key, each.value -> '$.data') as arguments
+    from opened, json_each(opened.body, '$.arguments') as each group by opened.run, opened.key),
 returned as (
     select opened.run, opened.key, any_value(done.body -> '$.value.data') as result
     from opened join kept.recorded as done on done.run = opened.run and done.key = opened.begins
@@ -254,7 +254,7 @@ told as (
         count(*) filter (kind = 'ObligationFailed') as failures,
         arg_max(body ->> '$.failure.type', seq) filter (kind = 'ObligationFailed') as error_type,
         arg_max(body ->> '$.failure.message', seq) filter (kind = 'ObligationFailed') as error_message,
-        arg_max(body ->> '$.run', seq) filter (kind in ('ObligationFailed', 'ObligationRetried')) as trying
+        arg_max_null(body ->> '$.run', seq) filter (kind in ('ObligationFailed', 'ObligationRetried')) as trying
     from kept.recorded
     where kind in ('ObligationOpened', 'ObligationSettled', 'ObligationFailed', 'ObligationRetried') group by run, key)
 select told.run, told.key, name, coalesce(what, 'undo') as what,

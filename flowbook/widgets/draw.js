@@ -24,9 +24,6 @@ export const STATUSES = {
   kept: ['done', 'done'],
   undone: ['done', 'undone'],
   settled: ['done', 'done'],
-  left: ['idle', 'continued'],
-  'not started': ['idle', 'skipped'],
-  'nothing to undo': ['idle', 'skipped'],
   received: ['waiting', 'clock'],
   completed: ['done', 'done'],
   rejected: ['failed', 'skipped'],
@@ -660,6 +657,12 @@ function h(tag, given, ...children) {
   return element;
 }
 
+/** Nobody else is to act on it. */
+const taken = event => {
+  event.preventDefault();
+  event.stopPropagation();
+};
+
 /** SVG made above, where every text is escaped. */
 function svgOf(text) {
   const holder = document.createElement('div');
@@ -775,8 +778,7 @@ export function createGraph(element, given, options = {}) {
     else if (event.key === '0') zoom = 1;
     else return;
     fit();
-    event.preventDefault();
-    event.stopPropagation();
+    taken(event);
   });
   const update = (next, still = false) => {
     view = Array.isArray(next) ? view && applyPatch(view, next) : next;
@@ -875,7 +877,7 @@ const KINDS = {
   ObligationOpened: ['owes outside', 'open'],
   ObligationSettled: ['owes no longer', 'kept'],
   ObligationFailed: ['could not be taken back', 'failed'],
-  ObligationRetried: ['is tried again by', 'retrying'],
+  ObligationRetried: ['tried again by', 'retrying'],
   StepStarted: ['started', 'running'],
   StepOutput: ['printed', 'running'],
   StepScheduled: ['put on its queue', 'queued'],
@@ -954,7 +956,7 @@ const valuesTable = (caption, values) =>
 
 /** One chunk of output. HTML of a step gets a frame of its own in which no script runs and nothing is fetched. */
 function outputElement({ stream, text, data }, name) {
-  if (!data || !Object.keys(data).length) return h('pre', { class: `fb-output fb-${stream}` }, String(text ?? '').slice(-8000));
+  if (!data || !Object.keys(data).length) return part('pre', `output fb-${stream}`, String(text ?? '').slice(-8000));
   const alt = `what ${name} displayed`;
   const image = ['image/png', 'image/jpeg'].find(type => typeof data[type] === 'string');
   if (image) return h('img', { src: `data:${image};base64,${data[image].replace(/[^A-Za-z0-9+/=]/g, '')}`, alt });
@@ -988,7 +990,8 @@ const progressLine = progress =>
 
 const button = (words, click, kind = '', given = {}) => h('button', { type: 'button', class: `fb-button${kind && ` fb-${kind}`}`, click, ...given }, words);
 const field = (label, value) => h('input', { type: 'text', value, 'aria-label': label, spellcheck: 'false' });
-const span = (kind, ...words) => h('span', { class: `fb-${kind}` }, words);
+const part = (name, kind, ...inner) => h(name, { class: `fb-${kind}` }, ...inner);
+const span = (kind, ...words) => part('span', kind, words);
 
 // --- a whole run
 
@@ -1029,7 +1032,7 @@ class RunDrawing {
     this.affairs = h('section', { class: 'fb-affairs', hidden: true, 'aria-label': 'Dealings with others' });
     this.band = h('div', { class: 'fb-band', hidden: true });
     this.range = h('input', { type: 'range', min: 1, max: 1, value: 1, 'aria-label': 'Event', input: () => this.look(Number(this.range.value)) });
-    this.where = h('span', { class: 'fb-where' });
+    this.where = span('where');
     const step = (title, glyph, by) => button(glyph, by, 'small', { title, 'aria-label': title });
     this.scrub = h(
       'div',
@@ -1045,10 +1048,10 @@ class RunDrawing {
     this.panes = Object.fromEntries(TABS.map(name => [name, h('div', { class: 'fb-pane', role: 'tabpanel', 'aria-label': name, hidden: name !== 'Graph' })]));
     this.moment = h('section', { class: 'fb-moment', hidden: true, 'aria-label': 'Stack and values' });
     this.facts = h('div');
-    this.printed = h('div', { class: 'fb-outputs' });
+    this.printed = part('div', 'outputs');
     this.details = h('section', { class: 'fb-details', hidden: true, 'aria-label': 'Step' }, this.facts, this.printed);
     this.region = h('div', { class: 'fb-spoken', role: 'status', 'aria-live': 'polite' });
-    this.root = h('div', { class: 'fb-picture fb-run' }, this.head, this.ask, this.trouble, this.news, this.scrub, this.band, this.tabs, Object.values(this.panes), this.details, this.said, this.affairs, this.moment, this.region);
+    this.root = part('div', 'picture fb-run', this.head, this.ask, this.trouble, this.news, this.scrub, this.band, this.tabs, Object.values(this.panes), this.details, this.said, this.affairs, this.moment, this.region);
     element.append(this.root);
     this.graph = createGraph(this.panes.Graph, null, { onSelect: name => this.choose(name), onOpen: name => this.reveal(name) });
     this.timeline = createTimeline(this.panes.Timeline, null, { onSelect: name => this.choose(name) });
@@ -1128,8 +1131,7 @@ class RunDrawing {
     else if (event.key === 'Home') this.look(1);
     else if (event.key === 'End' || event.key === 'l' || event.key === 'L') this.look(null);
     else return;
-    event.preventDefault();
-    event.stopPropagation();
+    taken(event);
   }
 
   turn(event) {
@@ -1137,8 +1139,7 @@ class RunDrawing {
     if (!by) return;
     this.open(TABS[(TABS.indexOf(this.tab) + by + TABS.length) % TABS.length]);
     this.tabs.querySelector('[aria-selected=true]').focus();
-    event.preventDefault();
-    event.stopPropagation();
+    taken(event);
   }
 
   open(name) {
@@ -1186,7 +1187,7 @@ class RunDrawing {
     const actions = this.source.actions ?? {};
     const open = isOpen(this.live);
     const [done, total] = progress(view);
-    this.elapsed = h('span', { class: 'fb-muted fb-elapsed' });
+    this.elapsed = span('muted fb-elapsed');
     const signals = open && actions.signal ? this.live.waits.filter(wait => wait.kind === 'signal') : [];
     const fork = () => actions.fork(this.at !== null ? { at: this.at } : view.error?.step ? { step: view.error.step } : { at: view.seq });
     const owed = owing(view);
@@ -1202,8 +1203,8 @@ class RunDrawing {
       ...(owed.length ? [span(`chip fb-${owed.some(o => o.status === 'failed') ? 'bad' : 'hot'}`, owedWords(owed))] : []),
       ...(view.queue ? [span('chip', `queue ${view.queue}`)] : []),
       ...(this.isOnline || !open ? [] : [span('note', 'as last seen; not live')]),
-      h('span', { class: 'fb-spacer' }),
-      h('div', { class: 'fb-actions' }, ...signals.map(wait => button(`Signal “${wait.name}”…`, () => this.askSignal(wait.name), 'main')),
+      span('spacer'),
+      part('div', 'actions', ...signals.map(wait => button(`Signal “${wait.name}”…`, () => this.askSignal(wait.name), 'main')),
       ...(actions.fork && (!open || this.at !== null) ? [button('Fork…', fork)] : []),
       ...(open && actions.update && view.updates?.length ? [button('Update…', () => this.askUpdate(view.updates.at(-1).name))] : []),
       ...(open && actions.cancel ? [button('Cancel', () => this.confirm('Cancel', () => actions.cancel()))] : []),
@@ -1282,10 +1283,10 @@ class RunDrawing {
       );
     });
     const head = h('tr', null, ['event', 'after', '', 'what happened', 'details'].map(word => h('th', { scope: 'col' }, word)));
-    const more = this.events.length > ROWS ? h('p', { class: 'fb-muted' }, `${ROWS} of ${this.events.length} events, around event ${here}`) : '';
+    const more = this.events.length > ROWS ? part('p', 'muted', `${ROWS} of ${this.events.length} events, around event ${here}`) : '';
     const pane = this.panes.Events;
     const before = pane.querySelector('tr.fb-here')?.textContent;
-    fill(pane, h('div', { class: 'fb-list' }, h('table', { class: 'fb-table' }, h('thead', null, head), h('tbody', null, rows))), more);
+    fill(pane, part('div', 'list', part('table', 'table', h('thead', null, head), h('tbody', null, rows))), more);
     const current = pane.querySelector('tr.fb-here');
     if (current && current.textContent !== before) {
       const list = pane.firstElementChild;
@@ -1311,7 +1312,7 @@ class RunDrawing {
       );
     });
     const head = h('tr', null, ['step', 'status', 'details', 'time', 'reads', 'writes'].map(word => h('th', { scope: 'col' }, word)));
-    fill(this.panes.Table, h('table', { class: 'fb-table' }, h('thead', null, head), h('tbody', null, rows)));
+    fill(this.panes.Table, part('table', 'table', h('thead', null, head), h('tbody', null, rows)));
   }
 
   drawDetails() {
@@ -1325,23 +1326,23 @@ class RunDrawing {
     this.drawOutput(this.printed, step.output, node.id);
     fill(
       this.facts,
-      h(
+      part(
         'div',
-        { class: 'fb-head' },
+        'head',
         h('strong', null, node.id),
         statusBadge(step.status),
         span('muted', wires(node)),
         ...(step.queue ? [span('chip', `queue ${step.queue}`)] : []),
-        h('span', { class: 'fb-spacer' }),
+        span('spacer'),
         ...(fork ? [button('Fork from here…', () => this.source.actions.fork({ step: node.id }))] : []),
         close
       ),
-      ...(node.doc ? [h('p', { class: 'fb-muted' }, node.doc)] : []),
+      ...(node.doc ? [part('p', 'muted', node.doc)] : []),
       ...(step.reason ? [h('p', null, step.reason)] : []),
       ...(step.progress ? [progressLine(step.progress)] : []),
-      ...(step.heartbeat ? [h('p', { class: 'fb-muted' }, `last sign of life ${duration(Math.max(0, this.shown.time - step.heartbeat.time))} before event ${this.shown.seq}: ${clipped(valueWords(step.heartbeat.details))}`)] : []),
-      ...(step.error ? [h('div', { class: 'fb-trouble' }, h('strong', null, step.error.type), ` ${step.error.message}`, ...this.place(step.error))] : []),
-      ...(attempts.length > 1 || attempts[0]?.run ? [h('ol', { class: 'fb-attempts' }, attempts.map(a => h('li', null, attemptWords({ ...a, run: '' }, this.shown.time), ...(a.run ? [' ', this.runLink(a.run)] : []))))] : []),
+      ...(step.heartbeat ? [part('p', 'muted', `last sign of life ${duration(Math.max(0, this.shown.time - step.heartbeat.time))} before event ${this.shown.seq}: ${clipped(valueWords(step.heartbeat.details))}`)] : []),
+      ...(step.error ? [part('div', 'trouble', h('strong', null, step.error.type), ` ${step.error.message}`, ...this.place(step.error))] : []),
+      ...(attempts.length > 1 || attempts[0]?.run ? [part('ol', 'attempts', attempts.map(a => h('li', null, attemptWords({ ...a, run: '' }, this.shown.time), ...(a.run ? [' ', this.runLink(a.run)] : []))))] : []),
       ...(Object.keys(step.values).length ? [valuesTable('Values', step.values)] : [])
     );
   }
@@ -1363,12 +1364,12 @@ class RunDrawing {
         null,
         h('code', null, frame.task ? `${frame.function} (task ${frame.task})` : frame.function),
         ...this.place(page),
-        frame.source?.trim() ? h('pre', { class: 'fb-source' }, frame.source.trim()) : '',
+        frame.source?.trim() ? part('pre', 'source', frame.source.trim()) : '',
         Object.keys(locals).length ? valuesTable('Variables', locals) : ''
       );
     });
     const values = Object.keys(moment.values ?? {}).length ? valuesTable(`Values as of event ${moment.event}`, moment.values) : '';
-    const stack = frames.length ? h('ol', { class: 'fb-stack' }, frames) : h('p', { class: 'fb-muted' }, 'No code is on the stack.');
+    const stack = frames.length ? part('ol', 'stack', frames) : part('p', 'muted', 'No code is on the stack.');
     fill(this.moment, h('div', null, h('h4', null, 'Stack'), stack), h('div', null, values));
     this.moment.hidden = this.at === null;
   }
@@ -1403,18 +1404,18 @@ class RunDrawing {
     if (mark === this.affairsDrawn) return;
     this.affairsDrawn = mark;
     const table = (caption, entries, cells) =>
-      entries.length ? [h('table', { class: 'fb-table' }, h('caption', null, caption), h('tbody', null, entries.map(entry => h('tr', null, h('td', null, statusBadge(entry.status)), cells(entry).map(cell => h('td', null, cell))))))] : [];
+      entries.length ? [part('table', 'table', h('caption', null, caption), h('tbody', null, entries.map(entry => h('tr', null, h('td', null, statusBadge(entry.status)), cells(entry).map(cell => h('td', null, cell))))))] : [];
     const outside = waits.filter(wait => wait.kind === 'outside');
     const plain = Object.entries(attributes).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
     const owed = owing(view);
     const parts = [
       ...(outside.length ? [h('h4', null, 'Waiting for answers from outside'), ...outside.map(wait => this.outside(wait, past))] : []),
-      ...table(owed.length ? owedWords(owed) : 'Obligations, all settled', obligations, entry => [h('strong', null, entry.name), entry.what, entry.error || (entry.status === 'open' ? 'owed' : '')]),
+      ...table(owed.length ? owedWords(owed) : 'Obligations, all settled', obligations, entry => [h('strong', null, entry.name), entry.what, entry.status === 'retrying' ? this.runLink(entry.trying) : entry.error || (entry.status === 'open' ? 'owed' : '')]),
       ...table('Children', children, child => [this.runLink(child.run), child.workflow, child.error || (child.close === 'cancel' ? '' : `${child.close} with this run`)]),
       ...table('Updates', updates, update => [update.name, h('code', null, update.value ? clipped(valueWords(update.value)) : ''), update.error]),
       ...table('Signals sent', sent, signal => [`“${signal.name}”`, this.runLink(signal.run), signal.error]),
-      ...(plain.length ? [h('p', { class: 'fb-chips' }, plain.map(words => span('chip', words)))] : []),
-      ...(patches.length ? [h('p', { class: 'fb-muted' }, `Takes the new branch of ${patches.join(', ')}`)] : []),
+      ...(plain.length ? [part('p', 'chips', plain.map(words => span('chip', words)))] : []),
+      ...(patches.length ? [part('p', 'muted', `Takes the new branch of ${patches.join(', ')}`)] : []),
       ...(Object.keys(memo).length ? [valuesTable('Memo', memo)] : [])
     ];
     this.affairs.hidden = !parts.length;

@@ -55,6 +55,29 @@ def test_an_ended_run_moves_and_is_looked_at_and_forked(new_project: New) -> Non
     assert (forked["result"], forked["steps"]["large"]["status"]) == (100_000, "reused")
 
 
+def test_what_an_ended_run_owes_moves_with_it_and_so_does_what_became_of_that(new_project: New) -> None:
+    ours, theirs, last = new_project("ours"), new_project("theirs"), new_project("last")
+    ours("run", "flows.py:owing", "--id", "debtor", code=1)
+    ours("history", "export", "debtor", "-o", ours.folder / "d.flow")
+    theirs("history", "import", ours.folder / "d.flow")
+    (owed,) = json.loads(theirs("obligations", "--json").stdout)
+    assert (owed["run"], owed["status"], owed["failed"], owed["undo"]) == ("debtor", "failed", True, "never")
+    trial = json.loads(theirs("obligations", "retry", "debtor", "--json").stdout)["trying"]
+    theirs("watch", trial, code=1)
+    theirs("obligations", "settle", "debtor", "--note", "seen to")
+    assert json.loads(theirs("obligations", "--json").stdout) == shown(theirs, "debtor")["obligations"] == []
+    theirs("history", "export", "debtor", "-o", theirs.folder / "d.flow")
+    assert "debtor is imported (failed" in last("history", "import", theirs.folder / "d.flow").stdout
+    assert shown(last, "debtor")["obligations"] == []
+    kinds = [line["event"]["kind"] for line in json.loads(last("history", "show", "debtor", "--json").stdout)]
+    assert kinds[kinds.index("RunFailed") :] == [
+        "RunFailed",
+        "ObligationRetried",
+        "ObligationFailed",
+        "ObligationSettled",
+    ]
+
+
 def test_an_open_run_is_paused_until_it_is_resumed(new_project: New) -> None:
     ours, theirs = new_project("ours"), new_project("theirs")
     started(ours, "ask", "a")

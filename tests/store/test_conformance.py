@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from flowbook.core import events as e
+from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, Seq
 from flowbook.core.module import Module
 from flowbook.core.schedule import (
@@ -155,6 +157,26 @@ def test_who_owes_something_outside(store: Store) -> None:
     store.commit(group("one", [first, *opened, e.ObligationSettled(Key("a")), e.RunTerminated()]))
     store.commit(group("none", [first, *opened, *(e.ObligationSettled(Key(key)) for key in "ab")]))
     assert store.owing() == {"both", "one"}
+
+
+@pytest.mark.parametrize("drained", [False, True])
+def test_what_is_owed_after_the_end_of_a_run_changes_nothing_of_its_end(store: Store, drained: bool) -> None:
+    started, owed = events("r")[0], Key("a")
+    store.commit(group("r", [started, e.ObligationOpened(owed, "vm"), e.RunTerminated(reason="x")]))
+    store.commit(group("later", time=200.0))
+    if drained:
+        store.drain()
+    seen_to = [e.ObligationRetried(owed, RunId("t")), e.ObligationFailed(owed, Failure("ValueError", "no"))]
+    store.commit(group("r", [*seen_to, e.ObligationSettled(owed, "settled", "by hand")], after=3, time=300.0))
+    assert not dict(store.open_runs()) and store.owing() == set() and sorted(store.closed_ids()) == ["later", "r"]
+    (ended,) = store.ends([RunId("r")])
+    last = decode_recorded(ended.last)
+    assert (last.seq, last.event) == (3, e.RunTerminated(reason="x"))
+    assert [closed.run for closed in store.closed_runs(10, "")] == ["later", "r"]
+    assert [(size.run, size.status, size.events) for size in store.closed_sizes() if size.run == "r"] == [
+        ("r", "terminated", 6)
+    ]
+    assert [decode_recorded(record).seq for record in store.history(RunId("r"), after=3)] == [4, 5, 6]
 
 
 def test_the_last_word_about_each_step_of_a_queue(store: Store) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import duckdb
+import msgspec
 import pytest
 
 from flowbook.core import events as e
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, WorkerId
-from flowbook.core.value import NOTHING
+from flowbook.core.value import NOTHING, Value
 from flowbook.store.base import Stop
 from flowbook.store.duckdb import Database
 from flowbook.store.home import Home
@@ -22,6 +24,11 @@ BROKEN = Failure(type="ValueError", message="no")
 
 def started(run: str, **more: object) -> e.RunStarted:
     return e.RunStarted(RunId(run), "flow", Digest("m"), e.Place("/project", "python"), **more)  # type: ignore[arg-type]
+
+
+def value(data: object) -> Value:
+    body = msgspec.json.encode(data)
+    return Value(codec="json", data=msgspec.Raw(body), size=len(body))
 
 
 @pytest.fixture
@@ -184,3 +191,44 @@ def test_views_are_made_once_and_not_at_each_start(home: Home, monkeypatch: pyte
     Database(home.database).close()
     monkeypatch.setattr(Database, "_create_views", lambda self: pytest.fail("the views are there"))
     Database(home.database).close()
+
+
+OWED = e.ObligationOpened(
+    Key("o"), "create", "operation", work=e.StepRef("create"), begins=Key("k"), undo=e.StepRef("delete"),
+    arguments={"size": value("small"), 'odd "name': value(1)},
+)  # fmt: skip
+CREATED = e.StepCompleted(Key("k"), "create", value("vm-1"))
+GAVE_UP = e.ObligationFailed(Key("o"), BROKEN)
+RETRIED = e.ObligationRetried(Key("o"), RunId("t"))
+
+
+@pytest.mark.parametrize(
+    ("then", "told_of"),
+    [
+        ([], ["open", None, None, None, None]),
+        ([CREATED], ["open", '"vm-1"', None, None, None]),
+        ([CREATED, GAVE_UP, e.RunTerminated()], ["failed", '"vm-1"', "ValueError", None, None]),
+        ([GAVE_UP, e.RunTerminated(), RETRIED], ["retrying", None, "ValueError", "t", None]),
+        ([GAVE_UP, e.RunTerminated(), RETRIED, GAVE_UP], ["failed", None, "ValueError", None, None]),
+        (
+            [e.RunTerminated(), e.ObligationSettled(Key("o"), "settled", "by hand")],
+            ["settled", None, None, None, "by hand"],
+        ),
+    ],
+)
+def test_what_is_owed_with_all_that_is_known_of_it(
+    store: LocalStore, then: list[e.AnyEvent], told_of: list[object]
+) -> None:
+    store.commit(group("r", [started("r"), OWED, *then]))
+    assert told(store, "select status, result, error_type, trying, note from obligations") == [told_of]
+    ((name, what, step, undo, arguments),) = told(store, "select name, what, step, undo, arguments from obligations")
+    assert (name, what, step, undo) == ("create", "operation", "create", "delete")
+    assert json.loads(str(arguments)) == {"size": "small", 'odd "name': 1}
+
+
+def test_the_timer_of_what_is_owed_goes_on_when_its_run_is_terminated(store: LocalStore) -> None:
+    timers = [e.TimerStarted(Key(key), 9.0, owed=key == "owed") for key in ("own", "owed")]
+    store.commit(group("r", [started("r"), *timers, e.TerminateRequested()]))
+    assert told(store, "select key, status from timers order by key") == [["owed", "pending"], ["own", "cancelled"]]
+    store.commit(group("r", [e.RunTerminated()], after=4))
+    assert told(store, "select distinct status from timers") == [["cancelled"]]

@@ -37,12 +37,13 @@ export interface Progress {
   text: string;
 }
 
-/** What a run owes outside: open until `ended` is set. */
+/** What a run owes outside: open until `ended` is set. `trying` is the run that takes it back while `status` is `retrying`. */
 export interface Obligation {
   key: string;
   name: string;
   what: string;
   status: string;
+  trying?: string;
   since: number;
   ended: number | null;
   error: string;
