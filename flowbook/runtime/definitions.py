@@ -16,7 +16,7 @@ from flowbook.core.duration import seconds, size
 from flowbook.core.queues import Queue
 from flowbook.core.retry import ONCE, RetryPolicy
 from flowbook.errors import UserError
-from flowbook.runtime import current, remote
+from flowbook.runtime import current, decorated, remote
 from flowbook.runtime.dataflow import Call
 from flowbook.runtime.handles import Handle
 
@@ -174,8 +174,7 @@ class Workflow(Generic[P, R]):
     """A deterministic ``async`` function that the engine can re-execute from its events."""
 
     def __init__(self, function: Callable[P, Coroutine[Any, Any, R]], name: str = "") -> None:
-        if not inspect.iscoroutinefunction(function):
-            raise UserError(f"@workflow needs an async function; write 'async def {function.__name__}(...)'")
+        decorated.require_workflow(function, name)
         self.function = function
         self.name = name or function.__name__
         functools.update_wrapper(self, function)
@@ -247,11 +246,14 @@ def step(
     returns is ignored; whoever has its token finishes it, within ``timeout``. ``isolate="process"`` runs it in a
     process of its own, where it may use at most ``memory`` ("2GB").
     """
-    policy = RetryPolicy(maximum_attempts=retry) if isinstance(retry, int) else retry or ONCE
+    policy = decorated.retries(retry)
     limit = None if timeout is None else seconds(timeout)
 
     def make(target: Callable[..., Any]) -> Step[..., Any]:
         where = remote.required_queue(queue, target, priority, concurrency_key)
+        decorated.require_step(target, name, outputs)
+        if isinstance(target, Step | Workflow):
+            raise UserError(f"@step stands above {target!r}, which is called as it is")
         made: Step[..., Any] = Step(target, name, policy, limit, tuple(outputs), where, priority, concurrency_key)
         made.heartbeat_timeout = None if heartbeat_timeout is None else seconds(heartbeat_timeout)
         made.at_most_once, made.external = at_most_once, external

@@ -53,7 +53,7 @@ class Saga:
         ``undo`` finds its parameters by name among the step's arguments and outputs; ``result``, or a single
         parameter of another name, is what the step returned.
         """
-        doing = step if isinstance(step, Step) else Step(step)
+        doing = _step(step)
         execution = current.execution()
         if undo is None or execution is None:
             called = doing(*args, **kwargs)
@@ -67,7 +67,7 @@ class Saga:
 
     async def register(self, undo: Callable[..., Any], *args: Any) -> None:
         """Have ``undo(*args)`` called if the block fails from here on."""
-        step = undo if isinstance(undo, Step) else Step(undo)
+        step = _step(undo)
         owed = _Undo(step, step, args, {}, as_called=True)
         self._owed.append(owed)
         if current.execution() is not None:
@@ -204,3 +204,9 @@ class _Undo:
         if result is None or not names:
             return dict.fromkeys(names)
         return {names[0]: result} if len(names) == 1 else dict(zip(names, result, strict=True))
+
+
+def _step(function: Callable[..., Any]) -> Step[..., Any]:
+    if not callable(function):
+        raise UserError(f"a saga takes steps, not {type(function).__name__}: pass the function, and its arguments")
+    return function if isinstance(function, Step) else Step(function)
