@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -26,6 +27,7 @@ from flowbook import (
     workflow,
 )
 from flowbook.errors import FlowbookError, NotDeterministic, RunFailed, UserError
+from flowbook.runtime.elsewhere import other_run
 from flowbook.testing import TestEngine
 
 Body = Callable[[], Coroutine[Any, Any, Any]]
@@ -124,7 +126,11 @@ async def handle_as_a_result() -> Any:
 
 
 async def call_as_an_argument() -> Any:
-    return await load(load(1))
+    call = load(1)
+    try:
+        return await load(call)
+    finally:
+        call.close()
 
 
 async def unpacked_handle() -> Any:
@@ -210,8 +216,6 @@ INSIDE: list[tuple[Body, str]] = [
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("body", "says"), INSIDE, ids=[body.__name__ for body, _ in INSIDE])
-# A call that is given on is never awaited, which Python mentions.
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 async def test_workflow_code_that_cannot_work_fails_with_what_to_write(env: TestEngine, body: Body, says: str) -> None:
     @functools.wraps(body)
     async def misused() -> Any:
@@ -265,6 +269,10 @@ async def test_workflow_code_that_may_look_wrong(env: TestEngine, flow: Any, res
 def test_outside_of_a_workflow_steps_and_workflows_are_plain_functions() -> None:
     assert load(1) == 1 and asyncio.run(kid(2)) == 2  # type: ignore[comparison-overlap]
     assert asyncio.run(operation(load, 1)) == 1 and now().tzinfo is not None
+
+
+def test_another_run_can_be_copied_like_any_value() -> None:
+    assert copy.copy(other_run("other")).id == "other" and not hasattr(other_run("other"), "status")
 
 
 # Outside, and at the decorators: raised where it is written.
