@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from flowbook.core.events import Place
 from flowbook.core.value import Value, shown, untagged
+from flowbook.errors import NotDeterministic
+from flowbook.runtime import current
 from flowbook.wire.classes import IMPORTABLE, Classes
 
 if TYPE_CHECKING:
@@ -68,6 +70,11 @@ def connect(start: bool = True) -> Connection:
     from flowbook.client import Client
     from flowbook.client.launch import find_home
 
+    if current.execution() is not None:
+        raise NotDeterministic(
+            "workflow code asks the engine nothing about runs, queues or tables: the answer would be another one when "
+            "it is re-executed. Have a step ask"
+        )
     # A forked process must not share its parent's socket.
     key = find_home(), os.getpid()
     with _lock:

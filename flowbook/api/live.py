@@ -17,7 +17,7 @@ from typing import Any
 
 from flowbook.core.module import Module, Workflow
 from flowbook.errors import UserError
-from flowbook.runtime import definitions
+from flowbook.runtime import decorated, definitions
 
 LOADED = "flowbook_module_"
 """How the names of modules begin that a worker has loaded."""
@@ -29,6 +29,8 @@ def compiled(workflow: definitions.Workflow[..., Any]) -> tuple[Module, Workflow
     from flowbook.api.beside import with_beside
     from flowbook.api.source import accepted, chosen, compile_file
 
+    if decorated.is_local(workflow.function):
+        raise UserError(decorated.local(workflow.name))
     file = _file(workflow)
     if file is not None:
         module = accepted(compile_file(file), file)

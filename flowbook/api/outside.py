@@ -8,6 +8,7 @@ from typing import Any
 from flowbook.api.connection import connect
 from flowbook.api.project import table
 from flowbook.api.rows import Rows
+from flowbook.core import options
 from flowbook.core.failure import Failure
 from flowbook.core.value import untagged
 
@@ -27,13 +28,14 @@ def complete(token: str, value: Any = None) -> None:
     Raises UserError where the token is none, or nothing waits for it any more.
     """
     connection = connect()
-    connection.client.complete(token, connection.encode(value, "value"))
+    connection.client.complete(options.text("a token", token), connection.encode(value, "value"))
 
 
 def fail(token: str, message: str, *, retryable: bool = True) -> None:
     """Finish what a token stands for with a failure; unless ``retryable`` is false, its retry policy has a say."""
-    failure = Failure(type="CompletedOutside", message=message, retryable=retryable)
-    connect().client.complete(token, failure=failure)
+    text = options.text("the message of a failure", message)
+    failure = Failure(type="CompletedOutside", message=text, retryable=retryable)
+    connect().client.complete(options.text("a token", token), failure=failure)
 
 
 def obligations() -> Rows:

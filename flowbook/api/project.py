@@ -65,7 +65,8 @@ def sql(query: str, limit: int | None = None, *, timeout: float | str = QUERY_TI
     ``limit``: at most so many rows; without one, all of them. ``timeout``: it is ended after that time. Raises
     UserError for what is no such statement, takes longer, or answers with more than 64 MiB.
     """
-    found = table(connect(), query, MOST_ROWS if limit is None else at_least_one("limit", limit), timeout)
+    most = MOST_ROWS if limit is None else at_least_one("limit", limit)
+    found = table(connect(), options.text("a query", query), most, timeout)
     if found.more and limit is None:
         warnings.warn(f"there are more than {MOST_ROWS:,} rows; these are the first", stacklevel=2)
     try:

@@ -19,6 +19,7 @@ from flowbook.core.value import Value
 from flowbook.errors import StepFailed, UserError
 from flowbook.runtime import current
 from flowbook.runtime.commands import DurableFuture
+from flowbook.runtime.decorated import is_local, local
 from flowbook.runtime.definitions import Workflow
 from flowbook.runtime.elsewhere import ask_to_stop, asked, line_of_call, other_run
 from flowbook.runtime.handles import StepHandle, resolved
@@ -109,7 +110,7 @@ def start_child(
     workflow: Workflow[..., R], args: tuple[Any, ...], kwargs: dict[str, Any], given: Mapping[str, Any]
 ) -> ChildHandle[R]:
     """Start ``workflow`` as a run of its own, a child of this one. ``given`` are options by name (see ``Options``)."""
-    execution = current.required(f"{workflow.name}.start()")
+    execution = current.required(f"{workflow.name}.start_child()")
     chosen = _checked(workflow, given)
     signature = inspect.signature(workflow.function)
     try:
@@ -219,7 +220,11 @@ def _place(chosen: Options) -> dict[str, Any]:
 
 def _require_found(execution: Execution, workflow: Workflow[..., Any]) -> None:
     """A child is started by name: the name has to mean this very workflow."""
-    if execution.workflow_named is not None and execution.workflow_named(workflow.name) is not workflow:
+    if execution.workflow_named is None:
+        return
+    if is_local(workflow.function):
+        raise UserError(local(workflow.name))
+    if execution.workflow_named(workflow.name) is not workflow:
         raise UserError(
             f"two workflows are called '{workflow.name}' here, and a child is started by name; "
             'give one of them another: @workflow(name="...")'

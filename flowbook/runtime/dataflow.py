@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flowbook.core import events as e
+from flowbook.core import options
 from flowbook.core.duration import seconds
 from flowbook.core.ids import Key
 from flowbook.errors import UserError
@@ -75,11 +76,15 @@ class Call(Generic[R]):
 
     def on_signal(self, name: str, timeout: float | str | None = None) -> Call[R]:
         """See ``Step.on_signal``."""
-        return self._with(signal=(name, None if timeout is None else seconds(timeout), True))
+        return self._hearing(name, timeout, True)
 
     def unless_signal(self, name: str, timeout: float | str | None = None) -> Call[Any]:
         """See ``Step.unless_signal``."""
-        return self._with(signal=(name, None if timeout is None else seconds(timeout), False))
+        return self._hearing(name, timeout, False)
+
+    def _hearing(self, name: str, timeout: float | str | None, runs: bool) -> Call[Any]:
+        limit = None if timeout is None else seconds(timeout)
+        return self._with(signal=(options.name("the name of a signal", name), limit, runs))
 
     def undo(self, compensation: Any, **inputs: Any) -> Call[R]:
         """See ``Step.undo``."""
@@ -94,6 +99,8 @@ class Call(Generic[R]):
         """See ``Step.map``."""
         if concurrency is not None and concurrency < 1:
             raise UserError(f"concurrency of {self.step.name} must be at least 1, not {concurrency}")
+        if not isinstance(items, Iterable | Handle):
+            raise UserError(f"{self.step.name}.map() takes items, a list for example, not {type(items).__name__}")
         return self._launch(lambda work: work.each(items, args, kwargs, concurrency))
 
     def _launch(self, body: Callable[[_Work], Coroutine[Any, Any, Any]]) -> Handle[Any]:

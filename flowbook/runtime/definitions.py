@@ -18,7 +18,7 @@ from flowbook.core.events import StepRef
 from flowbook.core.queues import Queue
 from flowbook.core.retry import ONCE, RetryPolicy, policy
 from flowbook.errors import UserError
-from flowbook.runtime import current, remote
+from flowbook.runtime import current, decorated, remote
 from flowbook.runtime.context import standing_in
 from flowbook.runtime.dataflow import Call
 from flowbook.runtime.handles import Handle
@@ -204,8 +204,7 @@ class Workflow(Generic[P, R]):
     """A deterministic ``async`` function that the engine can re-execute from its events."""
 
     def __init__(self, function: Callable[P, Coroutine[Any, Any, R]], name: str = "") -> None:
-        if not inspect.iscoroutinefunction(function):
-            raise UserError(f"@workflow needs an async function; write 'async def {function.__name__}(...)'")
+        decorated.require_workflow(function, name)
         self.function = function
         self.name = name or function.__name__
         functools.update_wrapper(self, function)
@@ -280,11 +279,14 @@ def step(
     has its token finishes it, within ``timeout``. ``isolate="process"`` runs it in a process of its own, where it may
     use at most ``memory`` ("2GB").
     """
-    made_of = policy(retry), _limit("timeout", timeout)
+    made_of = decorated.retries(retry), _limit("timeout", timeout)
     silence = _limit("heartbeat_timeout", heartbeat_timeout)
 
     def make(target: Callable[..., Any]) -> Step[..., Any]:
         where = remote.required_queue(queue, target, priority, concurrency_key)
+        decorated.require_step(target, name, outputs)
+        if isinstance(target, Step | Workflow):
+            raise UserError(f"@step stands above {target!r}, which is called as it is")
         made: Step[..., Any] = Step(target, name, *made_of, tuple(outputs), where, priority, concurrency_key)
         made.heartbeat_timeout, made.auto_heartbeat = silence, auto_heartbeat
         made.at_most_once, made.external = at_most_once, external

@@ -63,6 +63,15 @@ class OtherRun:
     def __init__(self, id: str) -> None:
         self.id = options.name("a run's id", id)
 
+    def __getattr__(self, name: str) -> Any:
+        if name == "id" or name.startswith("__"):
+            # Copying and saving ask for these, also before there is an id.
+            raise AttributeError(name)
+        raise AttributeError(
+            f"in workflow code another run can be signalled and cancelled; '{name}' of run '{self.id}' may be another "
+            "when the code is re-executed, so have a step ask for it"
+        )
+
     async def signal(self, name: str, value: Any = None) -> None:
         """Send it a signal; done when it is recorded there. StepFailed where the run has closed."""
         execution = current.required("signal()")

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, TypeVarTuple, overload
 
+from flowbook.core import options
 from flowbook.core.duration import seconds
 from flowbook.errors import UserError
 from flowbook.runtime import current, implicit
@@ -24,6 +25,7 @@ class _Signal:
     """``await signal("approval", timeout="24h")``: the value somebody sends; TimeoutError when the time is up."""
 
     async def __call__(self, name: str, *, timeout: float | str | None = None) -> Any:
+        options.name("the name of a signal", name)
         future = current.required("signal()").signal(name)
         if timeout is None:
             return await future
@@ -32,6 +34,7 @@ class _Signal:
 
     def start(self, name: str, timeout: float | str | None = None, after: tuple[Any, ...] = ()) -> Handle[Any]:
         """The same as a Handle, waiting from the moment everything in ``after`` is done."""
+        options.name("the name of a signal", name)
         return launch(lambda: self(name, timeout=timeout), after=after, label=f"signal.{name}")
 
 

@@ -65,7 +65,7 @@ class Saga:
         ``undo`` finds its parameters by name among the step's arguments and outputs; ``result``, or a single
         parameter of another name, is what the step returned.
         """
-        doing = step if isinstance(step, Step) else Step(step)
+        doing = _step(step)
         self._check(doing.name)
         execution = current.execution()
         if undo is None:
@@ -90,7 +90,7 @@ class Saga:
 
     async def register(self, undo: Callable[..., Any], *args: Any) -> None:
         """Have ``undo(*args)`` called if the block fails from here on."""
-        step = undo if isinstance(undo, Step) else Step(undo)
+        step = _step(undo)
         self._check(step.name)
         execution = current.execution()
         owed = _Undo(self, execution, step, Known.of(step, args, {}), as_called=args)
@@ -259,3 +259,9 @@ class _Undo:
         if inspect.isawaitable(result):
             await result
         return True
+
+
+def _step(function: Callable[..., Any]) -> Step[..., Any]:
+    if not callable(function):
+        raise UserError(f"a saga takes steps, not {type(function).__name__}: pass the function, and its arguments")
+    return function if isinstance(function, Step) else Step(function)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from flowbook.core.value import Value
-from flowbook.errors import MissingValue, UnloadableValue
+from flowbook.errors import MissingValue, UnloadableValue, UnsavableValue
 from flowbook.runtime.commands import Argument
 from flowbook.wire import codec
 from flowbook.wire.classes import IMPORTABLE, Classes
@@ -30,7 +31,13 @@ class Values:
 
     def encoded(self, value: Any, name: str = "") -> Value:
         """``value`` as it is recorded; ``name`` is what people call it. Raises UnsavableValue."""
-        return codec.encode(value, self.save, name, self.classes)
+        try:
+            return codec.encode(value, self.save, name, self.classes)
+        except UnsavableValue:
+            if not inspect.isawaitable(value):
+                raise
+            text = f"the value '{name}' is no value yet but a {type(value).__name__}: write 'await' in front of it"
+            raise UnsavableValue(text) from None
 
     def decoded(self, value: Value) -> Any:
         """The Python value."""

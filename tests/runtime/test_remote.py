@@ -162,7 +162,7 @@ WRONG = [
 @pytest.mark.parametrize(("options", "said"), WRONG, ids=str)
 def test_options_that_make_no_sense_are_refused(evict: bool, options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        step(**options)(lambda: None)
+        step(name="plain", **options)(lambda: None)
 
 
 def test_a_failure_elsewhere_is_raised_here(evict: bool) -> None:

@@ -231,4 +231,4 @@ def test_what_derives_from_an_error_that_is_not_retried_is_not_either() -> None:
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any], what: str) -> None:
     with pytest.raises(UserError, match=what):
-        step(**options)(lambda: None)
+        step(name="plain", **options)(lambda: None)
