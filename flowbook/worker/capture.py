@@ -27,7 +27,7 @@ _figures = threading.Lock()
 
 
 class Collected:
-    """The chunks of one attempt since they were last taken; ``is_filled``: there are some. Any thread may add to them."""
+    """The chunks of one attempt since they were last taken; ``is_filled``: there are some. Any thread may add."""
 
     def __init__(self) -> None:
         self.is_filled = False
