@@ -90,10 +90,11 @@ def test_running_steps_may_end_and_nothing_new_begins(project: Project) -> None:
 
 
 def test_a_grace_ends_and_what_still_ran_begins_again(project: Project) -> None:
-    begun(project, "local", "queued", seconds=4.0)
+    begun(project, "local", "queued", seconds=8.0)
     began = time.monotonic()
     project("engine", "stop", "--grace", "500ms")
-    assert time.monotonic() - began < 3.9 and is_free(project.folder / ".flowbook")
+    # A thread that cannot be interrupted is waited for a little, and then it ends with its process.
+    assert time.monotonic() - began < 7.0 and is_free(project.folder / ".flowbook")
     assert "end here" not in project.ledger()
     for run in ("local", "queued"):
         project("watch", run)
