@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from flowbook.core import options
-from flowbook.core.retry import ONCE, RetryPolicy
 from flowbook.errors import UserError
 
 
@@ -33,15 +32,6 @@ def require_workflow(target: Any, name: Any) -> None:
         )
     if not inspect.iscoroutinefunction(target):
         raise UserError(f"@workflow needs an async function; write 'async def {called}(...)'")
-
-
-def retries(given: Any) -> RetryPolicy:
-    """The policy that ``retry=`` means: itself, or a number of attempts."""
-    if given is None or isinstance(given, RetryPolicy):
-        return given or ONCE
-    if not isinstance(given, int) or isinstance(given, bool) or given < 0:
-        raise UserError(f"retry={given!r:.80} is no number of attempts; write 3, or RetryPolicy(maximum_attempts=3)")
-    return RetryPolicy(maximum_attempts=given)
 
 
 def _named(decorator: str, target: Any, name: Any) -> str:

@@ -279,7 +279,7 @@ def step(
     has its token finishes it, within ``timeout``. ``isolate="process"`` runs it in a process of its own, where it may
     use at most ``memory`` ("2GB").
     """
-    made_of = decorated.retries(retry), _limit("timeout", timeout)
+    made_of = policy(retry), _limit("timeout", timeout)
     silence = _limit("heartbeat_timeout", heartbeat_timeout)
 
     def make(target: Callable[..., Any]) -> Step[..., Any]:

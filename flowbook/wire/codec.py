@@ -60,19 +60,18 @@ def encode(value: object, save: Save, name: str = "", classes: Classes = IMPORTA
 
     Raises UnsavableValue where no codec can save it.
     """
-    if is_plain(value):
-        try:
-            return _packed("json", _json.encode(value), save)
-        except ValueError as error:
-            raise _unsavable(value, name, error) from None
-    special = _arrow(value) or _numpy(value)
+    plain = is_plain(value)
+    special = None if plain else _arrow(value) or _numpy(value)
     if special is not None:
         return _packed(special[0], special[1], save, type_name(value), preview(value))
     if type(value) is bytes:
         return _packed("bytes", value, save, "bytes", preview(value))
     try:
+        if plain:
+            return _packed("json", _json.encode(value), save)
         return _packed("json", _json.encode(tagged.tag(value, classes)), save, type_name(value))
-    except tagged.Untaggable:
+    except (tagged.Untaggable, UnicodeEncodeError):
+        # Text that is no Unicode, like the names of some files, is in a pickle as it was.
         pass
     except (ValueError, RecursionError) as error:
         raise _unsavable(value, name, error) from None

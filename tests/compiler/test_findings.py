@@ -73,3 +73,9 @@ def test_a_fix_that_is_an_edit_mends_the_cell() -> None:
         line = lines[edit.line - 1]
         lines[edit.line - 1] = line[: edit.column - 1] + edit.text + line[edit.end_column - 1 :]
     assert findings("\n".join(lines)) == []
+
+
+@pytest.mark.parametrize("line", ["timeout: 0s", "heartbeat: 0", "backoff: 1s x0.5", "backoff: 1s..5s xinf"])
+def test_a_limit_or_a_pause_that_a_step_could_not_have_is_found_before_it_runs(line: str) -> None:
+    (found,) = compiled(f"#| step: load\n#| retries: 2\n#| {line}\nrows = 1").diagnostics
+    assert (found.code, found.line) == ("FB011", 3) and line.partition(": ")[2] in found.message

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowbook.core.duration import seconds, spoken, time_limit
+from flowbook.core.duration import finite, seconds, size, spoken, spoken_size, time_limit
 from flowbook.errors import UserError
 
 
@@ -24,6 +24,8 @@ from flowbook.errors import UserError
         ("1d", 86400.0),
         ("1w", 604800.0),
         ("1.5h", 5400.0),
+        (".5s", 0.5),
+        (".5", 0.5),
     ],
 )
 def test_written_durations(written: float | str, length: float) -> None:
@@ -41,6 +43,18 @@ def test_a_time_limit_is_a_length_of_time(written: float | str) -> None:
     with pytest.raises(UserError):
         time_limit(written)
     assert (time_limit(None), time_limit("2m")) == (0.0, 120.0)
+
+
+@pytest.mark.parametrize("written", [float("inf"), "9" * 400 + "s", -1])
+def test_what_has_an_end_is_finite(written: float | str) -> None:
+    with pytest.raises(UserError):
+        finite(written)
+    assert finite("2m") == 120.0
+
+
+@pytest.mark.parametrize(("length", "said"), [(0, "0B"), (512, "512B"), (600 * 1024**2, "600MB"), (3 * 2**29, "1.5GB")])
+def test_spoken_sizes_are_read_back(length: int, said: str) -> None:
+    assert spoken_size(length) == said and size(said) == length
 
 
 @given(st.integers(1, 10_000_000))

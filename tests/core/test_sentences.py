@@ -56,6 +56,10 @@ SENTENCES: list[tuple[e.AnyEvent, str]] = [
     (e.StepCompleted(K, "load", V, item=3), "load [3] is done"),
     (e.StepAttemptFailed(K, "load", 1, NO, 2.0), "load failed and will be tried again: ValueError: no"),
     (e.StepAttemptFailed(K, "load", 1, NO, 2.0, lost=True), "load was lost and will be tried again: ValueError: no"),
+    (
+        e.StepAttemptFailed(K, "load", 1, NO, 2.0, lost=True, planned=True),
+        "load was stopped and will be tried again: ValueError: no",
+    ),
     (e.StepFailed(K, "load", NO), "load failed: ValueError: no"),
     (e.StepCancelled(K, "load"), "load was cancelled"),
     (e.StepStopRequested(K, "load"), "load was told that nobody needs its result any more"),

@@ -332,8 +332,15 @@ def test_open_runs_and_edited_code(project: Project) -> None:
     assert "ended" in project("move", "report", file.name, code=2).stderr
 
 
-def test_the_guides_examples_run(project: Project) -> None:
-    text = (ROOT / "docs/guide/durable.md").read_text()
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("durable", "was rejected: ValueError: an item has a name"),
+        ("steps", "NonRetryable: no such customer"),
+    ],
+)
+def test_the_guides_examples_run(project: Project, page: str, said: str) -> None:
+    text = (ROOT / f"docs/guide/{page}.md").read_text()
     blocks = [block.partition("```")[0] for block in text.split("```python\n")[1:]]
     (project.folder / "guide.py").write_text(blocks[0])
     script = "\n".join(blocks[1:])
@@ -346,4 +353,4 @@ def test_the_guides_examples_run(project: Project) -> None:
         timeout=60,
     )
     assert found.returncode == 0, found.stderr
-    assert "was rejected: ValueError: an item has a name" in found.stdout
+    assert said in found.stdout

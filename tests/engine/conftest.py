@@ -44,6 +44,9 @@ class PlainView:
         kinds = [*self.view["kinds"], type(recorded.event).__name__]
         self.view = {**self.view, "seq": recorded.seq, "kinds": kinds}
 
+    def glimpse(self, said: e.StepProgress | e.StepHeartbeat, time: float) -> None:
+        self.view = {**self.view, "glimpsed": getattr(said, "done", None)}
+
     def shown(self) -> dict[str, Any]:
         return dict(self.view)
 

@@ -15,7 +15,7 @@ import pytest
 from flowbook.core import events as e
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
-from flowbook.core.messages import AttemptFailed
+from flowbook.core.messages import AttemptFailed, Ran
 from flowbook.core.retry import RetryPolicy
 from flowbook.core.value import NOTHING, Value
 from flowbook.engine import fleet
@@ -25,7 +25,19 @@ from flowbook.engine.processes import is_alive
 from flowbook.errors import FlowbookError, RunClosed, RunConflict, StoreError, UnknownRun
 from flowbook.store.mark import Mark
 from flowbook.store.memory import MemoryStore
-from flowbook.wire.protocol import Activate, Alive, Commit, Evict, Inspect, Inspection, ModuleSource, NeedModule, pack
+from flowbook.wire.protocol import (
+    Activate,
+    Alive,
+    Commit,
+    Draining,
+    Evict,
+    Glimpse,
+    Inspect,
+    Inspection,
+    ModuleSource,
+    NeedModule,
+    pack,
+)
 from tests.engine.conftest import MODULE, Project
 from tests.engine.scripted import ScriptedWorker
 
@@ -178,6 +190,50 @@ async def test_after_five_lost_attempts_the_step_has_failed(project: Project) ->
         async with ScriptedWorker(project.home.folder, "last") as worker:
             activate = await worker.take("r1")
             assert isinstance(activate.history[-1].event, e.StepFailed)
+
+
+async def test_a_step_that_kills_its_worker_before_its_start_is_told_has_failed_after_five(project: Project) -> None:
+    async with project.engine(), project.client() as client:
+        await project.start(client)
+        await project.start(client, "innocent")
+        for attempt in range(1, 6):
+            async with ScriptedWorker(project.home.folder, f"w{attempt}", pid=999_999_999) as worker:
+                await worker.next(Activate)
+                await worker.next(Activate)
+                await worker.report("innocent", begun(attempt=attempt, worker=f"w{attempt}"))
+                Mark(project.home.running(worker.pid)).begin(Ran(RunId("r1"), Key("k"), "s", attempt))
+        async with ScriptedWorker(project.home.folder, "last") as worker:
+            ends = {(packet := await worker.next(Activate)).run: packet.history[-1].event for _ in range(2)}
+        failed, other = ends[RunId("r1")], ends[RunId("innocent")]
+        assert isinstance(failed, e.StepFailed) and failed.attempt == 5 and "5th time" in failed.failure.message
+        assert isinstance(other, e.StepAttemptFailed) and other.planned
+
+
+async def test_a_worker_that_was_to_leave_is_no_loss_of_its_steps(project: Project) -> None:
+    async with project.engine(), project.client() as client:
+        await project.start(client)
+        for attempt in range(1, 8):
+            async with ScriptedWorker(project.home.folder, f"w{attempt}", pid=999_999_999) as worker:
+                await worker.take("r1")
+                await worker.report("r1", begun(attempt=attempt, worker=f"w{attempt}"))
+                await worker.stream.send(pack(Draining()))
+        async with ScriptedWorker(project.home.folder, "last") as worker:
+            last = (await worker.take("r1")).history[-1].event
+            assert isinstance(last, e.StepAttemptFailed) and last.attempt == 7 and last.planned
+
+
+async def test_where_the_code_of_a_dead_worker_stood_is_told(project: Project) -> None:
+    async with project.engine(), project.client() as client:
+        await project.start(client)
+        async with ScriptedWorker(project.home.folder, pid=999_999_999) as worker:
+            await worker.take("r1")
+            await worker.report("r1", begun())
+            text = 'Fatal Python error: x\n\nCurrent thread 0x01 (most recent):\n  File "/w/a.py", line 3 in f\n'
+            project.home.trace(worker.pid).write_text(text)
+        async with ScriptedWorker(project.home.folder, "w2") as second:
+            last = (await second.take("r1")).history[-1].event
+            assert isinstance(last, e.StepAttemptFailed) and "at line 3 of a.py (in f)" in last.failure.message
+        assert not list(project.home.folder.glob("trace-*"))
 
 
 async def test_code_that_takes_its_workers_down_is_paused(project: Project) -> None:
@@ -415,6 +471,23 @@ async def test_watching_a_run_gives_a_view_then_patches_then_an_end(project: Pro
         assert updates[1]["seq"] == 2 and [["kinds"], ["RunStarted", "StepCompleted"]] in updates[1]["patch"]
         assert updates[-1]["seq"] == 3
         assert (await client.view("r1", at=2))["seq"] == 2
+
+
+async def test_what_a_step_says_meanwhile_is_shown_and_not_recorded(project: Project) -> None:
+    def moved(attempt: int, done: float) -> Glimpse:
+        return Glimpse(RunId("r1"), (e.StepProgress(key=Key("k"), step="s", attempt=attempt, done=done),))
+
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await project.start(client)
+        await worker.take("r1")
+        await worker.report("r1", begun(attempt=2))
+        updates = client.watch("r1")
+        assert (await anext(updates))["view"]["seq"] == 2
+        await worker.stream.send(pack(moved(1, 99.0)) + pack(moved(2, 7.0)))
+        update = await anext(updates)
+        assert update["seq"] == 2 and [["glimpsed"], 7.0] in update["patch"]
+        await updates.aclose()
+        assert await kinds(client) == ["RunStarted", "StepStarted"]
 
 
 async def test_watching_the_list_of_runs(project: Project) -> None:

@@ -202,6 +202,20 @@ def test_what_the_graph_does_not_know_stands_below_it() -> None:
     assert len(many["steps"]) == 2 * LIMIT
 
 
+def test_what_is_said_between_two_records_is_shown_and_makes_no_difference_later() -> None:
+    begun, ended = e.StepStarted(k("load"), "load"), e.StepCompleted(k("load"), "load", value(1))
+    *before, last = recorded(begun, ended)
+    watched = RunView(MODULE)
+    for each in before:
+        watched.apply(each)
+    watched.glimpse(e.StepProgress(k("load"), "load", 1, 3.0, 4.0), before[-1].time)
+    watched.glimpse(e.StepProgress(k("other"), "other", 1, 1.0), before[-1].time)
+    assert watched.shown()["steps"]["load"]["progress"] == {"done": 3, "total": 4, "text": ""}
+    watched.apply(last)
+    assert watched.shown() == shown(begun, ended) | {"steps": watched.shown()["steps"]}
+    assert watched.shown()["steps"]["load"]["status"] == "done" and "other" not in watched.shown()["steps"]
+
+
 def test_finished_dealings_are_forgotten_in_time_and_open_ones_never() -> None:
     events: list[object] = [OWED]
     for n in range(3 * KEPT):

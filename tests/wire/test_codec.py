@@ -115,6 +115,14 @@ def test_tables_and_arrays_come_back() -> None:
     assert type(back_and_forth(numpy.int32(4))) is numpy.int32
 
 
+@pytest.mark.parametrize("text", ["caf\udce9.csv", "\udce9" * 100_000], ids=["short", "long"])
+def test_text_that_is_no_unicode_comes_back(text: str) -> None:
+    for value in (text, [text], {text: 1.5}, (text, pathlib.Path(text))):
+        encoded = codec.encode(value, save)
+        assert back_and_forth(value) == value
+        assert "\\udce9" in encoded.preview and encoded.preview.encode()
+
+
 def test_long_values_become_files_and_keep_a_preview() -> None:
     encoded = codec.encode("x" * 100_000, save)
     assert (encoded.file != "", bytes(encoded.data), encoded.size) == (True, b"", 100_002)
