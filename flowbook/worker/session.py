@@ -58,7 +58,7 @@ from flowbook.wire.protocol import (
 )
 from flowbook.worker.attempts import Attempt
 from flowbook.worker.crew import Crew
-from flowbook.worker.held import HeldRun, run_attempt
+from flowbook.worker.held import MOST_ITEMS, HeldRun, run_attempt
 from flowbook.worker.inspection import Watch, inspect
 from flowbook.worker.link import Link
 from flowbook.worker.reclaiming import Reclaimer
@@ -210,8 +210,10 @@ class Session:
         self._out.clear()
         speaking, self._speaking = self._speaking, {}
         for held in speaking.values():
-            while (report := held.report()) is not None:
+            report = held.report()
+            while report is not None:
                 frames.append(_packed(held.unsayable, report))
+                report = held.report() if len(report.items) >= MOST_ITEMS else None
         frames += [_packed(self._remote.unsayable, task) for task in self._remote.outgoing()]
         return frames
 

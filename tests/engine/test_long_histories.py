@@ -13,7 +13,7 @@ from flowbook.core import events as e
 from flowbook.engine import links
 from flowbook.testing import TestEngine
 from flowbook.wire import protocol
-from flowbook.worker import held
+from flowbook.worker import held, session
 
 pytestmark = pytest.mark.anyio
 
@@ -73,6 +73,7 @@ async def many_at_once(count: int) -> int:
 
 async def test_what_does_not_fit_into_one_report_is_said_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held, "MOST_ITEMS", 3)
+    monkeypatch.setattr(session, "MOST_ITEMS", 3)
     monkeypatch.setattr(links, "PIECE", 2_000)
     monkeypatch.setattr(protocol, "MAXIMUM_FRAME", 8_000)
     async with TestEngine() as env:
