@@ -260,11 +260,15 @@ class AsyncClient:
             await self._write(frame)
 
     async def _connect(self) -> None:
-        address = await anyio.to_thread.run_sync(self._address)
-        try:
-            stream = await anyio.connect_unix(address.socket)
-        except OSError as error:
-            raise EngineUnavailable(f"the engine of {self.home} could not be reached ({error}).") from error
+        # One that was there a moment ago may have been killed since: whoever is asked again starts another.
+        for left in reversed(range(launch.ATTEMPTS)):
+            address = await anyio.to_thread.run_sync(self._address)
+            try:
+                stream = await anyio.connect_unix(address.socket)
+                break
+            except OSError as error:
+                if not left:
+                    raise EngineUnavailable(f"the engine of {self.home} could not be reached ({error}).") from error
         self._stream = stream
         await self._write(self._session.opening(address.token))
         self._group.start_soon(self._read, stream)

@@ -267,11 +267,15 @@ class Client:
     def _connect(self) -> None:
         if self._closed:
             raise EngineUnavailable("the client was closed.")
-        address = self._address()
-        try:
-            connection = launch.open_socket(address)
-        except OSError as error:
-            raise EngineUnavailable(f"the engine of {self.home} could not be reached ({error}).") from error
+        # One that was there a moment ago may have been killed since: whoever is asked again starts another.
+        for left in reversed(range(launch.ATTEMPTS)):
+            address = self._address()
+            try:
+                connection = launch.open_socket(address)
+                break
+            except OSError as error:
+                if not left:
+                    raise EngineUnavailable(f"the engine of {self.home} could not be reached ({error}).") from error
         self._socket = connection
         self._write(self._session.opening(address.token))
         threading.Thread(target=self._read, args=(connection,), name="flowbook-client", daemon=True).start()

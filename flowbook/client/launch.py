@@ -17,6 +17,9 @@ from flowbook.store.home import Home
 _ROOTS = ("pyproject.toml", ".git")
 _LOG_TAIL = 2000
 
+ATTEMPTS = 3
+"""How often a client looks for the engine, or starts one, before it says that it cannot be reached."""
+
 
 class Address(msgspec.Struct, frozen=True):
     """Where an engine listens, and the token it wants to see first."""

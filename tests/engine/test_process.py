@@ -11,10 +11,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import anyio
 import msgspec
 import pytest
 
-from flowbook.client import Client, launch
+from flowbook.client import AsyncClient, Client, launch
 from flowbook.core import events as e
 from flowbook.core.ids import Digest
 from flowbook.core.module import Module
@@ -85,6 +86,35 @@ def test_a_killed_engine_is_started_again_and_asked_again(home: Path) -> None:
         os.kill(client.status()["pid"], signal.SIGKILL)
         kinds = [type(recorded.event).__name__ for recorded in client.history("r")]
         assert kinds.count("SignalReceived") == 1
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_an_engine_that_is_killed_before_it_is_connected_to_is_started_again(
+    home: Path, kind: type[Client] | type[AsyncClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[int] = []
+
+    def found(home: Path, timeout: float) -> launch.Address:
+        address = ensure(home, timeout)
+        if not killed:
+            killed.append(address.pid)
+            os.kill(address.pid, signal.SIGKILL)
+            eventually(lambda: not is_running(address.pid))
+        return address
+
+    ensure = launch.ensure_engine
+    monkeypatch.setattr(launch, "ensure_engine", found)
+    if kind is Client:
+        with Client(home) as client:
+            pid = client.status()["pid"]
+    else:
+        pid = anyio.run(_pid, home)
+    assert pid not in killed and is_running(pid)
+
+
+async def _pid(home: Path) -> int:
+    async with AsyncClient(home) as client:
+        return (await client.status())["pid"]
 
 
 def test_a_wait_goes_on_over_a_killed_engine(home: Path) -> None:
