@@ -26,7 +26,7 @@ import msgspec
 
 from flowbook.client import launch
 from flowbook.core.events import Chunk, Place, RunStarted
-from flowbook.core.ids import Digest, RunId, Seq, WorkerId
+from flowbook.core.ids import RunId, Seq, WorkerId
 from flowbook.errors import EngineUnavailable
 from flowbook.runtime import modules
 from flowbook.store.home import Home
@@ -44,7 +44,6 @@ from flowbook.wire.protocol import (
     Goodbye,
     Inspect,
     ModuleSource,
-    NeedModule,
     Packet,
     Released,
     RunReport,
@@ -56,6 +55,7 @@ from flowbook.wire.protocol import (
     WorkerHello,
     pack,
 )
+from flowbook.worker.arrivals import Arrivals, NeedsCode
 from flowbook.worker.attempts import Attempt
 from flowbook.worker.crew import Crew
 from flowbook.worker.held import MOST_ITEMS, HeldRun, run_attempt
@@ -125,8 +125,7 @@ class Session:
         self._crew = Crew(self._attempt_broke)
         self._remote = Tasks(self._workplace, self._begin_task)
         self._drained_by: float | None = None
-        self._waiting: dict[Digest, list[Activate | Inspect | Commit | Task]] = {}
-        self._earlier: list[Earlier] = []
+        self._arrivals = Arrivals(self, self._send, self._mark.set)
         self._reclaimer = Reclaimer()
         self._stirred = False
         self._out: list[Packet] = []
@@ -177,7 +176,7 @@ class Session:
 
     async def _serve(self, address: launch.Address) -> None:
         self._out.clear()
-        self._waiting.clear()
+        self._arrivals.clear()
         holding = {run: held.seq for run, held in self._held.items()}
         link = Link(self._receive, self._outgoing)
         try:
@@ -242,19 +241,19 @@ class Session:
         self._stirred = True
         match packet:
             case Commit():
-                self._commit(packet)
+                self._arrivals.take_commit(packet)
             case Earlier():
-                self._earlier.append(packet)
+                self._arrivals.take_earlier(packet)
             case Activate() | Inspect():
-                self._with_module(self._whole(packet))
+                self._arrivals.take(packet)
             case Evict():
-                self._forget_activation(packet.run)
+                self._arrivals.forget(packet.run)
                 held = self._held.pop(packet.run, None)
                 if held is not None:
                     held.drop()
             case Task():
                 if self._remote.take(packet):
-                    self._with_module(packet)
+                    self._arrivals.take(packet)
             case CancelTask():
                 self._remote.cancel(packet.task)
                 self._speak_of_tasks()
@@ -265,7 +264,8 @@ class Session:
             case Drain():
                 self.drain(packet.grace)
             case ModuleSource():
-                self._module_arrived(packet)
+                self._arrivals.module_arrived(packet)
+                self._reclaimer.loaded()
             case Goodbye():
                 self._stopped = True
                 if self._link is not None:
@@ -273,12 +273,8 @@ class Session:
                 if packet.reason:
                     sys.stderr.write(f"the engine ended the connection: {packet.reason}\n")
 
-    def _commit(self, packet: Commit) -> None:
-        for waiting in self._waiting.values():
-            if any(isinstance(asked, Activate) and asked.run == packet.run for asked in waiting):
-                # The run's code is still on its way; what happens meanwhile comes after its activation.
-                waiting.append(packet)
-                return
+    def commit(self, packet: Commit) -> None:
+        """See ``Doing``."""
         held = self._held.get(packet.run)
         if held is not None:
             held.commit(packet)
@@ -288,49 +284,8 @@ class Session:
             # The run was dropped, under the last engine's lease, while this one's was on its way.
             self._send(Released(packet.run, packet.lease, Seq(0)))
 
-    def _forget_activation(self, run: RunId) -> None:
-        for waiting in self._waiting.values():
-            waiting[:] = [asked for asked in waiting if isinstance(asked, Inspect | Task) or asked.run != run]
-
-    def _whole(self, packet: Activate | Inspect) -> Activate | Inspect:
-        """The packet with what was sent ahead of it."""
-        if not self._earlier:
-            return packet
-        ahead, self._earlier = self._earlier, []
-        history = [event for earlier in ahead for event in earlier.history]
-        reuse = [event for earlier in ahead for event in earlier.reuse]
-        return msgspec.structs.replace(packet, history=(*history, *packet.history), reuse=(*reuse, *packet.reuse))
-
-    def _with_module(self, packet: Activate | Inspect | Task) -> None:
-        module = modules.loaded(packet.module)
-        if module is not None:
-            self._act(packet, module)
-            return
-        waiting = self._waiting.setdefault(packet.module, [])
-        waiting.append(packet)
-        if len(waiting) == 1:
-            self._send(NeedModule(packet.module))
-
-    def _module_arrived(self, packet: ModuleSource) -> None:
-        waiting = self._waiting.pop(packet.module.digest, [])
-        self._mark.set(packet.module.digest)
-        try:
-            module = modules.load(packet.module)
-            self._reclaimer.loaded()
-        except (Exception, SystemExit) as error:
-            for asked in waiting:
-                if not isinstance(asked, Commit):
-                    self._cannot_load(asked, error)
-            return
-        finally:
-            self._mark.set("")
-        for asked in waiting:
-            if isinstance(asked, Commit):
-                self._commit(asked)
-            else:
-                self._act(asked, module)
-
-    def _act(self, packet: Activate | Inspect | Task, module: modules.LoadedModule) -> None:
+    def act(self, packet: NeedsCode, module: modules.LoadedModule) -> None:
+        """See ``Doing``."""
         if isinstance(packet, Task):
             self._remote.begin(packet, module)
             self._speak_of_tasks()
@@ -347,7 +302,8 @@ class Session:
         started = packet.history[0].event
         return partial(self._watchdog.watched, started.run if isinstance(started, RunStarted) else RunId(""))
 
-    def _cannot_load(self, packet: Activate | Inspect | Task, error: BaseException) -> None:
+    def cannot_load(self, packet: NeedsCode, error: BaseException) -> None:
+        """See ``Doing``."""
         if isinstance(packet, Task):
             self._remote.cannot(packet, error)
             self._speak_of_tasks()
@@ -395,7 +351,7 @@ class Session:
     def _hand_over(self) -> None:
         """Let go of every run that has no step running; leave when nothing is left."""
         assert self._drained_by is not None
-        if self._waiting and time.monotonic() < self._drained_by:
+        if self._arrivals and time.monotonic() < self._drained_by:
             return
         for held in list(self._held.values()):
             packet = held.hand_over()
