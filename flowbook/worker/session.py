@@ -241,7 +241,11 @@ class Session:
         self._stirred = True
         match packet:
             case Commit():
-                self._arrivals.take_commit(packet)
+                # By far the most of what comes, and as good as never while something waits.
+                if self._arrivals.waiting:
+                    self._arrivals.take_commit(packet)
+                else:
+                    self.commit(packet)
             case Earlier():
                 self._arrivals.take_earlier(packet)
             case Activate() | Inspect():
@@ -351,7 +355,7 @@ class Session:
     def _hand_over(self) -> None:
         """Let go of every run that has no step running; leave when nothing is left."""
         assert self._drained_by is not None
-        if self._arrivals and time.monotonic() < self._drained_by:
+        if self._arrivals.waiting and time.monotonic() < self._drained_by:
             return
         for held in list(self._held.values()):
             packet = held.hand_over()
