@@ -162,7 +162,8 @@ async def test_a_rate_spreads_hand_outs(project: Project) -> None:
         for _ in range(3):
             await worker.task()
         begun = [each.time for each in await client.history("r1") if isinstance(each.event, e.StepStarted)]
-        assert begun[1] - begun[0] < 0.25 and begun[2] - begun[0] >= 0.3
+        # What is recorded is when the turn began that recorded it: on a busy machine some time after the hand-out.
+        assert begun[1] - begun[0] < 0.25 and begun[2] - begun[0] >= 0.25
 
 
 async def test_priority_and_keys(project: Project) -> None:

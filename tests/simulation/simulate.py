@@ -408,8 +408,9 @@ class Simulation:
                 sent.setdefault(event.name, []).append(codec.decode(event.value, None))  # type: ignore[arg-type]
         check_chain(plan.run, chain, self.told.cancelled, self.told.terminated, self.told.ended)
         check_updates(plan.run, chain, self.told.updates.get(plan.run, set()))
-        # While no engine is there, nobody looks at a clock.
-        check_time(plan.run, chain, plan.limit, inf if self.climate.losses else PATIENCE)
+        # While no engine is there, nobody looks at a clock; where it is set forward, that time has passed at once.
+        forward = sum(seconds for _, seconds in self.climate.jumps if seconds > 0)
+        check_time(plan.run, chain, plan.limit, inf if self.climate.losses else PATIENCE + forward)
         if plan.kept:
             check_kept(f"{plan.run}.kept", histories, chain)
         self._check_end(plan, chain, ending, sent)
