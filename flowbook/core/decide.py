@@ -250,9 +250,10 @@ def _signal_awaited(state: RunState, message: SignalAwaited, now: float) -> Deci
 
 
 def _signal_dropped(state: RunState, message: SignalDropped, now: float) -> Decision:
-    known = message.key in state.waiters or message.key in state.waiters_ended
+    waiter = state.waiters.get(message.key)
+    awaited = waiter.name if waiter is not None else state.waiters_ended.get(message.key)
     again = message.key in state.noted
-    return (message,) if known and not again and not state.closed else NO_EVENTS
+    return (message,) if awaited == message.name and not again and not state.closed else NO_EVENTS
 
 
 def _closing(state: RunState, message: RunCompleted | RunFailed | RunCancelled | RunTerminated, now: float) -> Decision:

@@ -164,7 +164,7 @@ def _terminating(state: RunState, event: TerminateRequested, time: float) -> Non
     for key in dropped:
         del state.timers[key]
     state.timers_ended.update(dict.fromkeys(dropped))
-    state.waiters_ended.update(dict.fromkeys(state.waiters))
+    state.waiters_ended.update((key, waiter.name) for key, waiter in state.waiters.items())
     state.settled.update(dict.fromkeys(state.sending))
     for gone in (state.waiters, state.sending):
         gone.clear()
@@ -308,14 +308,14 @@ def _timer_ended(state: RunState, event: TimerFired | TimerCancelled, time: floa
 def _signal_awaited(state: RunState, event: SignalAwaited, time: float) -> None:
     if state.unread.get(event.name, 0):
         state.unread[event.name] -= 1
-        state.waiters_ended[event.key] = None
+        state.waiters_ended[event.key] = event.name
     else:
         state.waiters[event.key] = LiveWaiter(event.name, time)
 
 
 def _signal_dropped(state: RunState, event: SignalDropped, time: float) -> None:
     waiter = state.waiters.pop(event.key, None)
-    state.waiters_ended[event.key] = None
+    state.waiters_ended[event.key] = event.name
     state.noted[event.key] = None
     if waiter is None:
         # The signal was given to this waiter while its workflow was giving up: it goes to the next one.
@@ -335,7 +335,7 @@ def _hand_over(state: RunState, name: str) -> None:
         state.unread[name] = state.unread.get(name, 0) + 1
     else:
         del state.waiters[key]
-        state.waiters_ended[key] = None
+        state.waiters_ended[key] = name
 
 
 _WAKE_UPS = frozenset(WAKE_UPS)

@@ -175,7 +175,7 @@ class RunState:
     timers: dict[Key, LiveTimer] = field(default_factory=dict)
     timers_ended: dict[Key, None] = field(default_factory=dict)
     waiters: dict[Key, LiveWaiter] = field(default_factory=dict)
-    waiters_ended: dict[Key, None] = field(default_factory=dict)
+    waiters_ended: dict[Key, str] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)
     signals: dict[str, None] = field(default_factory=dict)
     signals_before: dict[str, None] = field(default_factory=dict)

@@ -240,7 +240,7 @@ class Host:
                 log.warning("%s", notice)
             told = bool(notice)
             self.engine.timers.look()
-            self.engine.queues.timers.look()
+            self.queues.timers.look()
             if not self.home.folder.exists():
                 self.stop("its folder is gone", 0.0)
             busy = bool(self.engine.runs.open or self.server.clients or self.engine.schedules.are_awaited)

@@ -205,14 +205,16 @@ class Execution(Asking):
     def _completed(self, event: e.StepCompleted | e.StepReused) -> None:
         command = self._answered(event)
         self._attempts.pop(event.key, None)
-        if command is not None:
-            self._have_result(command, event)
-
-    def _have_result(self, command: StepCommand, event: e.StepCompleted | e.StepReused) -> None:
-        if not (command.step.external or isinstance(command.elsewhere, e.StepWaiting)):
+        if command is None:
+            return
+        if command.step.external or isinstance(command.elsewhere, e.StepWaiting):
+            self._answer(command, event)
+        else:
             self.latest[event.step] = (command.step.outputs, event.value)
             command.future.set_result(self.values.decoded(event.value))
-            return
+
+    def _answer(self, command: StepCommand, event: e.StepCompleted | e.StepReused) -> None:
+        """The result is what somebody outside has sent, who may have sent anything."""
         try:
             command.future.set_result(self.values.sent(event.value, f"the answer to {command.what} '{event.step}'"))
         except UnloadableValue as error:
