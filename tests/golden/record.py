@@ -139,7 +139,7 @@ async def _cancels(env: TestEngine) -> TestRun:
 async def _went_on(env: TestEngine) -> TestRun:
     """The second run of a chain, which has a child of the first."""
     await plain(env, w.goes_on, 1)
-    await env.idle()
+    await env.sleep("2s")
     return env.run("goes_on~2")
 
 
