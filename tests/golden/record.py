@@ -22,6 +22,7 @@ from flowbook.errors import RunFailed
 from flowbook.testing import TestEngine, TestRun
 from tests.core.test_schedule import HOUR, T0, Life
 from tests.golden import workflows as w
+from tests.worker.test_attempts import streams
 
 FOLDER = Path(__file__).parent / "histories"
 STREAMS = Path(__file__).parent / "streams"
@@ -190,6 +191,12 @@ SCENARIOS: dict[str, Scenario] = {
 async def recorded(name: str) -> bytes:
     """The history as JSON lines, from a run on a virtual clock."""
     w.tries.update(shaky=0, polls=0, removals=0)
+    # As in a worker process, where what is printed belongs to the run.
+    with streams():
+        return await _recorded(name)
+
+
+async def _recorded(name: str) -> bytes:
     async with TestEngine() as env:
         run = await SCENARIOS[name](env)
         try:
