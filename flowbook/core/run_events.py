@@ -235,9 +235,9 @@ class ObligationSettled(Event, frozen=True, tag=True):
 
 
 class ObligationFailed(Event, frozen=True, tag=True):
-    """Taking it back failed for good: it stays open, for people to see. ``arguments`` are those it was tried with, as
+    """Taking it back failed for good: it stays open, for people to see.
 
-    far as they were not known before.
+    ``arguments`` are those it was tried with, as far as they were not known before.
     """
 
     key: Key

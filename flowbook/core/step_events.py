@@ -43,9 +43,10 @@ class StepOutput(Event, frozen=True, tag=True):
 
 
 class StepCompleted(Event, frozen=True, tag=True):
-    """An attempt returned ``value`` (wake-up). ``digest`` is of the step's name and its arguments;
+    """An attempt returned ``value`` (wake-up).
 
-    ``started`` is unix seconds; ``output`` is what was not yet reported.
+    ``digest`` is of the step's name and its arguments; ``started`` is unix seconds; ``output`` is what was not yet
+    reported.
     """
 
     key: Key
@@ -103,9 +104,9 @@ class StepCancelled(Event, frozen=True, tag=True):
 
 
 class StepStopRequested(Event, frozen=True, tag=True):
-    """Nobody needs the step's result any more, but it has to be known how it ends: it was told so. It is not begun
+    """Nobody needs the step's result any more, but it has to be known how it ends: it was told so.
 
-    again, except where an attempt was lost.
+    It is not begun again, except where an attempt was lost.
     """
 
     key: Key

@@ -51,10 +51,11 @@ class DamagedJournal(StoreError):
 
 
 class Journal:
-    """An open journal. ``position`` is that of the last committed group, ``first`` of the oldest one kept;
+    """An open journal.
 
-    ``unbroken`` is that of the oldest one after which none is missing. ``wrong`` says how the log was found damaged,
-    "" for not at all; it was given to ``spare`` before anything was written into it.
+    ``position`` is that of the last committed group, ``first`` of the oldest one kept; ``unbroken`` is that of the
+    oldest one after which none is missing. ``wrong`` says how the log was found damaged, "" for not at all; it was
+    given to ``spare`` before anything was written into it.
     """
 
     def __init__(

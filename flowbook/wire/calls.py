@@ -268,9 +268,9 @@ class OriginOfRun(TypedDict):
 
 
 class Summary(TypedDict):
-    """One run in a few words. ``result`` is set when it succeeded, ``error`` when it failed;
+    """One run in a few words.
 
-    ``reason`` says why a run is paused or was cancelled.
+    ``result`` is set when it succeeded, ``error`` when it failed; ``reason`` says why a run is paused or was cancelled.
     """
 
     id: str
@@ -324,9 +324,9 @@ class WorkerStatus(TypedDict):
 
 
 class Status(TypedDict):
-    """The engine about itself. ``notices`` is for people: damage mended, disk full. ``stopping``: it leaves when its
+    """The engine about itself.
 
-    workers have.
+    ``notices`` is for people: damage mended, disk full. ``stopping``: it leaves when its workers have.
     """
 
     pid: int
