@@ -148,10 +148,7 @@ def _at_home(recorded: Recorded, id: RunId, place: Place) -> Recorded:
 
 
 def _laid_down(state: RunState, reason: str, now: float) -> Iterator[AnyEvent]:
-    """What happens to an open run: the workers that ran its steps and the runs it waits for are elsewhere, and it is
-
-    paused.
-    """
+    """What happens to an open run, which is paused: its steps' workers and the runs it waits for are elsewhere."""
     workers = sorted({live.worker for live in state.steps.values() if live.running and not live.waiting})
     for worker in workers:
         yield from list(decide(state, WorkerLost(worker, "its run was taken elsewhere"), now))

@@ -29,9 +29,10 @@ class GetModule(Call, frozen=True):
 
 
 class ListRuns(Call, frozen=True):
-    """runs: summaries, newest first; ``status`` keeps those with it, ``where`` those that meet all these predicates
+    """runs: summaries, newest first.
 
-    over the view ``runs``. ``timeout`` is in seconds.
+    ``status`` keeps those with it, ``where`` those that meet all these predicates over the view ``runs``. ``timeout``
+    is in seconds.
     """
 
     limit: int = 100
