@@ -155,6 +155,11 @@ class Session:
                 self._drop_all()
                 await self._crew.rest(STOP_WITHIN)
                 self._tasks.cancel_scope.cancel()
+        except BaseException as error:
+            # Before its attempts end with it: one of them may have brought it down, but for one that is interrupted.
+            if not isinstance(error, asyncio.CancelledError):
+                self._mark.seal()
+            raise
         finally:
             self._drop_all()
             self._crew.leave()

@@ -20,6 +20,7 @@ from flowbook.core.retry import RetryPolicy
 from flowbook.core.value import NOTHING, Value
 from flowbook.engine import fleet
 from flowbook.engine.engine import MOST_BEHIND
+from flowbook.engine.holding import UNEXPLAINED
 from flowbook.engine.links import WorkerLink
 from flowbook.engine.processes import is_alive
 from flowbook.errors import FlowbookError, RunClosed, RunConflict, StoreError, UnknownRun
@@ -257,6 +258,28 @@ async def test_a_worker_that_dies_again_and_again_while_it_runs_nobodys_code_pau
             async with ScriptedWorker(project.home.folder, f"w{number}", pid=999_999_999) as worker:
                 await worker.take("r1")
         assert (await client.run("r1"))["status"] == "running"
+
+
+async def test_a_run_whose_workers_die_for_ever_without_a_word_is_paused(project: Project) -> None:
+    async with project.engine(), project.client() as client:
+        await project.start(client)
+        for number in range(UNEXPLAINED):
+            assert (await client.run("r1"))["status"] == "running"
+            async with ScriptedWorker(project.home.folder, f"w{number}", pid=999_999_999) as worker:
+                await worker.take("r1")
+        summary = await client.wait("r1", timeout=5)
+        assert summary["status"] == "paused" and "20 times in a row" in summary["reason"]
+        assert "workers' log" in summary["reason"]
+
+
+async def test_a_worker_that_got_on_before_it_died_is_no_reason_to_pause(project: Project) -> None:
+    async with project.engine(), project.client() as client:
+        await project.start(client)
+        for number in range(1, UNEXPLAINED + 2):
+            async with ScriptedWorker(project.home.folder, f"w{number}", pid=999_999_999) as worker:
+                await worker.take("r1")
+                await worker.report("r1", e.TimerStarted(Key(f"/{number}"), due=1e12))
+        assert (await client.run("r1"))["status"] == "waiting"
 
 
 async def test_a_worker_that_cannot_start_pauses_the_run_until_somebody_resumes_it(project: Project) -> None:
