@@ -1,0 +1,89 @@
+"""Workers that leave, break or die while their steps are in the middle of something: the next attempt is alone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from flowbook.core.events import Place
+from flowbook.core.ids import Digest
+from flowbook.core.module import Module, Workflow
+from tests.crash.project import Project, encoded, eventually
+
+pytestmark = [pytest.mark.crash, pytest.mark.slow]
+
+SOURCE = """
+import os
+import threading
+import time
+
+from flowbook import step, step_context
+from flowbook.runtime.definitions import Workflow
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@step
+def waits(ledger):
+    if step_context().attempt > 1:
+        with open(ledger) as file:
+            return is_alive(int(file.read()))
+    with open(ledger, "w") as file:
+        file.write(str(os.getpid()))
+    threading.Event().wait(60)
+
+
+async def blocked(ledger: str):
+    return await waits(ledger)
+
+
+FUNCTIONS = (blocked,)
+(blocked,) = map(Workflow, FUNCTIONS)
+"""
+
+Start = Callable[[str], None]
+
+
+@pytest.fixture
+def start(project: Project) -> Start:
+    digest = Digest(hashlib.blake2b(SOURCE.encode(), digest_size=16).hexdigest())
+    project.client.put_module(Module(digest, "leaving", SOURCE, (Workflow("blocked"),)))
+    place = Place(str(project.folder), sys.executable)
+    arguments = {"ledger": encoded(str(project.ledger))}
+    return lambda name: project.client.start(name, name, digest, place, arguments)
+
+
+@pytest.fixture
+def worker(project: Project) -> Iterator[subprocess.Popen[bytes]]:
+    """One that was started by hand."""
+    command = [sys.executable, "-P", "-m", "flowbook.worker", "--home", str(project.home), "--grace", "0.2"]
+    with subprocess.Popen(command, cwd=project.folder, stdout=subprocess.DEVNULL) as process:
+        eventually(lambda: process.pid in project.worker_pids())
+        yield process
+        process.kill()
+
+
+def begun(project: Project) -> int:
+    return int(eventually(lambda: project.ledger.exists() and project.ledger.read_text()))
+
+
+def test_a_drained_worker_leaves_while_a_thread_is_in_a_call_that_does_not_return(
+    project: Project, start: Start, worker: subprocess.Popen[bytes]
+) -> None:
+    start("blocked")
+    assert begun(project) == worker.pid
+    os.kill(worker.pid, signal.SIGTERM)
+    assert worker.wait(10.0) == 0
+    assert project.result("blocked") is False
