@@ -13,6 +13,7 @@ from pathlib import Path
 from flowbook.client.launch import find_home
 from flowbook.worker import capture, clocks, guard
 from flowbook.worker.leaving import leave
+from flowbook.worker.loop import WorkerLoop
 from flowbook.worker.session import DRAIN_GRACE, THREADS, Session
 
 
@@ -43,7 +44,7 @@ def main() -> int:
     )
     session.watch()
     # The runner is not closed: it would wait for tasks and threads of steps, which have had their time.
-    runner = asyncio.Runner()
+    runner = asyncio.Runner(loop_factory=WorkerLoop)
     try:
         runner.run(_serve(session))
     except KeyboardInterrupt:

@@ -19,7 +19,9 @@ from tests.crash.project import Project, encoded, eventually
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
 SOURCE = """
+import asyncio
 import os
+import sys
 import threading
 import time
 
@@ -49,8 +51,46 @@ async def blocked(ledger: str):
     return await waits(ledger)
 
 
-FUNCTIONS = (blocked,)
-(blocked,) = map(Workflow, FUNCTIONS)
+@step
+def writes_bytes():
+    sys.stdout.write(b"hello")
+    time.sleep(0.2)
+
+
+async def quits():
+    sys.exit(3)
+
+
+@step
+async def exits():
+    await asyncio.gather(quits(), asyncio.sleep(60))
+
+
+@step
+async def closes():
+    await asyncio.sleep(0.01)
+    raise GeneratorExit
+
+
+@step
+async def stops():
+    asyncio.get_running_loop().stop()
+
+
+@step
+def calm():
+    time.sleep(0.5)
+    return step_context().attempt
+
+
+async def shared(ledger: str):
+    odd = (writes_bytes(), exits(), closes(), stops())
+    *errors, attempt = await asyncio.gather(*odd, calm(), return_exceptions=True)
+    return [attempt, *(str(error) for error in errors)]
+
+
+FUNCTIONS = (blocked, shared)
+blocked, shared = map(Workflow, FUNCTIONS)
 """
 
 Start = Callable[[str], None]
@@ -59,7 +99,7 @@ Start = Callable[[str], None]
 @pytest.fixture
 def start(project: Project) -> Start:
     digest = Digest(hashlib.blake2b(SOURCE.encode(), digest_size=16).hexdigest())
-    project.client.put_module(Module(digest, "leaving", SOURCE, (Workflow("blocked"),)))
+    project.client.put_module(Module(digest, "leaving", SOURCE, (Workflow("blocked"), Workflow("shared"))))
     place = Place(str(project.folder), sys.executable)
     arguments = {"ledger": encoded(str(project.ledger))}
     return lambda name: project.client.start(name, name, digest, place, arguments)
@@ -87,3 +127,11 @@ def test_a_drained_worker_leaves_while_a_thread_is_in_a_call_that_does_not_retur
     os.kill(worker.pid, signal.SIGTERM)
     assert worker.wait(10.0) == 0
     assert project.result("blocked") is False
+
+
+def test_a_step_that_would_end_its_worker_fails_alone(project: Project, start: Start) -> None:
+    start("shared")
+    attempt, *errors = project.result("shared")
+    assert attempt == 1
+    for error, name in zip(errors, ("TypeError", "SystemExit", "GeneratorExit", "RuntimeError"), strict=True):
+        assert name in error
