@@ -107,9 +107,14 @@ class Attempt:
 
     async def _begin(self) -> Outcome | None:
         self.began = time.time()
+        place = self._workplace
+        is_inside = not self._step.isolate
+        if is_inside and place.start is not None and (warning := place.go_to_start(place.start)):
+            self.collected.add(e.Chunk("log", warning))
+        place.running += is_inside
         try:
             self._begin_context()
-            if not self._step.isolate:
+            if is_inside:
                 self._mark()
             value = await self._value()
             return facts.waiting(self.call, self.began) if self._step.external else self._completed(value)
@@ -120,8 +125,9 @@ class Attempt:
                 raise
             return self._failed(error)
         finally:
-            if self._slot is not None and self._workplace.mark is not None:
-                self._workplace.mark.end(self._slot)
+            place.running -= is_inside
+            if self._slot is not None and place.mark is not None:
+                place.mark.end(self._slot)
 
     def _is_being_closed(self) -> bool:
         """True where this is thrown away with its loop, and not what its step has raised."""
@@ -251,7 +257,7 @@ class Attempt:
     async def _called(self) -> Value:
         step = self._step
         if step.isolate == "process":
-            self._process = Isolated(self._order(), self._hear, self.collected.add, self._mark)
+            self._process = Isolated(self._order(), self._hear, self.collected.add, self._mark, self._workplace.folder)
             return await self._process.result()
         if step.is_async:
             arguments, keywords = self._inputs()

@@ -125,7 +125,7 @@ class Session:
         self._crew = Crew(self._attempt_broke)
         self._remote = Tasks(self._workplace, self._begin_task)
         self._drained_by: float | None = None
-        self._arrivals = Arrivals(self, self._send, self._mark.set)
+        self._arrivals = Arrivals(self, self._send, self._loading)
         self._reclaimer = Reclaimer()
         self._stirred = False
         self._out: list[Packet] = []
@@ -136,8 +136,9 @@ class Session:
         self._tasks: anyio.abc.TaskGroup
 
     def watch(self) -> None:
-        """Have a thread look whether the loop turns, for the life of the process."""
+        """For a process of its own: a thread looks whether its loop turns, and steps begin in the place's folder."""
         self._watchdog.start()
+        self._workplace.folder = self._workplace.start = self.place.folder
 
     async def run(self) -> None:
         """Serve until the engine says goodbye, or none can be found."""
@@ -302,6 +303,14 @@ class Session:
         held.activate(packet, module)
         self._forget_if_over(held)
         self._speak(held)
+
+    def _loading(self, digest: str) -> None:
+        """This module is loaded from here on; "" for none."""
+        self._mark.set(digest)
+        if digest:
+            self._workplace.loading()
+        else:
+            self._workplace.loaded()
 
     def _watching(self, packet: Inspect) -> Watch:
         started = packet.history[0].event
