@@ -136,9 +136,17 @@ class Session:
         self._tasks: anyio.abc.TaskGroup
 
     def watch(self) -> None:
-        """For a process of its own: a thread looks whether its loop turns, and steps begin in the place's folder."""
+        """For a process of its own: a thread looks whether its loop turns, steps begin in the place's folder, and
+
+        what a step forks has no part in the connection.
+        """
         self._watchdog.start()
+        os.register_at_fork(after_in_child=self._forked)
         self._workplace.folder = self._workplace.start = self.place.folder
+
+    def _forked(self) -> None:
+        if self._link is not None:
+            self._link.let_go()
 
     async def run(self) -> None:
         """Serve until the engine says goodbye, or none can be found."""

@@ -20,7 +20,9 @@ pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
 SOURCE = """
 import asyncio
+import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -89,8 +91,25 @@ async def shared(ledger: str):
     return [attempt, *(str(error) for error in errors)]
 
 
-FUNCTIONS = (blocked, shared)
-blocked, shared = map(Workflow, FUNCTIONS)
+@step
+def forks(ledger):
+    if step_context().attempt > 1:
+        with open(ledger) as file:
+            os.kill(int(file.read()), signal.SIGKILL)
+        return time.time() - os.path.getmtime(ledger)
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    child.start()
+    with open(ledger, "w") as file:
+        file.write(str(child.pid))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def forked(ledger: str):
+    return await forks(ledger)
+
+
+FUNCTIONS = (blocked, shared, forked)
+blocked, shared, forked = map(Workflow, FUNCTIONS)
 """
 
 Start = Callable[[str], None]
@@ -99,7 +118,8 @@ Start = Callable[[str], None]
 @pytest.fixture
 def start(project: Project) -> Start:
     digest = Digest(hashlib.blake2b(SOURCE.encode(), digest_size=16).hexdigest())
-    project.client.put_module(Module(digest, "leaving", SOURCE, (Workflow("blocked"), Workflow("shared"))))
+    names = ("blocked", "shared", "forked")
+    project.client.put_module(Module(digest, "leaving", SOURCE, tuple(Workflow(name) for name in names)))
     place = Place(str(project.folder), sys.executable)
     arguments = {"ledger": encoded(str(project.ledger))}
     return lambda name: project.client.start(name, name, digest, place, arguments)
@@ -135,3 +155,8 @@ def test_a_step_that_would_end_its_worker_fails_alone(project: Project, start: S
     assert attempt == 1
     for error, name in zip(errors, ("TypeError", "SystemExit", "GeneratorExit", "RuntimeError"), strict=True):
         assert name in error
+
+
+def test_the_death_of_a_worker_is_noticed_though_what_it_has_forked_lives_on(project: Project, start: Start) -> None:
+    start("forked")
+    assert project.result("forked") < 10.0

@@ -364,6 +364,38 @@ async def test_a_worker_that_ends_while_it_is_waited_for_is_waited_for_no_longer
         assert isinstance(last, e.StepAttemptFailed) and last.lost
 
 
+async def test_the_end_of_a_workers_process_is_noticed_though_its_connection_is_held_open(project: Project) -> None:
+    async with project.engine() as host, project.client() as client:
+        await project.start(client)
+        while not project.children:
+            await anyio.sleep(0.01)
+        (child,) = project.children
+        async with ScriptedWorker(project.home.folder, pid=child.pid) as worker:
+            await worker.take("r1")
+            await worker.report("r1", begun())
+            child.end(-9)
+            await worker.tell("r1", done())
+            with anyio.fail_after(3):
+                while worker.worker in host.fleet.links:
+                    await anyio.sleep(0.01)
+            kinds = [type(recorded.event) for recorded in await client.history("r1")]
+            assert kinds[-1] is e.StepCompleted
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+async def test_the_end_of_a_worker_started_by_hand_is_noticed_where_it_was_seen_to_live(
+    project: Project, monkeypatch: pytest.MonkeyPatch, is_seen: bool
+) -> None:
+    looks = iter([is_seen])
+    monkeypatch.setattr(fleet, "is_alive", lambda pid: next(looks, False))
+    async with project.engine() as host, ScriptedWorker(project.home.folder) as worker:
+        while not host.fleet.links:
+            await anyio.sleep(0)
+        host.fleet.look()
+        await anyio.sleep(2 * fleet.LAST_WORDS)
+        assert (worker.worker in host.fleet.links) is not is_seen
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not say what state a process is in")
 def test_a_process_that_nobody_has_buried_is_dead() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
