@@ -136,9 +136,10 @@ class Session:
         self._tasks: anyio.abc.TaskGroup
 
     def watch(self) -> None:
-        """For a process of its own: a thread looks whether its loop turns, steps begin in the place's folder, and
+        """Take charge of this process for its life, which is the worker's own.
 
-        what a step forks has no part in the connection.
+        A thread looks whether its loop turns, steps begin in the place's folder, and what they fork has no part in the
+        connection.
         """
         self._watchdog.start()
         os.register_at_fork(after_in_child=self._forked)
@@ -292,7 +293,8 @@ class Session:
         held = self._held.get(packet.run)
         if held is not None:
             held.commit(packet)
-            self._forget_if_over(held)
+            if held.over:
+                self._forget(held)
             self._speak(held)
         elif packet.lease:
             # The run was dropped, under the last engine's lease, while this one's was on its way.
@@ -309,7 +311,8 @@ class Session:
             return
         held = self._hold(packet)
         held.activate(packet, module)
-        self._forget_if_over(held)
+        if held.over:
+            self._forget(held)
         self._speak(held)
 
     def _loading(self, digest: str) -> None:
@@ -346,8 +349,8 @@ class Session:
         self._held[packet.run] = held
         return held
 
-    def _forget_if_over(self, held: HeldRun) -> None:
-        if held.over and self._held.get(held.run) is held:
+    def _forget(self, held: HeldRun) -> None:
+        if self._held.get(held.run) is held:
             del self._held[held.run]
 
     # Attempts and idle runs

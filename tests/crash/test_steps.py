@@ -73,7 +73,7 @@ def pay(ledger):
 
 async def paused(ledger: str):
     async def block():
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.5)
         while not os.environ.get("MENDED"):
             pass
     return await asyncio.gather(pay(ledger), block())
