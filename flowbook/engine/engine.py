@@ -225,7 +225,7 @@ class Engine(Holding):
             if run is None or not self._is_current(run, told):
                 return
             run.answering = told.number
-            run.losses = 0
+            run.losses = run.unexplained = 0
         elif run is None and told.answer is not None and self.runs.is_stored(told.run):
             told.until = told.run
             return

@@ -42,6 +42,9 @@ LOOK_EVERY = 1.0
 LOOK_FOR_THE_DEAD = 0.1
 """Seconds between looks at whether the process of a worker that is waited for has ended."""
 
+LAST_WORDS = 0.3
+"""Seconds for what a worker has said before its process ended to be read."""
+
 _ADVICE = 'Move the work into a step; one with isolate="process" can be ended at any line'
 
 Service = tuple[Place, str]
@@ -134,6 +137,7 @@ class Fleet:
         """A worker introduced itself."""
         self.links[link.worker] = link
         link.silent = 0.0
+        link.is_seen = is_alive(link.pid)
         self._remember()
         self._engine.joined(link, hello)
         for place, queue in list(self._wanted):
@@ -275,6 +279,14 @@ class Fleet:
         self._children.pop(child.pid, None)
         self._ended[child.pid] = how_it_ended(code)
         self._notify()
+        await self._hang_up_on(child.pid)
+
+    async def _hang_up_on(self, pid: int) -> None:
+        """Cut the connection of a process that has ended: one that it has forked may hold it open."""
+        await anyio.sleep(LAST_WORDS)
+        for link in self.links.values():
+            if link.pid == pid:
+                link.link.cut()
 
     def _give_up(self, service: Service, reason: str) -> None:
         place, queue = service
@@ -308,11 +320,15 @@ class Fleet:
             self.look()
 
     def look(self) -> None:
-        """Count one more look at which nothing had been said, and end those that were silent for too long.
+        """Count one more look at which nothing had been said: end those silent for too long, and forget the dead.
 
         Looks are counted and not seconds: while the engine itself stood still, it could hear nobody.
         """
         for link in list(self.links.values()):
+            # One whose process was never seen may live where its id means nothing, in another container.
+            if link.is_seen and not is_alive(link.pid):
+                link.is_seen = False
+                self._engine.tasks.start_soon(self._hang_up_on, link.pid)
             link.silent += LOOK_EVERY
             if link.silent > self._silence:
                 log.warning("worker %s (pid %d) was silent for %g s", link.worker, link.pid, self._silence)

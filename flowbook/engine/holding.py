@@ -27,6 +27,9 @@ from flowbook.wire.protocol import Evict, WorkerHello
 LOSSES = 5
 """A run that takes down so many workers in a row without saying a word is paused."""
 
+UNEXPLAINED = 20
+"""The same where nothing says that its code did it: more, because others may bring down the worker that they share."""
+
 
 class Holding:
     """All runs of one project, in memory or in the store, and their workers."""
@@ -110,11 +113,19 @@ class Holding:
                 continue
             run.reserved = False
             run.losses += left.code in (run.id, run.state.module)
+            run.unexplained += not loss.planned
             self.tell(Told(run.id, [replace(loss, ran=left.of(run.id))]))
             if run.losses >= LOSSES:
-                run.losses = 0
-                text = f"its worker was lost {LOSSES} times in a row while it ran this workflow's code: {loss.reason}"
-                self.tell(Told(run.id, [PauseRun(text)]))
+                self._give_up(run, f"{LOSSES} times in a row while it ran this workflow's code: {loss.reason}")
+            elif run.unexplained >= UNEXPLAINED:
+                where = "what brings it down is in the workers' log, and the run can be resumed when that is mended"
+                self._give_up(
+                    run, f"{UNEXPLAINED} times in a row with nothing recorded in between: {loss.reason}; {where}"
+                )
+
+    def _give_up(self, run: LiveRun, how: str) -> None:
+        run.losses = run.unexplained = 0
+        self.tell(Told(run.id, [PauseRun(f"its worker was lost {how}")]))
 
     async def load(self, id: RunId) -> LiveRun:
         """The run, read from the store where it is not in memory. Raises ``UnknownRun``."""

@@ -160,7 +160,7 @@ class WorkerLink:
     """A worker process that serves one place. ``runs`` are those it holds, ``tasks`` the steps of queues.
 
     ``silent`` is for how many seconds it has said nothing; ``draining``: it takes nothing new; ``verdict`` says why it
-    was ended, where it was.
+    was ended, where it was; ``is_seen``: its process is known to be there.
     """
 
     def __init__(self, link: Link, hello: WorkerHello) -> None:
@@ -172,7 +172,7 @@ class WorkerLink:
         self.concurrency: int = hello.concurrency
         self.runs: set[RunId] = set()
         self.tasks: set[tuple[RunId, Key]] = set()
-        self.draining = False
+        self.draining = self.is_seen = False
         self.verdict = ""
         self.silent = 0.0
         self.busy = 0

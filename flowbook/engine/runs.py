@@ -33,7 +33,9 @@ class LiveRun:
 
     ``committed`` counts the records that are durable, ``reported`` the last worker's report in them; ``idle`` is the
     event after which its code had nothing to do; ``reserved`` while its worker may still come back; ``next`` is told
-    again when it has ended; ``kept`` is what it counts for among the closed ones in memory.
+    again when it has ended; ``losses`` are the workers in a row that were lost while they ran its code, ``unexplained``
+    all that were while they held it, with nothing recorded in between; ``kept`` is what it counts for among the closed
+    ones in memory.
     """
 
     __slots__ = (
@@ -52,6 +54,7 @@ class LiveRun:
         "reported",
         "reserved",
         "state",
+        "unexplained",
         "wanted",
     )
 
@@ -69,7 +72,7 @@ class LiveRun:
         self.reserved = False
         self.wanted = False
         self.armed: float | None = None
-        self.losses = 0
+        self.losses = self.unexplained = 0
         self.ended: anyio.Event | None = None
         self.next: list[Told] = []
 

@@ -48,6 +48,7 @@ class Mark:
         self._path = path
         self._free = list(range(SLOTS - 1, -1, -1))
         self._used = self._unnoted = 0
+        self._is_sealed = False
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             os.ftruncate(handle, _HEAD + SLOTS * _SLOT)
@@ -91,10 +92,16 @@ class Mark:
         self._page[at : at + _LENGTH] = b"\0\0"
         self._free.append(slot)
 
+    def seal(self) -> None:
+        """The worker breaks down: what it runs now is what the engine is to find, whatever is noted later."""
+        self._is_sealed = True
+        self._page = mmap.mmap(-1, _HEAD + SLOTS * _SLOT)
+
     def remove(self) -> None:
         """The worker leaves in order."""
-        with suppress(OSError):
-            self._path.unlink()
+        if not self._is_sealed:
+            with suppress(OSError):
+                self._path.unlink()
 
     def _note_unnoted(self, more: int) -> None:
         self._unnoted += more

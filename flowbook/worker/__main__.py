@@ -7,12 +7,13 @@ import asyncio
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
-
-import anyio
 
 from flowbook.client.launch import find_home
 from flowbook.worker import capture, clocks, guard
+from flowbook.worker.leaving import leave
+from flowbook.worker.loop import WorkerLoop
 from flowbook.worker.session import DRAIN_GRACE, THREADS, Session
 
 
@@ -42,10 +43,15 @@ def main() -> int:
         always_evict=always_evict,
     )
     session.watch()
+    # The runner is not closed: it would wait for tasks and threads of steps, which have had their time.
+    runner = asyncio.Runner(loop_factory=WorkerLoop)
     try:
-        anyio.run(_serve, session)
+        runner.run(_serve(session))
     except KeyboardInterrupt:
         return 130
+    except BaseException:
+        traceback.print_exc()
+        return 1
     return 0
 
 
@@ -75,4 +81,4 @@ async def _serve(session: Session) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -9,7 +9,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import anyio
@@ -83,6 +83,7 @@ class Attempt:
         self._is_over = False
         self._stood: tuple[Frame, ...] = ()
         self._silent = 0.0
+        self._unsayable: Exception | None = None
         self._beats, self._heard, self._begun = 0, 0.0, 0.0
 
     async def run(self) -> Outcome | None:
@@ -106,21 +107,31 @@ class Attempt:
 
     async def _begin(self) -> Outcome | None:
         self.began = time.time()
+        place = self._workplace
+        is_inside = not self._step.isolate
+        if is_inside and place.start is not None and (warning := place.go_to_start(place.start)):
+            self.collected.add(e.Chunk("log", warning))
+        place.running += is_inside
         try:
             self._begin_context()
-            if not self._step.isolate:
+            if is_inside:
                 self._mark()
             value = await self._value()
             return facts.waiting(self.call, self.began) if self._step.external else self._completed(value)
         except asyncio.CancelledError as error:
             return self._cancelled(error)
-        except GeneratorExit:
-            raise
         except BaseException as error:
+            if isinstance(error, GeneratorExit) and self._is_being_closed():
+                raise
             return self._failed(error)
         finally:
-            if self._slot is not None and self._workplace.mark is not None:
-                self._workplace.mark.end(self._slot)
+            place.running -= is_inside
+            if self._slot is not None and place.mark is not None:
+                place.mark.end(self._slot)
+
+    def _is_being_closed(self) -> bool:
+        """True where this is thrown away with its loop, and not what its step has raised."""
+        return self._task is None or asyncio.current_task(self._task.get_loop()) is not self._task
 
     def _cancelled(self, error: asyncio.CancelledError) -> AttemptFailed | None:
         """It was stopped, by whoever no longer wants it or because it was silent; or the step raised this itself."""
@@ -128,9 +139,11 @@ class Attempt:
             return self._failed(error)
         if self._task is not None:
             self._task.uncancel()
-        if not self._silent:
+        if not self._silent and self._unsayable is None:
             return self._never_began()
         self._stood = self._where(error)
+        if self._unsayable is not None:
+            return self._failed(self._unsayable)
         return self._failed(HeartbeatTimeout(self._said_nothing()))
 
     def stop(self) -> None:
@@ -244,7 +257,7 @@ class Attempt:
     async def _called(self) -> Value:
         step = self._step
         if step.isolate == "process":
-            self._process = Isolated(self._order(), self._hear, self.collected.add, self._mark)
+            self._process = Isolated(self._order(), self._hear, self.collected.add, self._mark, self._workplace.folder)
             return await self._process.result()
         if step.is_async:
             arguments, keywords = self._inputs()
@@ -330,15 +343,25 @@ class Attempt:
         """What it has shown, how far it is and what it left for the next: to be recorded, and to be shown only."""
         if self._context is None:
             return [], []
-        notes = self._heard_notes(self._context)
-        return notes.due(time.monotonic()), notes.glances()
+        try:
+            notes = self._heard_notes(self._context)
+            return notes.due(time.monotonic()), notes.glances()
+        except Exception as error:
+            # Its worker has others to care for: what cannot be noted is the failure of this one alone.
+            if not self.stopped:
+                self._unsayable = error
+                self.stop()
+            return [], []
 
     def last_said(self) -> list[Note]:
         """All of it that is not recorded, when it has ended."""
         known = self._context
         if known is None or not (known.beats or self.collected.is_filled):
             return []
-        return self._heard_notes(known).last()
+        # How it has ended is known, and counts for more than what it said on the way.
+        with suppress(Exception):
+            return self._heard_notes(known).last()
+        return []
 
     def _heard_notes(self, known: StepContext) -> Notes:
         # Most steps are over before anybody asks what they have said.

@@ -121,6 +121,8 @@ class _Stream(io.TextIOBase):
         send = output.sink.get()
         if send is None:
             return self._fallback.write(text)
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         send(Chunk(stream=self._name, text=text))
         return len(text)
 

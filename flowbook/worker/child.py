@@ -7,7 +7,6 @@ says goes line by line to the pipe.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import ctypes
 import inspect
 import os
@@ -39,6 +38,7 @@ from flowbook.wire import codec
 from flowbook.wire.classes import IMPORTABLE
 from flowbook.worker import capture, notes, results
 from flowbook.worker.finding import find_step
+from flowbook.worker.leaving import leave
 from flowbook.worker.orders import Order, Said
 from flowbook.worker.threads import Shield, StepStopped
 
@@ -258,14 +258,5 @@ def _leave_with_worker(orders: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _exit(code: int) -> None:
-    """Leave without waiting for threads, which may be anywhere."""
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
-
-
 if __name__ == "__main__":
-    _exit(main())
+    leave(main())

@@ -45,16 +45,22 @@ class ProcessDied(Exception):
 
 class Isolated:
     """One step. ``hear`` is told what it says, ``show`` what it shows, ``began`` the process's id, which is that of its
-    group too. ``stood`` is where the step was when it was stopped.
+    group too. It begins in ``folder``, or where this process is. ``stood`` is where the step was when it was stopped.
     """
 
     def __init__(
-        self, order: Order, hear: Callable[[Said], None], show: Callable[[Chunk], None], began: Callable[[int], None]
+        self,
+        order: Order,
+        hear: Callable[[Said], None],
+        show: Callable[[Chunk], None],
+        began: Callable[[int], None],
+        folder: str | None = None,
     ) -> None:
         self.stood: tuple[Frame, ...] = ()
         self._order = order
         self._hear = hear
         self._began = began
+        self._folder = folder
         self._output = _Output(order.place.encode(), show)
         self._outcome: Value | Failure | ProcessDied | None = None
         self._is_known = asyncio.Event()
@@ -105,6 +111,7 @@ class Isolated:
                 stderr=written[2],
                 pass_fds=written[:1],
                 start_new_session=True,
+                cwd=self._folder,
             )
         finally:
             for pipe in written:

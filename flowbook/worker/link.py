@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 
 from flowbook.wire.protocol import ToWorker, Unpacker, to_worker_decoder
@@ -51,6 +52,15 @@ class Link(asyncio.Protocol):
         """Hang up."""
         if self._transport is not None:
             self._transport.close()
+
+    def let_go(self) -> None:
+        """In a forked process: no longer keep the connection open, which ends with the worker."""
+        held = -1 if self._transport is None else self._transport.get_extra_info("socket").fileno()
+        if held >= 0:
+            # Something has to be there: who closes it one day would close what came in its place.
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, held, inheritable=False)
+            os.close(nothing)
 
     def _flush(self) -> None:
         self._scheduled = False

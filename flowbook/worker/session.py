@@ -125,7 +125,7 @@ class Session:
         self._crew = Crew(self._attempt_broke)
         self._remote = Tasks(self._workplace, self._begin_task)
         self._drained_by: float | None = None
-        self._arrivals = Arrivals(self, self._send, self._mark.set)
+        self._arrivals = Arrivals(self, self._send, self._loading)
         self._reclaimer = Reclaimer()
         self._stirred = False
         self._out: list[Packet] = []
@@ -136,8 +136,18 @@ class Session:
         self._tasks: anyio.abc.TaskGroup
 
     def watch(self) -> None:
-        """Have a thread look whether the loop turns, for the life of the process."""
+        """Take charge of this process for its life, which is the worker's own.
+
+        A thread looks whether its loop turns, steps begin in the place's folder, and what they fork has no part in the
+        connection.
+        """
         self._watchdog.start()
+        os.register_at_fork(after_in_child=self._forked)
+        self._workplace.folder = self._workplace.start = self.place.folder
+
+    def _forked(self) -> None:
+        if self._link is not None:
+            self._link.let_go()
 
     async def run(self) -> None:
         """Serve until the engine says goodbye, or none can be found."""
@@ -155,6 +165,11 @@ class Session:
                 self._drop_all()
                 await self._crew.rest(STOP_WITHIN)
                 self._tasks.cancel_scope.cancel()
+        except BaseException as error:
+            # Before its attempts end with it: one of them may have brought it down, but for one that is interrupted.
+            if not isinstance(error, asyncio.CancelledError):
+                self._mark.seal()
+            raise
         finally:
             self._drop_all()
             self._crew.leave()
@@ -282,7 +297,8 @@ class Session:
         held = self._held.get(packet.run)
         if held is not None:
             held.commit(packet)
-            self._forget_if_over(held)
+            if held.over:
+                self._forget(held)
             self._speak(held)
         elif packet.lease:
             # The run was dropped, under the last engine's lease, while this one's was on its way.
@@ -299,8 +315,17 @@ class Session:
             return
         held = self._hold(packet)
         held.activate(packet, module)
-        self._forget_if_over(held)
+        if held.over:
+            self._forget(held)
         self._speak(held)
+
+    def _loading(self, digest: str) -> None:
+        """This module is loaded from here on; "" for none."""
+        self._mark.set(digest)
+        if digest:
+            self._workplace.loading()
+        else:
+            self._workplace.loaded()
 
     def _watching(self, packet: Inspect) -> Watch:
         started = packet.history[0].event
@@ -328,8 +353,8 @@ class Session:
         self._held[packet.run] = held
         return held
 
-    def _forget_if_over(self, held: HeldRun) -> None:
-        if held.over and self._held.get(held.run) is held:
+    def _forget(self, held: HeldRun) -> None:
+        if self._held.get(held.run) is held:
             del self._held[held.run]
 
     # Attempts and idle runs

@@ -27,6 +27,7 @@ import time
 
 from flowbook import step
 from flowbook.runtime.definitions import Workflow
+from flowbook.worker.session import Session
 
 
 def note(ledger, *words):
@@ -72,7 +73,7 @@ def pay(ledger):
 
 async def paused(ledger: str):
     async def block():
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.5)
         while not os.environ.get("MENDED"):
             pass
     return await asyncio.gather(pay(ledger), block())
@@ -83,8 +84,19 @@ async def hanging(ledger: str):
     re.match(r"(a+)+$", "a" * 40 + "b")
 
 
-FUNCTIONS = (crashing, isolated, paused, hanging)
-crashing, isolated, paused, hanging = map(Workflow, FUNCTIONS)
+@step
+def breaks():
+    # An error in the worker itself, and not in a step.
+    Session._announce = None
+    time.sleep(600)
+
+
+async def breaking(ledger: str):
+    await breaks()
+
+
+FUNCTIONS = (crashing, isolated, paused, hanging, breaking)
+crashing, isolated, paused, hanging, breaking = map(Workflow, FUNCTIONS)
 """
 
 Start = Callable[[str], None]
@@ -99,7 +111,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def start(impatient: None, project: Project) -> Start:
     digest = Digest(hashlib.blake2b(SOURCE.encode(), digest_size=16).hexdigest())
-    names = ("crashing", "isolated", "paused", "hanging")
+    names = ("crashing", "isolated", "paused", "hanging", "breaking")
     project.client.put_module(Module(digest, "falling", SOURCE, tuple(Workflow(name) for name in names)))
     place = Place(str(project.folder), sys.executable)
     arguments = {"ledger": encoded(str(project.ledger))}
@@ -118,6 +130,13 @@ def test_a_step_that_crashes_its_worker_at_once_fails_with_its_line(project: Pro
     lost = [r.event for r in project.history("crashing") if isinstance(r.event, e.StepAttemptFailed)]
     assert [event.planned for event in lost if event.step == "crash"] == [False] * 4
     assert all(event.planned for event in lost if event.step == "long")
+
+
+def test_a_step_that_breaks_its_worker_from_inside_fails_after_five_losses(project: Project, start: Start) -> None:
+    start("breaking")
+    summary = project.client.wait("breaking", 60.0)
+    assert summary["status"] == "failed" and summary["step"] == "breaks" and summary["error"] is not None
+    assert "exited with code 1" in summary["error"].message and "5th time" in summary["error"].message
 
 
 def test_nothing_is_left_of_a_step_in_its_own_process_when_its_worker_dies(project: Project, start: Start) -> None:

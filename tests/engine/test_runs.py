@@ -20,6 +20,7 @@ from flowbook.core.retry import RetryPolicy
 from flowbook.core.value import NOTHING, Value
 from flowbook.engine import fleet
 from flowbook.engine.engine import MOST_BEHIND
+from flowbook.engine.holding import UNEXPLAINED
 from flowbook.engine.links import WorkerLink
 from flowbook.engine.processes import is_alive
 from flowbook.errors import FlowbookError, RunClosed, RunConflict, StoreError, UnknownRun
@@ -259,6 +260,28 @@ async def test_a_worker_that_dies_again_and_again_while_it_runs_nobodys_code_pau
         assert (await client.run("r1"))["status"] == "running"
 
 
+async def test_a_run_whose_workers_die_for_ever_without_a_word_is_paused(project: Project) -> None:
+    async with project.engine(), project.client() as client:
+        await project.start(client)
+        for number in range(UNEXPLAINED):
+            assert (await client.run("r1"))["status"] == "running"
+            async with ScriptedWorker(project.home.folder, f"w{number}", pid=999_999_999) as worker:
+                await worker.take("r1")
+        summary = await client.wait("r1", timeout=5)
+        assert summary["status"] == "paused" and "20 times in a row" in summary["reason"]
+        assert "workers' log" in summary["reason"]
+
+
+async def test_a_worker_that_got_on_before_it_died_is_no_reason_to_pause(project: Project) -> None:
+    async with project.engine(), project.client() as client:
+        await project.start(client)
+        for number in range(1, UNEXPLAINED + 2):
+            async with ScriptedWorker(project.home.folder, f"w{number}", pid=999_999_999) as worker:
+                await worker.take("r1")
+                await worker.report("r1", e.TimerStarted(Key(f"/{number}"), due=1e12))
+        assert (await client.run("r1"))["status"] == "waiting"
+
+
 async def test_a_worker_that_cannot_start_pauses_the_run_until_somebody_resumes_it(project: Project) -> None:
     project.fail_starts = "yes"
     async with project.engine(), project.client() as client:
@@ -339,6 +362,38 @@ async def test_a_worker_that_ends_while_it_is_waited_for_is_waited_for_no_longer
     async with project.engine(grace=math.inf), ScriptedWorker(project.home.folder, "w2") as second:
         last = (await second.take("r1")).history[-1].event
         assert isinstance(last, e.StepAttemptFailed) and last.lost
+
+
+async def test_the_end_of_a_workers_process_is_noticed_though_its_connection_is_held_open(project: Project) -> None:
+    async with project.engine() as host, project.client() as client:
+        await project.start(client)
+        while not project.children:
+            await anyio.sleep(0.01)
+        (child,) = project.children
+        async with ScriptedWorker(project.home.folder, pid=child.pid) as worker:
+            await worker.take("r1")
+            await worker.report("r1", begun())
+            child.end(-9)
+            await worker.tell("r1", done())
+            with anyio.fail_after(3):
+                while worker.worker in host.fleet.links:
+                    await anyio.sleep(0.01)
+            kinds = [type(recorded.event) for recorded in await client.history("r1")]
+            assert kinds[-1] is e.StepCompleted
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+async def test_the_end_of_a_worker_started_by_hand_is_noticed_where_it_was_seen_to_live(
+    project: Project, monkeypatch: pytest.MonkeyPatch, is_seen: bool
+) -> None:
+    looks = iter([is_seen])
+    monkeypatch.setattr(fleet, "is_alive", lambda pid: next(looks, False))
+    async with project.engine() as host, ScriptedWorker(project.home.folder) as worker:
+        while not host.fleet.links:
+            await anyio.sleep(0)
+        host.fleet.look()
+        await anyio.sleep(2 * fleet.LAST_WORDS)
+        assert (worker.worker in host.fleet.links) is not is_seen
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not say what state a process is in")

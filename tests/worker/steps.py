@@ -28,6 +28,11 @@ def apart(x: int) -> Any:
 
 
 @step(isolate="process")
+def where() -> str:
+    return os.getcwd()
+
+
+@step(isolate="process")
 async def apart_and_async(x: int) -> int:
     return x + 1
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -72,6 +74,59 @@ def run(tried: Attempt) -> e.StepCompleted | AttemptFailed | None:
 def value(files: ValueFiles, outcome: Any) -> Any:
     assert isinstance(outcome, e.StepCompleted), outcome
     return codec.decode(outcome.value, files.load)
+
+
+def test_a_step_begins_in_the_folder_that_another_has_left(
+    files: ValueFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home := tmp_path / "home").mkdir()
+    monkeypatch.chdir(home)
+    place = Workplace(files, folder=str(home), start=str(home))
+
+    def leaves() -> None:
+        gone = tempfile.mkdtemp(dir=tmp_path)
+        os.chdir(gone)
+        os.rmdir(gone)
+
+    run(attempt(files, leaves, place=place))
+    assert value(files, run(attempt(files, os.getcwd, place=place))) == str(home)
+    run(attempt(files, leaves, place=place))
+    outcome = run(attempt(files, steps.where, place=place))
+    assert value(files, outcome) == str(home)
+    assert place.running == 0
+
+
+def test_a_step_that_begins_where_another_has_gone_is_told_so(
+    files: ValueFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (there := tmp_path / "there").mkdir()
+    place = Workplace(files, start=str(tmp_path))
+    outcomes: list[Any] = []
+
+    async def works_there() -> str:
+        os.chdir(there)
+        outcomes.append(await attempt(files, os.getcwd, place=place).run())
+        return os.getcwd()
+
+    assert value(files, run(attempt(files, works_there, place=place))) == str(there)
+    (other,) = outcomes
+    assert value(files, other) == str(there)
+    assert [chunk.stream for chunk in other.output] == ["log"] and 'isolate="process"' in other.output[0].text
+
+
+def test_steps_begin_where_a_module_has_gone_when_it_was_loaded(
+    files: ValueFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home := tmp_path / "home").mkdir()
+    (data := home / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    place = Workplace(files, folder=str(home), start=str(home))
+    for goes in ("data", "data", "."):
+        place.loading()
+        os.chdir(goes)
+        place.loaded()
+        assert value(files, run(attempt(files, os.getcwd, place=place))) == str(data)
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
