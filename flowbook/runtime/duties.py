@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowbook.core import events as e
 from flowbook.core.ids import Key
 from flowbook.core.value import Value
+from flowbook.errors import OutcomeUnknown
 from flowbook.runtime.outcomes import failure_of
 from flowbook.runtime.replay import Asked, mismatch
+from flowbook.runtime.shielding import unbroken
 
 if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
@@ -56,7 +59,6 @@ class Duty:
         self.key = key
         self.name = about.name
         self.what = about.what
-        self.take_back = take_back
         self.owner = owner
         self.outcome = ""
         self.problem: BaseException | None = None
@@ -64,6 +66,8 @@ class Duty:
         self.durable: asyncio.Future[None] = duties.execution.loop.create_future()
         self.settled: asyncio.Future[None] = duties.execution.loop.create_future()
         self._duties = duties
+        self._take_back = take_back
+        self._taking: asyncio.Task[None] | None = None
 
     async def recorded(self) -> None:
         """Wait until it is durable: what it is for may begin then. CancelledError where it was taken back before."""
@@ -74,6 +78,27 @@ class Duty:
             raise
         if not self.open:
             raise asyncio.CancelledError
+
+    async def take_back(self) -> None:
+        """Have it taken back, once, whoever asks for that and how often; what fails about it is noted.
+
+        A cancellation of whoever waits for it is raised when that has ended.
+        """
+        if self._taking is None:
+            if not self.open:
+                return
+            self._taking = self._duties.run(self._taken_back())
+        await unbroken(self._taking)
+
+    async def _taken_back(self) -> None:
+        try:
+            await self._take_back()
+        except Exception as error:
+            self.fail(error)
+        except asyncio.CancelledError:
+            self.fail(OutcomeUnknown(f"taking '{self.name}' back was cancelled before it had ended"))
+        else:
+            self.settle("undone")
 
     def settle(self, outcome: str) -> None:
         """Nothing is owed any more; ``outcome`` is one of those of ``ObligationSettled``."""
@@ -204,12 +229,9 @@ class Duties:
 
     async def _take_back(self, duties: list[Duty]) -> None:
         for duty in reversed(duties):
-            try:
+            # Clean-up code of a generator can cancel this very task, and that takes nothing else back.
+            with suppress(asyncio.CancelledError):
                 await duty.take_back()
-            except Exception as error:
-                duty.fail(error)
-            else:
-                duty.settle("undone")
 
 
 def _lineage(path: str) -> list[str]:

@@ -170,7 +170,6 @@ class _Undo:
         self.as_called = as_called
         self.duty: Duty | None = None
         self.begun: Begun | None = None
-        self.taking: asyncio.Task[None] | None = None
         if as_called is None:
             known.check_undo(self.undo)
 
@@ -192,7 +191,7 @@ class _Undo:
             arguments=self.known.encoded(self.execution.values),
             undo=self.undo.ref,
         )
-        self.duty = self.execution.duties.open(owed, self.take_back, self.block.owner)
+        self.duty = self.execution.duties.open(owed, self._taken_back, self.block.owner)
         await self.duty.recorded()
 
     async def do(self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Key, site: int) -> Any:
@@ -221,15 +220,12 @@ class _Undo:
         """Undo it, once."""
         if self.execution is None:
             await self._undone()
-            return
-        if self.duty is None or not self.duty.open:
-            return
-        if self.taking is None:
-            self.taking = self.execution.duties.run(self._taken_back(self.duty))
-        await unbroken(self.taking)
+        elif self.duty is not None:
+            await self.duty.take_back()
 
-    async def _taken_back(self, duty: Duty) -> None:
-        begun = self.begun
+    async def _taken_back(self) -> None:
+        duty, begun = self.duty, self.begun
+        assert duty is not None
         if begun is not None:
             await begun.ended()
             if begun.has_result:
@@ -238,14 +234,7 @@ class _Undo:
             # It has not begun, and does not any more.
             duty.settle(NOT_STARTED)
             return
-        try:
-            was_undone = await self._undone()
-        except Exception as error:
-            duty.fail(error)
-            return
-        if was_undone or begun is None:
-            duty.settle("undone")
-        else:
+        if not await self._undone() and begun is not None:
             begun.give_up(duty)
 
     async def _undone(self) -> bool:
