@@ -15,7 +15,7 @@ from flowbook.core import events as e
 from flowbook.core import options
 from flowbook.core.duration import seconds
 from flowbook.core.ids import Key
-from flowbook.errors import UserError
+from flowbook.errors import OutcomeUnknown, UserError
 from flowbook.runtime import current, sites
 from flowbook.runtime.begun import Begun
 from flowbook.runtime.context import idempotency_key
@@ -303,9 +303,11 @@ class _Undo:
             return
         await begun.ended()
         done = begun if begun.has_result else self.done
-        if done is None and begun.began_nothing():
-            self.duty.settle(NOT_STARTED)
+        if done is None and (begun.began_nothing() or self._lost):
+            begun.give_up(self.duty)
             return
+        if self._lost:
+            raise OutcomeUnknown(f"undo '{self.call.step.name}' needs what '{self._lost}' gives, which has no result")
         known = Known(self.known.step, {**self.known.arguments}, self.known.key)
         known.arguments |= {name: await resolved(value) for name, value in self.given.items()}
         if done is not None:
@@ -320,6 +322,13 @@ class _Undo:
         except Exception as error:
             encode = self.execution.values.encoded
             self.duty.fail(error, {name: encode(value, name) for name, value in wanted.items()})
+
+    @property
+    def _lost(self) -> str:
+        """Which of the handles that the undo needs has no result; the code has ended, and it gets none any more."""
+        _, tested = self.call.condition or (None, ())
+        needed = (value for value in (*self.given.values(), *tested) if isinstance(value, Handle))
+        return next((handle.label for handle in needed if not handle.peek()[0]), "")
 
 
 async def _all_done(tasks: list[asyncio.Task[Any]]) -> list[Any]:

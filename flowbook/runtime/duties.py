@@ -151,8 +151,8 @@ class Duties:
         return duty
 
     def run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """A task that termination does not drop, nor the end of the workflow's code."""
-        task = self.execution.loop.create_task(work)
+        """A task that neither termination drops nor the end of the workflow's code, and that code does not find."""
+        task = self.execution.loop.create_task(work, is_hidden=True)
         self.adopt(task.path)
         made: asyncio.Task[Any] = task
         return made

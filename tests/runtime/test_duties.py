@@ -1,12 +1,19 @@
-"""What a run owes, while its code is stopped, dropped or cleaning up: each is taken back once, and none is forgotten."""
+"""What a run owes, while its code is stopped, dropped or cleaning up: taken back once, and never forgotten."""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from flowbook.core import events as e
+from flowbook.runtime.dataflow import Call
 from flowbook.runtime.definitions import step
-from tests.runtime.cloud import create, obligations, turns_until, unmake, world
+from flowbook.runtime.handles import launch
+from flowbook.runtime.operation import operation
+from tests.runtime.cloud import create, delete, obligations, turns_until, unmake, world
 from tests.runtime.driver import Driver
 
 pytestmark = pytest.mark.parametrize("evict", [False, True], ids=["held", "evicted"])
@@ -33,3 +40,94 @@ def test_a_run_that_is_terminated_while_it_undoes_undoes_once(evict: bool) -> No
     assert isinstance(driver.run(), e.RunTerminated)
     assert world.said == ["create", "create", "unmake", "unmake"]
     assert obligations(driver)[2:] == ["undone", "undone"]
+
+
+# Clean-up code that cancels
+
+
+@step
+def tick(n: int) -> int:
+    return n
+
+
+@step
+def delete_in(name: str, region: str) -> None:
+    world.say(f"delete in {region}")
+
+
+@pytest.mark.parametrize("end", [None, e.CancelRequested(), e.TerminateRequested()])
+@pytest.mark.parametrize("how", ["given", "tested"])
+def test_an_undo_that_needs_what_the_run_never_had_stays_owed_and_stops_no_other(
+    how: str, end: e.AnyEvent | None, evict: bool
+) -> None:
+    async def flow() -> None:
+        async def region() -> str:
+            await asyncio.Event().wait()
+            return "eu"
+
+        never = launch(region, label="region")
+        await create.undo(unmake).start("first")
+        undo = Call(unmake).when(bool, never) if how == "tested" else delete_in
+        await create.undo(undo, **({} if how == "tested" else {"region": never})).start("second")
+        await (asyncio.Event().wait() if end is not None else bad())
+
+    driver = Driver(flow, evict=evict)
+    turns_until(driver, lambda: driver.executed.count("create") == 2)
+    driver.mailbox += [] if end is None else [end]
+    assert isinstance(driver.run(), e.RunFailed | e.RunCancelled | e.RunTerminated)
+    assert world.said == ["create", "create", "unmake"]
+    assert obligations(driver)[2:] == ["failed OutcomeUnknown", "undone"]
+
+
+@pytest.mark.parametrize("how", ["task", "itself", "exit"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_generator_whose_clean_up_breaks_off_leaves_nothing_owed(how: str, fails: bool, evict: bool) -> None:
+    open_still: list[Any] = []
+
+    async def flow() -> None:
+        await create.undo(unmake).start("a")
+
+        async def ticks() -> AsyncIterator[int]:
+            beat = asyncio.create_task(asyncio.sleep(10_000))
+            try:
+                while True:
+                    yield await tick(1)
+            finally:
+                if how == "exit":
+                    raise SystemExit(3)
+                (asyncio.current_task() if how == "itself" else beat).cancel()  # type: ignore[union-attr]
+                if how == "task":
+                    await beat
+
+        ticking = ticks()
+        async for _ in ticking:
+            if fails:
+                await bad()
+            break
+        open_still.append(ticking)
+
+    driver = Driver(flow, evict=evict)
+    ended = driver.run()
+    assert ended is None or isinstance(ended, e.RunFailed)
+    assert obligations(driver)[1:] == (["undone"] if fails else ["kept"])
+
+
+def test_clean_up_that_cancels_every_task_twice_leaves_the_duties_alone(evict: bool) -> None:
+    async def flow() -> str:
+        machine = asyncio.create_task(operation(create, "a", poll=never_ready, cancel=delete))
+        await asyncio.sleep(5)
+        for _ in range(2):
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait([machine])
+        return "ok"
+
+    driver = Driver(flow, evict=evict)
+    assert driver.run() == "ok"
+    assert world.said[-1] == "delete" and obligations(driver) == ["owes create", "cancelled"]
+
+
+@step
+def never_ready(vm: str) -> bool:
+    return False
