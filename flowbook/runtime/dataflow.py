@@ -292,10 +292,25 @@ class _Undo:
         arguments = self.known.encoded(self.execution.values)
         step, undo = self.known.step, self.call.step
         owed = Owed(undo.name, "undo", self.site, step.ref, key, arguments, undo.ref)
-        self.duty = self.execution.duties.open(owed, self.take_back)
+        self.duty = self.execution.duties.open(owed, self._take_back, keep=self._keep)
         await self.duty.recorded()
 
-    async def take_back(self) -> None:
+    async def _keep(self) -> None:
+        """The run ends well: what the step did stands, and it is given the time to say what that is."""
+        begun = self.begun
+        if begun is None:
+            self.duty.settle(NOT_STARTED)
+            return
+        await begun.ended()
+        if self.duty.is_taken_back:
+            # The run was terminated meanwhile.
+            return
+        if begun.has_result or (self.done is not None and not begun.is_open):
+            self.duty.settle("kept")
+        else:
+            begun.give_up(self.duty)
+
+    async def _take_back(self) -> None:
         """Undo it, where its step has begun something."""
         begun = self.begun
         if begun is None:

@@ -22,7 +22,7 @@ from flowbook.runtime.shielding import unbroken
 if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
 
-TakeBack = Callable[[], Awaitable[None]]
+Ending = Callable[[], Awaitable[None]]
 
 NOT_STARTED = "not started"
 
@@ -50,11 +50,19 @@ class Owed(NamedTuple):
 class Duty:
     """One thing owed. ``durable`` is done once it is recorded; ``settled`` when the code is done with it.
 
-    Its ``owner`` is the task that settles it; one without is the run's own, kept or taken back when that ends.
+    Its ``owner`` is the task that settles it; one without is the run's own, and ends with that: where the run ends
+    well, ``keep`` says how, and otherwise it is taken back.
     """
 
     def __init__(
-        self, duties: Duties, key: Key, about: Owed, take_back: TakeBack, owner: asyncio.Task[Any] | None
+        self,
+        duties: Duties,
+        key: Key,
+        about: Owed,
+        take_back: Ending,
+        *,
+        owner: asyncio.Task[Any] | None,
+        keep: Ending | None,
     ) -> None:
         self.key = key
         self.name = about.name
@@ -67,6 +75,7 @@ class Duty:
         self.settled: asyncio.Future[None] = duties.execution.loop.create_future()
         self._duties = duties
         self._take_back = take_back
+        self._keep = keep
         self._taking: asyncio.Task[None] | None = None
 
     async def recorded(self) -> None:
@@ -99,6 +108,16 @@ class Duty:
             self.fail(OutcomeUnknown(f"taking '{self.name}' back was cancelled before it had ended"))
         else:
             self.settle("undone")
+
+    async def keep(self) -> None:
+        """The run ends well, and this one is its own."""
+        if self._keep is not None:
+            await self._keep()
+
+    @property
+    def is_taken_back(self) -> bool:
+        """True from where somebody has wanted that."""
+        return self._taking is not None
 
     def settle(self, outcome: str) -> None:
         """Nothing is owed any more; ``outcome`` is one of those of ``ObligationSettled``."""
@@ -142,11 +161,18 @@ class Duties:
         self._paths: set[str] = set()
         self.blocks: dict[object, asyncio.Task[Any] | None] = {}
 
-    def open(self, about: Owed, take_back: TakeBack, owner: asyncio.Task[Any] | None = None) -> Duty:
+    def open(
+        self,
+        about: Owed,
+        take_back: Ending,
+        *,
+        owner: asyncio.Task[Any] | None = None,
+        keep: Ending | None = None,
+    ) -> Duty:
         """Owe something from here on. Where its ``owner`` ends without settling it, it is taken back."""
         execution = self.execution
         key = execution.matched(execution.key(f"owe.{about.name}"), Asked("obligation", about.name))
-        duty = self._all[key] = Duty(self, key, about, take_back, owner)
+        duty = self._all[key] = Duty(self, key, about, take_back, owner=owner, keep=keep)
         execution.note("obligation", key, about.opened(key))
         return duty
 
@@ -213,15 +239,14 @@ class Duties:
                 either += {duty.owner: None for duty in owned if duty.owner is not None}
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if keep:
-            self.keep_all()
+            await self.keep_all()
         else:
             await self.take_back_all()
 
-    def keep_all(self) -> None:
-        """What was done stands."""
+    async def keep_all(self) -> None:
+        """What was done stands; what nobody knows of is owed."""
         for duty in self.outstanding:
-            if duty.owner is None:
-                duty.settle("kept")
+            await duty.keep()
 
     async def take_back_all(self) -> None:
         """Take back what is owed, last first; what fails is noted and stops no other."""

@@ -248,7 +248,7 @@ class _Operation:
             confirm=steps.confirm.ref if steps.confirm is not None else None,
             every=steps.every,
         )
-        self.duty = duties.open(owed, self._take_back, asyncio.current_task())
+        self.duty = duties.open(owed, self._take_back, owner=asyncio.current_task())
         await self.duty.recorded()
         self.begun = Begun(self.execution, steps.start, args, kwargs, key, site=site)
         try:

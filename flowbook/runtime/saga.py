@@ -191,7 +191,7 @@ class _Undo:
             arguments=self.known.encoded(self.execution.values),
             undo=self.undo.ref,
         )
-        self.duty = self.execution.duties.open(owed, self._taken_back, self.block.owner)
+        self.duty = self.execution.duties.open(owed, self._taken_back, owner=self.block.owner)
         await self.duty.recorded()
 
     async def do(self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Key, site: int) -> Any:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from flowbook.core import events as e
+from flowbook.errors import NotStarted
 from flowbook.runtime.dataflow import Call
-from flowbook.runtime.definitions import step
+from flowbook.runtime.definitions import Step, step
+from flowbook.runtime.going_on import continue_as_new
 from flowbook.runtime.handles import launch
 from flowbook.runtime.operation import operation
 from tests.runtime.cloud import create, delete, obligations, turns_until, unmake, world
@@ -131,3 +134,85 @@ def test_clean_up_that_cancels_every_task_twice_leaves_the_duties_alone(evict: b
 @step
 def never_ready(vm: str) -> bool:
     return False
+
+
+# Runs that end well
+
+
+@step
+def lost(name: str) -> str:
+    raise ConnectionError("no answer")
+
+
+@step
+def refused(name: str) -> str:
+    raise ValueError("no")
+
+
+@step
+def idle(name: str) -> str:
+    raise NotStarted("no quota")
+
+
+async def leaves_it(how: Step[..., str], goes_on: bool) -> str:
+    how.undo(delete).start("a")
+    await tick(1)
+    if goes_on:
+        continue_as_new()
+    return "done"
+
+
+async def catches_it(how: Step[..., str], goes_on: bool) -> str:
+    with suppress(ValueError, OSError, NotStarted):
+        await how.undo(delete).start("a")
+    if goes_on:
+        continue_as_new()
+    return "done"
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+@pytest.mark.parametrize("flow", [leaves_it, catches_it])
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [(create, "kept"), (lost, "failed OutcomeUnknown"), (refused, "nothing to undo"), (idle, "not started")],
+)
+def test_a_run_that_ends_well_keeps_only_what_was_done(
+    flow: Callable[..., Any], how: Step[..., str], told: str, goes_on: bool, evict: bool
+) -> None:
+    async def work() -> str:
+        return await flow(how, goes_on)
+
+    driver = Driver(work, evict=evict)
+    ended = driver.run()
+    assert ended == "done" or (goes_on and isinstance(ended, e.RunContinued))
+    assert obligations(driver) == ["owes delete", told]
+
+
+@pytest.mark.parametrize(("last", "told"), [(ConnectionError, "failed OutcomeUnknown"), (ValueError, "kept")])
+def test_a_step_done_in_rounds_is_kept_with_all_of_them(last: type[Exception], told: str, evict: bool) -> None:
+    @step
+    def grow(n: int) -> int:
+        if n == 1:
+            raise last
+        return n + 1
+
+    async def flow() -> None:
+        with suppress(ValueError, OSError):
+            await grow.until(lambda n: n > 5, every="1s").undo(delete).start(0)
+
+    driver = Driver(flow, evict=evict)
+    driver.run()
+    assert obligations(driver) == ["owes delete", told]
+
+
+def test_what_a_run_would_keep_is_taken_back_where_it_is_terminated_meanwhile(evict: bool) -> None:
+    async def flow() -> str:
+        create.undo(delete).start("a")
+        await tick(1)
+        return "done"
+
+    driver = Driver(flow, evict=evict)
+    turns_until(driver, lambda: driver.executed == ["tick"] and not driver.execution.items)
+    driver._tell(e.TerminateRequested())
+    assert isinstance(driver.run(), e.RunTerminated)
+    assert world.said == ["create", "delete"] and obligations(driver) == ["owes delete", "undone"]
