@@ -47,6 +47,7 @@ class Saga:
 
     def __init__(self) -> None:
         self._owed: list[_Undo] = []
+        self._waiting: list[str] = []
         self.owner: asyncio.Task[Any] | None = None
         self._has_begun = False
         self._has_ended = False
@@ -79,7 +80,12 @@ class Saga:
             return owed.known.result
         site = sites.here()
         label, line = (f"{doing.name}@{site.label}", site.line) if site is not None else (doing.name, 0)
-        args, kwargs = await given(args, kwargs)
+        self._waiting.append(doing.name)
+        try:
+            args, kwargs = await given(args, kwargs)
+        finally:
+            self._waiting.remove(doing.name)
+        self._check(doing.name)
         key = execution.key(label)
         owed = _Undo(self, execution, undo, Known.of(doing, args, kwargs, idempotency_key(execution.id, key)))
         self._owed.append(owed)
@@ -125,21 +131,24 @@ class Saga:
             return
         self._has_ended = True
         execution = current.execution()
-        going_on = [owed.known.step.name for owed in self._owed if owed.is_going_on]
+        going_on = [*(owed.known.step.name for owed in self._owed if owed.is_going_on), *self._waiting]
         failed = error
         if error is None and going_on:
             failed = UserError(f"saga(): the block ended while '{going_on[0]}' was still going on; {_INSIDE}")
-        if failed is None:
-            for owed in self._owed:
-                owed.keep()
-        elif execution is None:
-            await self._take_back()
-        else:
-            await unbroken(execution.duties.run(self._take_back()))
+        try:
+            if failed is None:
+                for owed in self._owed:
+                    owed.keep()
+            elif execution is None:
+                await self._take_back()
+            else:
+                await unbroken(execution.duties.run(self._take_back()))
+        finally:
+            # Also where it was cancelled once more meanwhile: the block has ended.
             for owed in self._owed:
                 owed.tell(failed)
-        if execution is not None:
-            execution.duties.blocks.pop(self, None)
+            if execution is not None:
+                execution.duties.blocks.pop(self, None)
         if failed is not None and failed is not error:
             raise failed
 
@@ -211,9 +220,9 @@ class _Undo:
             # Its work may have been done since by another step, which its undo could not tell from its own.
             self.begun.give_up(self.duty)
 
-    def tell(self, error: BaseException) -> None:
-        """Have the block's exception say that this could not be taken back."""
-        if self.duty is not None:
+    def tell(self, error: BaseException | None) -> None:
+        """Have the block's exception, if there is one, say that this could not be taken back."""
+        if self.duty is not None and error is not None:
             self.duty.tell(error)
 
     async def take_back(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -345,6 +346,56 @@ def test_continue_as_new_after_a_block_goes_on(evict: bool) -> None:
 
     assert isinstance(Driver(flow, evict=evict).run(), e.RunContinued)
     assert world.said == ["book a"]
+
+
+def test_a_block_that_is_cancelled_again_while_it_takes_back_has_ended(evict: bool) -> None:
+    """It stayed open for ever, and going on as a new run was refused."""
+
+    async def flow(n: int = 0) -> int:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(20), asyncio.timeout(5), saga() as s:
+                await s.do(book, "a", undo=operated)
+                await asyncio.sleep(100)
+        if n < 1:
+            continue_as_new(n + 1)
+        return n
+
+    @step(retry=RetryPolicy(initial_interval=30, maximum_attempts=2))
+    def operated(booking: str) -> None:
+        world.say(f"release {booking}")
+
+    world.broken = {"release a-1"}
+    driver = Driver(flow, evict=evict)
+    assert isinstance(driver.run(), e.RunContinued)
+    assert world.said == ["book a", "release a-1", "release a-1"]
+    assert obligations(driver) == ["owes operated", "failed OSError"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_step_that_waits_for_a_handle_when_its_block_ends_does_not_begin(fails: bool, evict: bool) -> None:
+    @step
+    def name() -> str:
+        return "late"
+
+    async def flow() -> str:
+        named = name.delay("10s").start()
+        problem = ""
+        try:
+            async with saga() as s:
+                doing = asyncio.create_task(s.do(book, named, undo=release))
+                await asyncio.sleep(1)
+                if fails:
+                    raise ValueError("no")
+        except (UserError, ValueError) as error:
+            problem = str(error)
+        await asyncio.wait([doing])
+        assert "its block has ended, and 'book' would never be taken back" in str(doing.exception())
+        return problem
+
+    driver = Driver(flow, evict=evict)
+    problem = driver.run()
+    assert problem == "no" if fails else "the block ended while 'book' was still going on" in problem
+    assert world.said == [] and obligations(driver) == []
 
 
 def test_an_undo_may_be_registered_alone(evict: bool) -> None:
