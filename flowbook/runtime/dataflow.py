@@ -21,7 +21,7 @@ from flowbook.runtime.begun import Begun
 from flowbook.runtime.context import idempotency_key
 from flowbook.runtime.duties import NO_KEY, NOT_STARTED, Duty, Owed
 from flowbook.runtime.handles import SKIPPED, Handle, Skipped, launch, resolved
-from flowbook.runtime.known import Known
+from flowbook.runtime.known import Known, spread
 
 if TYPE_CHECKING:
     from flowbook.runtime.definitions import Step
@@ -333,7 +333,7 @@ class _Undo:
             return
         wanted = wanted if wanted is not None else dict.fromkeys(self.call.step.parameters)
         try:
-            await _Work(self.execution, self.call, self.site).once((), wanted)
+            await _Work(self.execution, self.call, self.site).once(*spread(self.call.step, wanted))
         except Exception as error:
             encode = self.execution.values.encoded
             self.duty.fail(error, {name: encode(value, name) for name, value in wanted.items()})

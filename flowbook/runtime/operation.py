@@ -21,7 +21,7 @@ from flowbook.errors import OutcomeUnknown, UserError
 from flowbook.runtime import current, sites
 from flowbook.runtime.begun import Begun, Names, names
 from flowbook.runtime.context import idempotency_key
-from flowbook.runtime.definitions import Step
+from flowbook.runtime.definitions import Step, Workflow
 from flowbook.runtime.duties import NOT_STARTED, Duty, Owed
 from flowbook.runtime.handles import given
 from flowbook.runtime.known import Known
@@ -98,10 +98,10 @@ async def operation(
     limit = None if timeout is None else seconds(timeout)
     declared = names("not_started", not_started)
     steps = _Steps(
-        start=_step(start),
-        poll=None if poll is None else patient(_step(poll), names("failed", failed)),
-        cancel=None if cancel is None else patient(_step(cancel)),
-        confirm=None if confirm is None else patient(_step(confirm)),
+        start=as_step("operation()", start),
+        poll=None if poll is None else patient(as_step("operation()", poll), names("failed", failed)),
+        cancel=None if cancel is None else patient(as_step("operation()", cancel)),
+        confirm=None if confirm is None else patient(as_step("operation()", confirm)),
         every=seconds(every),
         timeout=limit,
         not_started=declared,
@@ -120,11 +120,17 @@ async def operation(
     return await _Operation(execution, steps, known).run(args, kwargs, key, line)
 
 
-def _step(function: Callable[..., Any]) -> Step[..., Any]:
+def as_step(who: str, function: Any) -> Step[..., Any]:
+    """The function as a step of an operation or a saga. Raises UserError for what can be none."""
     if isinstance(function, Step):
         return function
+    if isinstance(function, Workflow):
+        raise UserError(
+            f"{who} takes steps, and '{function.name}' is a workflow. Start it as a child, 'await {function.name}"
+            ".start(...)', and give what takes it back to 'register' of a saga"
+        )
     if not callable(function):
-        raise UserError(f"operation() takes steps, not {type(function).__name__}: pass the function, and its arguments")
+        raise UserError(f"{who} takes steps, not {type(function).__name__}: pass the function, and its arguments")
     return Step(function)
 
 

@@ -16,8 +16,8 @@ from flowbook.runtime.context import idempotency_key
 from flowbook.runtime.definitions import Step
 from flowbook.runtime.duties import NO_KEY, NOT_STARTED, Duty, Owed
 from flowbook.runtime.handles import given
-from flowbook.runtime.known import Known
-from flowbook.runtime.operation import patient
+from flowbook.runtime.known import Known, spread
+from flowbook.runtime.operation import as_step, patient
 from flowbook.runtime.shielding import unbroken
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Saga:
         ``undo`` finds its parameters by name among the step's arguments and outputs; ``result``, or a single
         parameter of another name, is what the step returned.
         """
-        doing = _step(step)
+        doing = as_step("a saga", step)
         self._check(doing.name)
         execution = current.execution()
         if undo is None:
@@ -96,7 +96,7 @@ class Saga:
 
     async def register(self, undo: Callable[..., Any], *args: Any) -> None:
         """Have ``undo(*args)`` called if the block fails from here on."""
-        step = _step(undo)
+        step = as_step("a saga", undo)
         self._check(step.name)
         execution = current.execution()
         owed = _Undo(self, execution, step, Known.of(step, args, {}), as_called=args)
@@ -174,7 +174,7 @@ class _Undo:
     ) -> None:
         self.block = block
         self.execution = execution
-        self.undo = patient(undo if isinstance(undo, Step) else Step(undo))
+        self.undo = patient(as_step("a saga", undo))
         self.known = known
         self.as_called = as_called
         self.duty: Duty | None = None
@@ -251,15 +251,10 @@ class _Undo:
         if self.as_called is not None:
             result = self.undo(*self.as_called)
         elif (wanted := self.known.for_undo(self.undo)) is not None:
-            result = self.undo(**wanted)
+            args, kwargs = spread(self.undo, wanted)
+            result = self.undo(*args, **kwargs)
         else:
             return False
         if inspect.isawaitable(result):
             await result
         return True
-
-
-def _step(function: Callable[..., Any]) -> Step[..., Any]:
-    if not callable(function):
-        raise UserError(f"a saga takes steps, not {type(function).__name__}: pass the function, and its arguments")
-    return function if isinstance(function, Step) else Step(function)
