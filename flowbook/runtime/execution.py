@@ -363,7 +363,7 @@ class Execution(Asking):
         if handling or self.duties.outstanding or self.closing or self.loop.generators():
             is_well = goes_on or (error is None and not task.cancelled() and self.stopping.error is None)
             winding = self.duties.run(self._wind_up(handling, is_well))
-            winding.add_done_callback(lambda _: self._conclude(task))
+            winding.add_done_callback(lambda _: self._wound_up(winding, task, is_well))
         else:
             self.loop.call_soon(self._conclude, task)
 
@@ -373,9 +373,17 @@ class Execution(Asking):
         while unfinished := [task for task in self.closing if not task.done()]:
             await asyncio.wait(unfinished)
         for generator in self.loop.generators():
-            with suppress(Exception):
+            with suppress(Exception, asyncio.CancelledError):
                 await generator.aclose()
         await self.duties.wind_up(keep=is_well)
+
+    def _wound_up(self, winding: asyncio.Task[None], task: asyncio.Task[Any], is_well: bool) -> None:
+        """Nothing stays owed because clean-up code has ended the winding up, by ``sys.exit()`` for one."""
+        if winding.cancelled() or winding.exception() is not None:
+            again = self.duties.run(self.duties.wind_up(keep=is_well))
+            again.add_done_callback(lambda _: self._conclude(task))
+        else:
+            self._conclude(task)
 
     def _terminate(self, ending: e.RunTerminated | e.RunFailed | e.RunCancelled) -> None:
         """Drop the workflow's code where it stands; what it owes is still taken back."""

@@ -21,11 +21,10 @@ from flowbook.errors import OutcomeUnknown, UserError
 from flowbook.runtime import current, sites
 from flowbook.runtime.begun import Begun, Names, names
 from flowbook.runtime.context import idempotency_key
-from flowbook.runtime.definitions import Step
+from flowbook.runtime.definitions import Step, Workflow
 from flowbook.runtime.duties import NOT_STARTED, Duty, Owed
 from flowbook.runtime.handles import given
 from flowbook.runtime.known import Known
-from flowbook.runtime.shielding import unbroken
 
 if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
@@ -99,10 +98,10 @@ async def operation(
     limit = None if timeout is None else seconds(timeout)
     declared = names("not_started", not_started)
     steps = _Steps(
-        start=_step(start),
-        poll=None if poll is None else patient(_step(poll), names("failed", failed)),
-        cancel=None if cancel is None else patient(_step(cancel)),
-        confirm=None if confirm is None else patient(_step(confirm)),
+        start=as_step("operation()", start),
+        poll=None if poll is None else patient(as_step("operation()", poll), names("failed", failed)),
+        cancel=None if cancel is None else patient(as_step("operation()", cancel)),
+        confirm=None if confirm is None else patient(as_step("operation()", confirm)),
         every=seconds(every),
         timeout=limit,
         not_started=declared,
@@ -121,11 +120,17 @@ async def operation(
     return await _Operation(execution, steps, known).run(args, kwargs, key, line)
 
 
-def _step(function: Callable[..., Any]) -> Step[..., Any]:
+def as_step(who: str, function: Any) -> Step[..., Any]:
+    """The function as a step of an operation or a saga. Raises UserError for what can be none."""
     if isinstance(function, Step):
         return function
+    if isinstance(function, Workflow):
+        raise UserError(
+            f"{who} takes steps, and '{function.name}' is a workflow. Start it as a child, 'await {function.name}"
+            ".start(...)', and give what takes it back to 'register' of a saga"
+        )
     if not callable(function):
-        raise UserError(f"operation() takes steps, not {type(function).__name__}: pass the function, and its arguments")
+        raise UserError(f"{who} takes steps, not {type(function).__name__}: pass the function, and its arguments")
     return Step(function)
 
 
@@ -235,7 +240,6 @@ class _Operation:
         self.steps = steps
         self.known = known
         self.begun: Begun | None = None
-        self.ending: asyncio.Task[None] | None = None
 
     async def run(self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Key, site: int) -> Any:
         steps, duties = self.steps, self.execution.duties
@@ -250,7 +254,7 @@ class _Operation:
             confirm=steps.confirm.ref if steps.confirm is not None else None,
             every=steps.every,
         )
-        self.duty = duties.open(owed, self.take_back, asyncio.current_task())
+        self.duty = duties.open(owed, self._take_back, owner=asyncio.current_task())
         await self.duty.recorded()
         self.begun = Begun(self.execution, steps.start, args, kwargs, key, site=site)
         try:
@@ -260,23 +264,14 @@ class _Operation:
         except GeneratorExit:
             raise
         except BaseException as error:
-            await unbroken(self._end_it())
+            await self.duty.take_back()
             told = steps.told(error, self._ending)
             self.duty.tell(told)
             raise told from None
         self.duty.settle("kept")
         return result
 
-    async def take_back(self) -> None:
-        """What the run does about it when its own code has no say any more."""
-        await unbroken(self._end_it())
-
-    def _end_it(self) -> asyncio.Task[None]:
-        if self.ending is None:
-            self.ending = self.execution.duties.run(self._ended())
-        return self.ending
-
-    async def _ended(self) -> None:
+    async def _take_back(self) -> None:
         """Nothing is given up half-way: what is being started is told to stop, and waited for."""
         steps = self.steps
         if self.begun is not None:
@@ -294,11 +289,8 @@ class _Operation:
         try:
             await ended(cancel, self.steps.confirm, self.steps.every, self.known)
         except OutcomeUnknown as error:
-            self.duty.fail(OutcomeUnknown(f"{begun.unknown}; {error}"))
-        except Exception as error:
-            self.duty.fail(error)
-        else:
-            self.duty.settle("cancelled")
+            raise OutcomeUnknown(f"{begun.unknown}; {error}") from None
+        self.duty.settle("cancelled")
 
     @property
     def _ending(self) -> str:

@@ -14,7 +14,7 @@ from flowbook.core.owing import ARGUMENT, TAKE_BACK
 from flowbook.errors import OutcomeUnknown, UserError
 from flowbook.runtime.context import idempotency_key
 from flowbook.runtime.definitions import Step, Workflow
-from flowbook.runtime.known import Known
+from flowbook.runtime.known import Known, spread
 from flowbook.runtime.operation import ended, patient
 
 Find = Callable[[str, str], Step[..., Any] | None]
@@ -57,7 +57,8 @@ async def _undone(undo: Step[..., Any], known: Known) -> None:
     wanted = known.for_undo(undo)
     if wanted is None:
         raise OutcomeUnknown(f"'{undo.name}' needs what '{known.step.name}' returned, which is not known")
-    result = undo(**wanted)
+    args, kwargs = spread(undo, wanted)
+    result = undo(*args, **kwargs)
     if inspect.isawaitable(result):
         await result
 

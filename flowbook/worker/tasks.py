@@ -67,7 +67,7 @@ class RemoteTask:
         if self.attempt is not None:
             self.attempt.stop()
         text = f"what the step has to say cannot be recorded: {type(error).__name__}: {error}"
-        failed = _failed(self.packet, Failure(type=type(error).__name__, message=text, retryable=False))
+        failed = _failed(self.packet, Failure(type(error).__name__, text, retryable=False, bases=("UnsavableValue",)))
         said = TaskReport(self.ref, report.number, (failed,), ended=True)
         self._outbox.clear()
         self._unanswered = [*(each for each in self._unanswered if each.number < report.number), said]

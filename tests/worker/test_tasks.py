@@ -137,6 +137,7 @@ def test_what_cannot_be_written_down_is_the_steps_failure(hands: Hands) -> None:
     (failed,) = told.items
     assert isinstance(failed, AttemptFailed) and not failed.failure.retryable
     assert "cannot be recorded" in failed.failure.message
+    assert failed.failure.bases == ("UnsavableValue",)
     assert list(hands.tasks.outgoing()) == [told]
     hands.tasks.answered(REF, 1)
     assert not len(hands.tasks)
