@@ -149,6 +149,7 @@ def _paused(state: RunState, event: RunPaused, time: float) -> None:
 
 def _resumed(state: RunState, event: RunResumed, time: float) -> None:
     state.paused = ""
+    state.resumed = state.seq
 
 
 def _cancelling(state: RunState, event: CancelRequested, time: float) -> None:

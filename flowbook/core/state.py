@@ -129,7 +129,7 @@ class RunState:
     """One run. ``queued`` until it has its turn in its queue; ``woken`` is the last event that workflow code reacts
     to, ``told`` the last thing said to it; ``closed`` is "" while the run is open.
 
-    ``cancelled`` is the last request to stop.
+    ``resumed`` is when it last went on after a pause, ``cancelled`` the last request to stop.
     ``awaited`` are those who are told its end besides its parent.
     ``owed_for`` maps steps to what is owed for them; ``unwanted`` are steps that were told to stop.
     ``inherited`` are the open children of the runs before it in its chain, with what its end means for them.
@@ -166,6 +166,7 @@ class RunState:
     told: Seq = NO_SEQ
     closed: str = ""
     paused: str = ""
+    resumed: Seq = NO_SEQ
     cancelled: Seq = NO_SEQ
     timed_out: bool = False
     terminating: bool = False
