@@ -136,7 +136,10 @@ class Asking:
         """The code waits for the command's future from here on."""
         if self._has_left():
             return
-        command.key = self.matched(command.key, Asked("step", command.step.name, command.digest))
+        own = command.key
+        command.key = self.matched(own, Asked("step", command.step.name, command.digest))
+        if command.key != own:
+            self.duties.renamed(own, command.key)
         command.future.abandoned = functools.partial(self._abandon_step, command)
         self.steps[command.key] = command
         if self.is_live and not self.is_view:
@@ -350,8 +353,10 @@ class Asking:
             # Nothing to wait for: whoever sleeps for ever is woken by being cancelled.
             return
         site = sites.here(3)
-        key = self.key(f"timer@{site.label}" if site else "timer")
-        key = self.matched(key, Asked("timer", "", repr(timer.when())))
+        own = self.key(f"timer@{site.label}" if site else "timer")
+        key = self.matched(own, Asked("timer", "", repr(timer.when())))
+        if key != own:
+            self.duties.renamed(own, key)
         timer.key = key
         timer.site = site.line if site else 0
         command = TimerCommand(key, timer)

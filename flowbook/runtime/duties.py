@@ -136,6 +136,11 @@ class Duties:
         """What has this path, or key, is a duty's."""
         self._paths.add(path)
 
+    def renamed(self, own: Key, key: Key) -> None:
+        """What the code asks for under ``own`` has ``key`` in the history: it is a duty's all the same."""
+        if self.owns(own):
+            self.adopt(key)
+
     def owns(self, path: str) -> bool:
         """True for a duty's task, for tasks it began, and for what they ask for."""
         while path and self._paths:
