@@ -5,7 +5,7 @@ Part of ``decide``, which alone calls it. What is owed outlives the run: all thi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -17,6 +17,7 @@ from flowbook.core.events import (
     ObligationRetried,
     ObligationSettled,
     Parent,
+    Recorded,
 )
 from flowbook.core.ids import Key, RunId
 from flowbook.core.messages import ChildEnded, RetryObligation, SettleObligation, StartRun
@@ -32,6 +33,21 @@ ARGUMENT = "argument "
 
 Decision = Sequence[AnyEvent]
 NO_EVENTS: Decision = ()
+
+
+def taken_back(history: Iterable[Recorded]) -> list[ObligationOpened]:
+    """What a run owed and took back, by itself or in a run that tried again: what it was owed for is gone."""
+    owed: dict[Key, ObligationOpened] = {}
+    gone = []
+    for recorded in history:
+        match recorded.event:
+            case ObligationOpened() as event:
+                owed[event.key] = event
+            case ObligationSettled(key=key, outcome="undone" | "cancelled") if key in owed:
+                gone.append(owed[key])
+            case _:
+                pass
+    return gone
 
 
 def opened(state: RunState, message: ObligationOpened, now: float) -> Decision:

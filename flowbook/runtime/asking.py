@@ -279,7 +279,8 @@ class Asking:
         if command.future.done():
             return
         key = command.key
-        if self.reuse is not None and self.reuse.match_step(key, command.step.name, command.digest):
+        reuse = self.reuse if command.step.is_reusable else None
+        if reuse is not None and reuse.match_step(key, command.step.name, command.digest):
             self.promise_recorded(key)
             return
         if self._is_remote(command):
@@ -416,7 +417,8 @@ class Asking:
         self.printed.append(e.Chunk(stream="stderr", text=f"{context.get('message', 'a task failed')}\n{text}"))
 
     def match_timer(self, command: TimerCommand) -> None:
-        if self.reuse is not None:
+        # What is taken back now takes its time: a fork has it begun by itself.
+        if self.reuse is not None and not self.duties.owns(command.key):
             self.reuse.match_timer(command.key)
 
 

@@ -100,6 +100,11 @@ class Begun:
         """True where it has returned."""
         return not self.task.cancelled() and self.task.exception() is None
 
+    @property
+    def was_reused(self) -> bool:
+        """True where its result is that of the run this one was forked from."""
+        return self._command is not None and self._command.reused is not None
+
     def began_nothing(self, declared: Names = ()) -> bool:
         """True where it is sure that there is nothing to be taken back: each attempt has said so, or never began."""
         if self.has_result:

@@ -316,7 +316,8 @@ class _Undo:
             return
         wanted = wanted if wanted is not None else dict.fromkeys(self.call.step.parameters)
         try:
-            await _Work(self.execution, self.call, self.site).once((), wanted)
+            undo = self.call._with(step=self.call.step.afresh())
+            await _Work(self.execution, undo, self.site).once((), wanted)
         except Exception as error:
             encode = self.execution.values.encoded
             self.duty.fail(error, {name: encode(value, name) for name, value in wanted.items()})

@@ -202,6 +202,12 @@ class Execution(Asking):
         self.closed = True
         self.ending = event
 
+    def _reused(self, event: e.StepReused) -> None:
+        command = self.steps.get(event.key)
+        if command is not None:
+            command.reused = event
+        self._completed(event)
+
     def _completed(self, event: e.StepCompleted | e.StepReused) -> None:
         command = self._answered(event)
         self._attempts.pop(event.key, None)
@@ -432,7 +438,7 @@ _WAKES: dict[type[e.AnyEvent], Callable[[Execution, Any], None]] = {
     e.RunStarted: Execution._run_started,
     e.RunBegan: Execution._run_began,
     e.StepCompleted: Execution._completed,
-    e.StepReused: Execution._completed,
+    e.StepReused: Execution._reused,
     e.StepFailed: Execution._failed,
     e.TimerFired: Execution._fired,
     e.SignalReceived: Execution._signalled,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from msgspec.structs import replace
@@ -132,7 +131,7 @@ def _step(function: Callable[..., Any]) -> Step[..., Any]:
 def patient(step: Step[..., Any], final: Names = ()) -> Step[..., Any]:
     """The step, tried again for a while where it does not say how often; not after exceptions that are ``final``."""
     policy = CLEAN_UP if step.retry is ONCE else step.retry
-    made = copy(step)
+    made = step.afresh()
     made.retry = replace(policy, non_retryable=(*policy.non_retryable, *final)) if final else policy
     return made
 
@@ -256,6 +255,9 @@ class _Operation:
         try:
             async with asyncio.timeout(steps.timeout):
                 self.known.result = await asyncio.shield(self.begun.task)
+                if steps.poll is not None:
+                    # What was polled says something of what was started then, and nothing of what is started again.
+                    steps.poll.is_reusable = self.begun.was_reused
                 result = await steps.ready(self.known)
         except GeneratorExit:
             raise

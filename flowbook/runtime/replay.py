@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from flowbook.core import events as e
 from flowbook.core.ids import Digest, Key
+from flowbook.core.owing import taken_back
 from flowbook.core.state import output_mark
 from flowbook.core.value import Value
 from flowbook.errors import HistoryMismatch
@@ -203,12 +204,18 @@ def mismatch(reason: str, key: Key, *, recorded: str, asked: str, advice: str = 
 class Reuse:
     """Results of the run this one was forked from, taken in the order they had there.
 
-    What the fork is to run again is left out, and so is what its own history has taken already.
+    What the fork is to run again is left out, and so is what its own history has taken already, and what was undone.
     """
 
-    def __init__(self, recorded: Iterable[e.Recorded], origin: e.Origin, history: Iterable[e.Recorded]) -> None:
+    def __init__(self, recorded: Sequence[e.Recorded], origin: e.Origin, history: Iterable[e.Recorded]) -> None:
         self.origin = origin.run
-        self._rerun = frozenset(origin.rerun)
+        self._last = origin.seq
+        gone = taken_back(recorded)
+        self._undone = {owed.begins for owed in gone}
+        # Of what is done in rounds, it is not recorded which of them was undone.
+        rounds = {owed.work.name for owed in gone if owed.work and not owed.begins and owed.work != owed.undo}
+        self._rerun = frozenset(origin.rerun) | rounds
+        self._undos: set[str] = set()
         own = [mine.event for mine in history]
         self._steps_taken = {event.seq for event in own if isinstance(event, e.StepReused)}
         self._signals_taken = {event.id for event in own if isinstance(event, e.SignalReceived)}
@@ -223,14 +230,23 @@ class Reuse:
 
     def _learn(self, entry: e.Recorded) -> None:
         event, index = entry.event, len(self._entries)
+        if entry.seq > self._last:
+            return
         if entry.seq in self._steps_taken or self._signal_id(entry) in self._signals_taken:
             return
         if getattr(event, "step", "") in self._rerun:
             return
         match event:
             case e.StepCompleted() | e.StepReused():
+                if event.key in self._undone:
+                    return
                 self._by_key[event.key] = index
-                self._by_content.setdefault((event.step, event.digest), deque()).append(index)
+                # The result of an undo is none for code that does the same for itself, elsewhere.
+                if event.step not in self._undos:
+                    self._by_content.setdefault((event.step, event.digest), deque()).append(index)
+            case e.ObligationOpened():
+                self._undos |= {ref.name for ref in (event.undo, event.confirm) if ref is not None}
+                return
             case e.TimerFired():
                 self._by_key[event.key] = index
             case e.SignalReceived():
