@@ -13,9 +13,9 @@ import msgspec
 
 from flowbook.core import events as e
 from flowbook.core.graph import Graph, Node
-from flowbook.core.ids import CellId, Key, Seq
+from flowbook.core.ids import CellId, Seq
 from flowbook.core.module import Module, Workflow
-from flowbook.core.owing import taken_back
+from flowbook.core.owing import called_undos, taken_back
 from flowbook.errors import UserError
 
 Action = Literal["reuse", "run", "rerun", "new", "gone"]
@@ -91,7 +91,8 @@ def plan(
     if step is not None and step not in {node.id for node in nodes}:
         raise UserError(f"there is no step '{step}' to run again; there are: {', '.join(node.id for node in nodes)}")
     old_graph = before.graph if before is not None else Graph()
-    undone, undos = _undone(old_graph, past, history), _undos(after.graph, history)
+    undone = _undone(old_graph, past, history)
+    undos = called_undos(history) | {node.id for node in after.graph.nodes if node.kind == "undo"}
     causes = _causes(past, parent, new, old_graph, after, set(started.arguments), undone, undos)
     if step is not None:
         causes[step] = "asked for"
@@ -192,22 +193,6 @@ def _undone(graph: Graph, past: dict[str, _Past], history: Iterable[e.Recorded])
     pairs = [(edge.source, edge.target) for edge in graph.edges if edge.kind == "undo"]
     of_graph = {end for pair in pairs if undos.intersection(pair) for end in pair} - undos
     return of_graph | {owed.work.name for owed in taken_back(history) if owed.work and owed.work != owed.undo}
-
-
-def _undos(graph: Graph, history: Iterable[e.Recorded]) -> set[str]:
-    """Steps that take something back, or see that this has happened: what they did is never done for a fork."""
-    owed: dict[Key, e.ObligationOpened] = {}
-    for recorded in history:
-        match recorded.event:
-            case e.ObligationOpened() as event:
-                owed[event.key] = event
-            case e.ObligationSettled(key=key, outcome="kept"):
-                # Where its undo was called all the same, that was the workflow's own doing.
-                owed.pop(key, None)
-            case _:
-                pass
-    refs = [ref for event in owed.values() for ref in (event.undo, event.confirm)]
-    return {ref.name for ref in refs if ref is not None} | {node.id for node in graph.nodes if node.kind == "undo"}
 
 
 def _changed_parameters(parent: Module, new: Module, after: Workflow, given: set[str]) -> set[str]:

@@ -50,6 +50,21 @@ def taken_back(history: Iterable[Recorded]) -> list[ObligationOpened]:
     return gone
 
 
+def called_undos(history: Iterable[Recorded]) -> set[str]:
+    """Steps that a run called to take something back, or to see that this has happened, as far as that can be told."""
+    owed: dict[Key, ObligationOpened] = {}
+    for recorded in history:
+        match recorded.event:
+            case ObligationOpened() as event:
+                owed[event.key] = event
+            case ObligationSettled(key=key, outcome="kept"):
+                # Where its undo was called all the same, that was the workflow's own doing.
+                owed.pop(key, None)
+            case _:
+                pass
+    return {ref.name for event in owed.values() for ref in (event.undo, event.confirm) if ref is not None}
+
+
 def opened(state: RunState, message: ObligationOpened, now: float) -> Decision:
     """It is owed once."""
     known = message.key in state.obligations or message.key in state.noted
@@ -117,8 +132,9 @@ def trial(state: RunState, event: ObligationRetried) -> StartRun:
     owed = state.obligations[event.key]
     about = owed.opened
     spec = {
-        "run": state.run,
+        "run": state.original or state.run,
         "key": about.begins,
+        "idempotency_key": owed.reused,
         "what": about.what,
         "work": about.work,
         "undo": about.undo,

@@ -18,7 +18,6 @@ from flowbook.core.ids import Key
 from flowbook.errors import UserError
 from flowbook.runtime import current, sites
 from flowbook.runtime.begun import Begun
-from flowbook.runtime.context import idempotency_key
 from flowbook.runtime.duties import NO_KEY, NOT_STARTED, Duty, Owed
 from flowbook.runtime.handles import SKIPPED, Handle, Skipped, launch, resolved
 from flowbook.runtime.known import Known
@@ -257,8 +256,7 @@ class _Work:
         if self.call.compensation is None:
             return None
         call, given = self.call.compensation
-        known = Known.of(self.step, args, kwargs, idempotency_key(self.execution.id, key) if key else "")
-        undo = _Undo(self.execution, call, given, known, self.site)
+        undo = _Undo(self.execution, call, given, Known.of(self.step, args, kwargs), self.site)
         await undo.owe(key)
         return undo
 
@@ -306,7 +304,7 @@ class _Undo:
         if done is None and begun.began_nothing():
             self.duty.settle(NOT_STARTED)
             return
-        known = Known(self.known.step, {**self.known.arguments}, self.known.key)
+        known = Known(self.known.step, {**self.known.arguments}, (done or begun).idempotency_key)
         known.arguments |= {name: await resolved(value) for name, value in self.given.items()}
         if done is not None:
             known.result = done.task.result()

@@ -56,6 +56,7 @@ class Duty:
         self.key = key
         self.name = about.name
         self.what = about.what
+        self.begins = about.begins
         self.take_back = take_back
         self.owner = owner
         self.outcome = ""
@@ -159,6 +160,9 @@ class Duties:
                 recorded=f"obligation '{event.name}'",
                 asked=self.execution.doing(),
             )
+        if event.begins and event.begins != duty.begins:
+            # The code was edited. What is owed for begins under the key that is recorded, if it has not yet.
+            self.execution.expected.names[duty.begins] = event.begins
         if not duty.durable.done():
             duty.durable.set_result(None)
 

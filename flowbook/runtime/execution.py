@@ -77,6 +77,7 @@ class Execution(Asking):
         self._taking = False
         self.run = ""
         self.id = RunId("")
+        self.original = RunId("")
 
     # The door
 
@@ -284,6 +285,7 @@ class Execution(Asking):
     def _start(self, event: e.RunStarted) -> None:
         self.run = event.seed or event.run
         self.id = event.run
+        self.original = event.original or event.run
         arguments = {name: self.values.sent(value, f"argument '{name}'") for name, value in event.arguments.items()}
 
         async def main() -> Any:

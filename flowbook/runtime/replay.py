@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from flowbook.core import events as e
 from flowbook.core.ids import Digest, Key
-from flowbook.core.owing import taken_back
+from flowbook.core.keys import idempotency_key
+from flowbook.core.owing import called_undos, taken_back
 from flowbook.core.state import output_mark
 from flowbook.core.value import Value
 from flowbook.errors import HistoryMismatch
@@ -210,12 +211,14 @@ class Reuse:
     def __init__(self, recorded: Sequence[e.Recorded], origin: e.Origin, history: Iterable[e.Recorded]) -> None:
         self.origin = origin.run
         self._last = origin.seq
+        first = recorded[0].event
+        self._original = (isinstance(first, e.RunStarted) and first.original) or origin.run
         gone = taken_back(recorded)
         self._undone = {owed.begins for owed in gone}
         # Of what is done in rounds, it is not recorded which of them was undone.
         rounds = {owed.work.name for owed in gone if owed.work and not owed.begins and owed.work != owed.undo}
         self._rerun = frozenset(origin.rerun) | rounds
-        self._undos: set[str] = set()
+        self._undos = called_undos(recorded)
         own = [mine.event for mine in history]
         self._steps_taken = {event.seq for event in own if isinstance(event, e.StepReused)}
         self._signals_taken = {event.id for event in own if isinstance(event, e.SignalReceived)}
@@ -244,9 +247,6 @@ class Reuse:
                 # The result of an undo is none for code that does the same for itself, elsewhere.
                 if event.step not in self._undos:
                     self._by_content.setdefault((event.step, event.digest), deque()).append(index)
-            case e.ObligationOpened():
-                self._undos |= {ref.name for ref in (event.undo, event.confirm) if ref is not None}
-                return
             case e.TimerFired():
                 self._by_key[event.key] = index
             case e.SignalReceived():
@@ -282,6 +282,11 @@ class Reuse:
         heapq.heappush(self._matched, (index, key))
         return True
 
+    def _called_as(self, event: e.StepCompleted | e.StepReused, key: Key) -> str:
+        """The idempotency key of the call that gave the result; "" where it follows from where it is found."""
+        known = event.called_as() if isinstance(event, e.StepReused) else idempotency_key(self._original, event.key)
+        return "" if known == idempotency_key(self.origin, key) else known
+
     def next(self) -> e.StepReused | e.TimerFired | e.SignalReceived | None:
         """The next fact to take, or None when nothing that is waited for is left."""
         if self._signals and (not self._matched or self._signals[0] < self._matched[0][0]):
@@ -305,6 +310,7 @@ class Reuse:
                     seq=entry.seq,
                     item=event.item,
                     site=event.site,
+                    idempotency_key=self._called_as(event, key),
                 )
             case _:
                 raise AssertionError(entry)
