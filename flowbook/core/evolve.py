@@ -101,7 +101,8 @@ def _shared(place: Place) -> Place:
 
 
 def _started(state: RunState, event: RunStarted, time: float) -> None:
-    state.run, state.origin, state.place = event.run, event.origin, _shared(event.place)
+    state.run, state.original, state.origin = event.run, event.original, event.origin
+    state.place = _shared(event.place)
     # A hundred thousand open runs of one workflow keep these once.
     state.workflow, state.module = intern(event.workflow), Digest(intern(event.module))
     state.name, state.source = event.name, intern(event.source)
@@ -149,6 +150,7 @@ def _paused(state: RunState, event: RunPaused, time: float) -> None:
 
 def _resumed(state: RunState, event: RunResumed, time: float) -> None:
     state.paused = ""
+    state.resumed = state.seq
 
 
 def _cancelling(state: RunState, event: CancelRequested, time: float) -> None:
@@ -278,6 +280,7 @@ def _step_settled(
     owed = state.obligations.get(state.owed_for[event.key]) if event.key in state.owed_for else None
     if owed is not None and isinstance(event, StepCompleted | StepReused):
         owed.result = event.value
+        owed.reused = event.called_as() if isinstance(event, StepReused) else ""
 
 
 def _child_started(state: RunState, event: ChildStarted, time: float) -> None:

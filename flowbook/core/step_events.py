@@ -9,6 +9,7 @@ import msgspec
 from flowbook.core.event import Chunk, Event
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
+from flowbook.core.keys import idempotency_key
 from flowbook.core.retry import ONCE, RetryPolicy
 from flowbook.core.value import Value
 
@@ -115,7 +116,10 @@ class StepStopRequested(Event, frozen=True, tag=True):
 
 
 class StepReused(Event, frozen=True, tag=True):
-    """A saved result of the run this one was forked from was taken (wake-up)."""
+    """A saved result of the run this one was forked from was taken (wake-up).
+
+    ``idempotency_key`` is that of the call which gave it, where it does not follow from ``run`` and ``key``.
+    """
 
     key: Key
     step: str
@@ -125,6 +129,11 @@ class StepReused(Event, frozen=True, tag=True):
     seq: Seq = Seq(0)
     item: int | None = None
     site: int = 0
+    idempotency_key: str = ""
+
+    def called_as(self) -> str:
+        """The idempotency key of the call that gave the result."""
+        return self.idempotency_key or idempotency_key(self.run, self.key)
 
 
 class StepSkipped(Event, frozen=True, tag=True):

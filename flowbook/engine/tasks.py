@@ -130,7 +130,8 @@ class Tasks:
         details = _details(run, step) if step.attempt > 1 else None
         seed = started.seed or started.run
         unwanted = step.id[1] in run.state.unwanted
-        link.link.say(Task(step.ref, run.state.module, run.state.workflow, scheduled, details, seed, unwanted))
+        about = step.ref, run.state.module, run.state.workflow, scheduled, details, seed, unwanted
+        link.link.say(Task(*about, started.original))
 
     # What workers say
 

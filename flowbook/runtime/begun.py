@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Key
+from flowbook.core.keys import idempotency_key
 from flowbook.core.retry import RetryPolicy
 from flowbook.errors import OutcomeUnknown, StepFailed, UserError
 from flowbook.runtime.duties import NOT_STARTED, Duty
@@ -105,6 +106,20 @@ class Begun:
     def has_result(self) -> bool:
         """True where it has returned."""
         return not self.task.cancelled() and self.task.exception() is None
+
+    @property
+    def was_reused(self) -> bool:
+        """True where its result is that of the run this one was forked from."""
+        return self._command is not None and self._command.reused is not None
+
+    @property
+    def idempotency_key(self) -> str:
+        """What its call is known by to services that do a thing once; "" where it was not called."""
+        if self._command is None:
+            return ""
+        if self._command.reused is not None:
+            return self._command.reused.called_as()
+        return idempotency_key(self._execution.original, self._command.key)
 
     def began_nothing(self, declared: Names = ()) -> bool:
         """True where it is sure that there is nothing to be taken back: each attempt has said so, or never began."""

@@ -18,7 +18,6 @@ from flowbook.core.ids import Key
 from flowbook.errors import OutcomeUnknown, UserError
 from flowbook.runtime import current, sites
 from flowbook.runtime.begun import Begun
-from flowbook.runtime.context import idempotency_key
 from flowbook.runtime.duties import NO_KEY, NOT_STARTED, Duty, Owed
 from flowbook.runtime.handles import SKIPPED, Handle, Skipped, launch, resolved
 from flowbook.runtime.known import Known, spread
@@ -257,8 +256,7 @@ class _Work:
         if self.call.compensation is None:
             return None
         call, given = self.call.compensation
-        known = Known.of(self.step, args, kwargs, idempotency_key(self.execution.id, key) if key else "")
-        undo = _Undo(self.execution, call, given, known, self.site)
+        undo = _Undo(self.execution, call, given, Known.of(self.step, args, kwargs), self.site)
         await undo.owe(key)
         return undo
 
@@ -323,7 +321,7 @@ class _Undo:
             return
         if self._lost:
             raise OutcomeUnknown(f"undo '{self.call.step.name}' needs what '{self._lost}' gives, which has no result")
-        known = Known(self.known.step, {**self.known.arguments}, self.known.key)
+        known = Known(self.known.step, {**self.known.arguments}, (done or begun).idempotency_key)
         known.arguments |= {name: await resolved(value) for name, value in self.given.items()}
         if done is not None:
             known.result = done.task.result()
@@ -333,7 +331,8 @@ class _Undo:
             return
         wanted = wanted if wanted is not None else dict.fromkeys(self.call.step.parameters)
         try:
-            await _Work(self.execution, self.call, self.site).once(*spread(self.call.step, wanted))
+            undo = self.call._with(step=self.call.step.afresh())
+            await _Work(self.execution, undo, self.site).once(*spread(self.call.step, wanted))
         except Exception as error:
             encode = self.execution.values.encoded
             self.duty.fail(error, {name: encode(value, name) for name, value in wanted.items()})

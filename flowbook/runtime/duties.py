@@ -67,6 +67,7 @@ class Duty:
         self.key = key
         self.name = about.name
         self.what = about.what
+        self.begins = about.begins
         self.owner = owner
         self.outcome = ""
         self.problem: BaseException | None = None
@@ -187,6 +188,11 @@ class Duties:
         """What has this path, or key, is a duty's."""
         self._paths.add(path)
 
+    def renamed(self, own: Key, key: Key) -> None:
+        """What the code asks for under ``own`` has ``key`` in the history: it is a duty's all the same."""
+        if self.owns(own):
+            self.adopt(key)
+
     def owns(self, path: str) -> bool:
         """True for a duty's task, for tasks it began, and for what they ask for."""
         while path and self._paths:
@@ -205,6 +211,9 @@ class Duties:
                 recorded=f"obligation '{event.name}'",
                 asked=self.execution.doing(),
             )
+        if event.begins and event.begins != duty.begins:
+            # The code was edited. What is owed for begins under the key that is recorded, if it has not yet.
+            self.execution.expected.names[duty.begins] = event.begins
         if not duty.durable.done():
             duty.durable.set_result(None)
 

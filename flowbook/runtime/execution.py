@@ -77,6 +77,7 @@ class Execution(Asking):
         self._taking = False
         self.run = ""
         self.id = RunId("")
+        self.original = RunId("")
 
     # The door
 
@@ -202,6 +203,12 @@ class Execution(Asking):
         self.closed = True
         self.ending = event
 
+    def _reused(self, event: e.StepReused) -> None:
+        command = self.steps.get(event.key)
+        if command is not None:
+            command.reused = event
+        self._completed(event)
+
     def _completed(self, event: e.StepCompleted | e.StepReused) -> None:
         command = self._answered(event)
         self._attempts.pop(event.key, None)
@@ -280,6 +287,7 @@ class Execution(Asking):
     def _start(self, event: e.RunStarted) -> None:
         self.run = event.seed or event.run
         self.id = event.run
+        self.original = event.original or event.run
         arguments = {name: self.values.sent(value, f"argument '{name}'") for name, value in event.arguments.items()}
 
         async def main() -> Any:
@@ -442,7 +450,7 @@ _WAKES: dict[type[e.AnyEvent], Callable[[Execution, Any], None]] = {
     e.RunStarted: Execution._run_started,
     e.RunBegan: Execution._run_began,
     e.StepCompleted: Execution._completed,
-    e.StepReused: Execution._completed,
+    e.StepReused: Execution._reused,
     e.StepFailed: Execution._failed,
     e.TimerFired: Execution._fired,
     e.SignalReceived: Execution._signalled,

@@ -30,7 +30,10 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class Known:
-    """A call's arguments by name, its idempotency key and, once it has returned, its ``result``."""
+    """A call's arguments by name and, once it has been made, its idempotency key and its ``result``.
+
+    ``key`` is "" as long as it is not known.
+    """
 
     def __init__(self, step: Step[..., Any], arguments: dict[str, Any], key: str = "") -> None:
         self.step = step
@@ -39,13 +42,13 @@ class Known:
         self.result: Any = MISSING
 
     @classmethod
-    def of(cls, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], key: str = "") -> Known:
+    def of(cls, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known:
         """What is known of ``step(*args, **kwargs)`` before it begins."""
         names, many = step.parameters, _many(step)
         if not many:
-            return cls(step, {**dict(zip(names, args, strict=False)), **kwargs}, key)
+            return cls(step, {**dict(zip(names, args, strict=False)), **kwargs})
         place = names.index(many)
-        return cls(step, {**dict(zip(names[:place], args, strict=False)), many: args[place:], **kwargs}, key)
+        return cls(step, {**dict(zip(names[:place], args, strict=False)), many: args[place:], **kwargs})
 
     def encoded(self, values: Values) -> dict[str, Value]:
         """The arguments, to be recorded."""
@@ -60,7 +63,7 @@ class Known:
 
         ``result``, or a single parameter of another name, is what the step returned. None where something is missing.
         """
-        known = {KEY: self.key, **self.arguments}
+        known = {KEY: self.key, **self.arguments} if self.key else {**self.arguments}
         if self.result is not MISSING:
             known |= {"result": self.result, **self._outputs()}
         needed = _needed(undo)
@@ -77,7 +80,7 @@ class Known:
 
     def check_undo(self, undo: Step[..., Any]) -> None:
         """Raise UserError where the undo could not be called even after the step has returned."""
-        after = Known(self.step, self.arguments, self.key)
+        after = Known(self.step, self.arguments, KEY)
         after.result = None
         if after.for_undo(undo) is None:
             known = ", ".join((*self.arguments, *self.step.outputs, "result", KEY))

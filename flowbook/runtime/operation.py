@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from msgspec.structs import replace
@@ -20,7 +19,7 @@ from flowbook.core.retry import ONCE, RetryPolicy
 from flowbook.errors import OutcomeUnknown, UserError
 from flowbook.runtime import current, sites
 from flowbook.runtime.begun import Begun, Names, names
-from flowbook.runtime.context import idempotency_key
+from flowbook.runtime.context import standing_in, step_context
 from flowbook.runtime.definitions import Step, Workflow
 from flowbook.runtime.duties import NOT_STARTED, Duty, Owed
 from flowbook.runtime.handles import given
@@ -115,7 +114,7 @@ async def operation(
     label, line = (f"{steps.start.name}@{site.label}", site.line) if site is not None else (steps.start.name, 0)
     args, kwargs = await given(args, kwargs)
     key = execution.key(label)
-    known = Known.of(steps.start, args, kwargs, idempotency_key(execution.id, key))
+    known = Known.of(steps.start, args, kwargs)
     steps.check(known)
     return await _Operation(execution, steps, known).run(args, kwargs, key, line)
 
@@ -137,7 +136,7 @@ def as_step(who: str, function: Any) -> Step[..., Any]:
 def patient(step: Step[..., Any], final: Names = ()) -> Step[..., Any]:
     """The step, tried again for a while where it does not say how often; not after exceptions that are ``final``."""
     policy = CLEAN_UP if step.retry is ONCE else step.retry
-    made = copy(step)
+    made = step.afresh()
     made.retry = replace(policy, non_retryable=(*policy.non_retryable, *final)) if final else policy
     return made
 
@@ -216,8 +215,10 @@ class _Plain:
         steps = self.steps
         known = Known.of(steps.start, self.args, self.kwargs)
         steps.check(known)
-        made = steps.start(*self.args, **self.kwargs)
-        known.result = await made if inspect.isawaitable(made) else made
+        with standing_in(steps.start.name):
+            known.key = step_context().idempotency_key
+            made = steps.start(*self.args, **self.kwargs)
+            known.result = await made if inspect.isawaitable(made) else made
         try:
             async with asyncio.timeout(steps.timeout):
                 return await steps.ready(known)
@@ -260,6 +261,10 @@ class _Operation:
         try:
             async with asyncio.timeout(steps.timeout):
                 self.known.result = await asyncio.shield(self.begun.task)
+                self.known.key = self.begun.idempotency_key
+                if steps.poll is not None:
+                    # What was polled says something of what was started then, and nothing of what is started again.
+                    steps.poll.is_reusable = self.begun.was_reused
                 result = await steps.ready(self.known)
         except GeneratorExit:
             raise
@@ -276,6 +281,7 @@ class _Operation:
         steps = self.steps
         if self.begun is not None:
             await self.begun.ended()
+            self.known.key = self.begun.idempotency_key
             if self.begun.has_result:
                 self.known.result = self.begun.task.result()
         if self.begun is None or self.begun.began_nothing(steps.not_started):

@@ -12,7 +12,7 @@ from flowbook.core.ids import Key
 from flowbook.errors import UserError
 from flowbook.runtime import current, sites
 from flowbook.runtime.begun import Begun
-from flowbook.runtime.context import idempotency_key
+from flowbook.runtime.context import standing_in, step_context
 from flowbook.runtime.definitions import Step
 from flowbook.runtime.duties import NO_KEY, NOT_STARTED, Duty, Owed
 from flowbook.runtime.handles import given
@@ -74,8 +74,10 @@ class Saga:
             return await called if inspect.isawaitable(called) else called
         if execution is None:
             owed = _Undo(self, None, undo, Known.of(doing, args, kwargs))
-            called = doing(*args, **kwargs)
-            owed.known.result = await called if inspect.isawaitable(called) else called
+            with standing_in(doing.name):
+                owed.known.key = step_context().idempotency_key
+                called = doing(*args, **kwargs)
+                owed.known.result = await called if inspect.isawaitable(called) else called
             self._owed.append(owed)
             return owed.known.result
         site = sites.here()
@@ -87,7 +89,7 @@ class Saga:
             self._waiting.remove(doing.name)
         self._check(doing.name)
         key = execution.key(label)
-        owed = _Undo(self, execution, undo, Known.of(doing, args, kwargs, idempotency_key(execution.id, key)))
+        owed = _Undo(self, execution, undo, Known.of(doing, args, kwargs))
         self._owed.append(owed)
         result = await owed.do(args, kwargs, key, line)
         if self._has_ended:
@@ -237,6 +239,7 @@ class _Undo:
         assert duty is not None
         if begun is not None:
             await begun.ended()
+            self.known.key = begun.idempotency_key
             if begun.has_result:
                 self.known.result = begun.task.result()
         if self.as_called is None and (begun is None or begun.began_nothing()):

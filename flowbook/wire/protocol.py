@@ -185,8 +185,8 @@ class Evict(Packet, frozen=True, tag=True):
 class Task(Packet, frozen=True, tag=True):
     """Run this attempt of a step of a queue; that it began is recorded already. ``seed`` is the run's.
 
-    ``details`` are what the attempt before left with its last heartbeat; ``unwanted``: nobody needs its result. Sent
-    again for one it has in hand, it means nothing new.
+    ``details`` are what the attempt before left with its last heartbeat; ``unwanted``: nobody needs its result;
+    ``original`` as in ``RunStarted``. Sent again for one it has in hand, it means nothing new.
     """
 
     task: TaskRef
@@ -196,6 +196,7 @@ class Task(Packet, frozen=True, tag=True):
     details: Value | None = None
     seed: str = ""
     unwanted: bool = False
+    original: RunId = RunId("")
 
 
 class CancelTask(Packet, frozen=True, tag=True):

@@ -56,7 +56,13 @@ class Attempt:
     """
 
     def __init__(
-        self, call: StepCall, module: LoadedModule, workplace: Workplace, run: RunId = NO_RUN, workflow: str = ""
+        self,
+        call: StepCall,
+        module: LoadedModule,
+        workplace: Workplace,
+        run: RunId = NO_RUN,
+        workflow: str = "",
+        original: RunId = NO_RUN,
     ) -> None:
         self.call = call
         self.module = module
@@ -71,6 +77,7 @@ class Attempt:
         self._workplace = workplace
         self._files = workplace.files
         self._run = run
+        self._original = original
         self._workflow = workflow
         self._task: asyncio.Task[Any] | None = None
         self._context: StepContext | None = None
@@ -237,6 +244,7 @@ class Attempt:
             command.step.name,
             command.key,
             self.call.attempt,
+            original=self._original,
             item=command.item,
             heartbeat_details=None if details is None else codec.decode(details, self._files.load, classes=self.module),
             started=self.began or 0.0,
@@ -283,6 +291,7 @@ class Attempt:
             home=home_of(command.step),
             folder=str(self._files.home),
             run=self._run,
+            original=self._original,
             workflow=self._workflow,
             key=command.key,
             attempt=self.call.attempt,

@@ -190,7 +190,8 @@ class HeldRun:
         if current is not None:
             # It was finished from outside, as failed, before it had ended itself.
             current.stop()
-        attempt = Attempt(call, module, self._workplace, self.run, self._execution.workflow.name)
+        execution = self._execution
+        attempt = Attempt(call, module, self._workplace, self.run, execution.workflow.name, execution.original)
         self.attempts[key] = attempt
         if attempt.gate is not None:
             self._outbox.append(attempt.started(self._worker))

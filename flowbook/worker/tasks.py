@@ -139,7 +139,8 @@ class Tasks:
         except Exception as error:
             self.cannot(packet, error)
             return
-        attempt = task.attempt = Attempt(call, module, self._workplace, packet.task.run, packet.workflow)
+        run = packet.task.run
+        attempt = task.attempt = Attempt(call, module, self._workplace, run, packet.workflow, packet.original)
         # Its start was recorded before it was handed out.
         attempt.announced = True
         if attempt.gate is not None:
