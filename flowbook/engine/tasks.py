@@ -127,7 +127,7 @@ class Tasks:
         scheduled = decode_recorded(run.records[step.seq - 1]).event
         started = decode_recorded(run.records[0]).event
         assert isinstance(scheduled, StepScheduled) and isinstance(started, RunStarted)
-        details = _details(run, step) if step.attempt > 1 else None
+        details = _details(run, step.id[1]) if step.attempt > 1 else None
         seed = started.seed or started.run
         unwanted = step.id[1] in run.state.unwanted
         link.link.say(Task(step.ref, run.state.module, run.state.workflow, scheduled, details, seed, unwanted))
@@ -216,10 +216,11 @@ class Tasks:
             self._engine.tell(Told(run, [PauseRun(reason)]))
 
 
-def _details(run: LiveRun, step: QueueStep) -> Value | None:
+def _details(run: LiveRun, key: Key) -> Value | None:
     """What an earlier attempt left with its last heartbeat."""
-    for record in reversed(run.records[step.seq : run.committed]):
-        event = decode_recorded(record).event
-        if isinstance(event, StepHeartbeat) and event.key == step.id[1]:
-            return event.details
-    return None
+    live = run.state.steps.get(key)
+    if live is None or not live.heartbeat:
+        return None
+    left = decode_recorded(run.records[live.heartbeat - 1]).event
+    assert isinstance(left, StepHeartbeat)
+    return left.details
