@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -44,6 +44,10 @@ STARTING = 60.0
 """Seconds that a process of a step's own may take to begin with the step, before its silence counts."""
 
 
+def _nothing() -> None:
+    pass
+
+
 class HeartbeatTimeout(TimeoutError):
     """A step was silent for longer than it said it would be."""
 
@@ -52,7 +56,7 @@ class Attempt:
     """A running attempt. ``began`` is None while it waits for its time, or for a thread.
 
     ``gate`` is there for a step that begins when its start is recorded: because there is no second attempt, or because
-    its result may come before its body has ended.
+    its result may come before its body has ended. ``announced``: its start was said.
     """
 
     def __init__(
@@ -85,24 +89,34 @@ class Attempt:
         self._silent = 0.0
         self._beats, self._heard, self._begun = 0, 0.0, 0.0
 
-    async def run(self) -> Outcome | None:
-        """Run to the end; None when it was stopped. Has a task to itself."""
+    async def run(self, announce: Callable[[], None] = _nothing) -> Outcome | None:
+        """Run to the end; None when it was stopped. Has a task to itself. ``announce`` says its start, where that has
+        to be recorded first and was not said yet.
+        """
         self._task = asyncio.current_task()
         try:
             if self.stopped:
                 return self._never_began()
-            if self.gate is not None:
-                await self.gate.wait()
             if self.call.not_before:
                 await asyncio.sleep(max(0.0, self.call.not_before - time.time()))
             threads = self._workplace.threads
             if threads is None or self._shield is None:
+                if self.gate is not None:
+                    await self._pass(self.gate, announce)
                 return await self._begin()
-            # Its time does not run while it waits for a thread.
+            # Its time does not run while it waits for a thread, and nothing is recorded of it.
             async with threads:
+                if self.gate is not None:
+                    await self._pass(self.gate, announce)
                 return await self._begin()
         except asyncio.CancelledError as error:
             return self._cancelled(error)
+
+    async def _pass(self, gate: anyio.Event, announce: Callable[[], None]) -> None:
+        """Wait until its start is recorded: after this it has begun, whatever becomes of its worker."""
+        if not self.announced:
+            announce()
+        await gate.wait()
 
     async def _begin(self) -> Outcome | None:
         self.began = time.time()

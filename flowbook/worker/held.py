@@ -192,8 +192,6 @@ class HeldRun:
             current.stop()
         attempt = Attempt(call, module, self._workplace, self.run, self._execution.workflow.name)
         self.attempts[key] = attempt
-        if attempt.gate is not None:
-            self._outbox.append(attempt.started(self._worker))
         self._start(self, attempt)
 
     # From its attempts
@@ -214,6 +212,11 @@ class HeldRun:
         now = time.monotonic()
         for attempt in list(self.attempts.values()):
             attempt.check_heartbeat(now)
+
+    def begins(self, attempt: Attempt) -> None:
+        """An attempt has all that it needs, and begins when this is recorded."""
+        if not self.over and not self._paused:
+            self._outbox.append(attempt.started(self._worker))
 
     def announce(self, attempt: Attempt) -> None:
         """An attempt has been running for a while: note it, and what it has shown."""
@@ -263,7 +266,8 @@ class HeldRun:
 
     def hand_over(self) -> Released | None:
         """Drop the run for another worker to take up; None while a step runs or something is unanswered."""
-        begun = any(attempt.began is not None for attempt in self.attempts.values())
+        # One whose start is recorded has begun, even if its body is only about to.
+        begun = any(each.began is not None or each.announced for each in self.attempts.values())
         if self.over or begun or self._outbox or self._unanswered:
             return None
         unfinished = self._left_over or not self.releasable(time.time())
@@ -297,5 +301,10 @@ class HeldRun:
 
 async def run_attempt(held: HeldRun, attempt: Attempt, speak: Callable[[HeldRun], None]) -> None:
     """Run one attempt and put its outcome where the next report takes it."""
-    held.ended(attempt, await attempt.run())
+
+    def announce() -> None:
+        held.begins(attempt)
+        speak(held)
+
+    held.ended(attempt, await attempt.run(announce))
     speak(held)

@@ -7,15 +7,18 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
 
 from flowbook import NonRetryable, RetryPolicy, heartbeat, log, progress, step, step_context, uninterrupted
 from flowbook.core import events as e
+from flowbook.core.ids import Key, RunId, WorkerId
 from flowbook.store.values import ValueFiles
+from flowbook.wire.protocol import Commit
 from flowbook.worker.attempts import Attempt
+from flowbook.worker.held import HeldRun, run_attempt
 from flowbook.worker.workplace import Workplace
 from tests.worker.test_attempts import attempt, files, run, streams, value  # noqa: F401
 from tests.worker.test_steps import failure, stopped_when
@@ -242,6 +245,63 @@ def test_a_step_has_not_begun_while_it_waits_for_a_thread(files: ValueFiles) -> 
     with streams():
         first, second, third = anyio.run(main)
     assert first.began and not second.began and third.began
+
+
+@pytest.mark.parametrize("option", ["at_most_once", "external"])
+def test_the_start_of_a_step_is_said_when_it_has_its_thread(files: ValueFiles, option: str) -> None:  # noqa: F811
+    go = threading.Event()
+
+    @step
+    def holds() -> None:
+        go.wait(30)
+
+    @step(**{option: True})  # type: ignore[call-overload]
+    def waits() -> None:
+        pass
+
+    async def main() -> Attempt:
+        place = Workplace(files, threads=asyncio.Semaphore(1))
+        first, second = attempt(files, holds, place=place), attempt(files, waits, place=place)
+        held = HeldRun(RunId("run"), "", WorkerId("w"), place, lambda held, attempt: None, cast(Any, None))
+        held.attempts[Key("/k")] = second
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(first.run)
+            tasks.start_soon(run_attempt, held, second, lambda held: None)
+            while first.began is None:
+                await anyio.sleep(0.005)
+            await anyio.wait_all_tasks_blocked()
+            assert held.report() is None
+            go.set()
+            while (report := held.report()) is None:
+                await anyio.sleep(0.005)
+            assert [type(item) for item in report.items] == [e.StepStarted] and second.began is None
+            held.commit(Commit(RunId("run"), (), reports=1))
+            # It is recorded and about to begin: no other worker may have it.
+            assert held.hand_over() is None and second.gate is not None
+            second.gate.set()
+        return second
+
+    with streams():
+        assert anyio.run(main).began
+
+
+def test_a_run_whose_step_waits_for_a_thread_is_handed_over(files: ValueFiles) -> None:  # noqa: F811
+    @step(at_most_once=True)
+    def waits() -> None:
+        pass
+
+    async def main() -> None:
+        place = Workplace(files, threads=asyncio.Semaphore(0))
+        tried = attempt(files, waits, place=place)
+        held = HeldRun(RunId("run"), "", WorkerId("w"), place, lambda held, attempt: None, cast(Any, None))
+        held.attempts[Key("/k")] = tried
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run_attempt, held, tried, lambda held: None)
+            await anyio.wait_all_tasks_blocked()
+            released = held.hand_over()
+            assert released is not None and released.unfinished
+
+    anyio.run(main)
 
 
 def test_a_part_of_a_step_is_not_interrupted(files: ValueFiles) -> None:  # noqa: F811
