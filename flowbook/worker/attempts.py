@@ -105,12 +105,23 @@ class Attempt:
                     await self._pass(self.gate, announce)
                 return await self._begin()
             # Its time does not run while it waits for a thread, and nothing is recorded of it.
-            async with threads:
+            await threads.acquire()
+            try:
                 if self.gate is not None:
                     await self._pass(self.gate, announce)
                 return await self._begin()
+            finally:
+                self.when_left(threads.release)
         except asyncio.CancelledError as error:
             return self._cancelled(error)
+
+    def when_left(self, then: Callable[[], None]) -> None:
+        """Call this once nothing of it runs any more, which is now, unless its thread could not be stopped at once."""
+        left = self._thread.left if self._thread is not None else None
+        if left is None or left.done():
+            then()
+        else:
+            left.add_done_callback(lambda _: then())
 
     async def _pass(self, gate: anyio.Event, announce: Callable[[], None]) -> None:
         """Wait until its start is recorded: after this it has begun, whatever becomes of its worker."""
@@ -127,14 +138,26 @@ class Attempt:
             value = await self._value()
             return facts.waiting(self.call, self.began) if self._step.external else self._completed(value)
         except asyncio.CancelledError as error:
+            await self._end_of_part()
             return self._cancelled(error)
         except GeneratorExit:
             raise
         except BaseException as error:
-            return self._failed(error)
+            is_unwanted = await self._end_of_part()
+            return None if is_unwanted else self._failed(error)
         finally:
             if self._slot is not None and self._workplace.mark is not None:
                 self._workplace.mark.end(self._slot)
+
+    async def _end_of_part(self) -> bool:
+        """Wait for a part of it that is not to be broken off: no attempt begins beside that. True where it was stopped
+
+        meanwhile.
+        """
+        was_stopped = self.stopped
+        if self._thread is not None:
+            await self._thread.end_of_part()
+        return self.stopped and not was_stopped
 
     def _cancelled(self, error: asyncio.CancelledError) -> AttemptFailed | None:
         """It was stopped, by whoever no longer wants it or because it was silent; or the step raised this itself."""

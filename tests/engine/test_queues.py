@@ -313,6 +313,27 @@ async def test_a_cancelled_task_counts_until_it_has_stopped(project: Project) ->
         assert "StepCompleted" not in await kinds(client)
 
 
+async def test_a_failed_attempt_counts_until_it_has_stopped(project: Project) -> None:
+    steps = [asked(key, options=limited(concurrency=1)) for key in "ab"]
+    async with running(project, *steps, grace=5.0) as (_, client, _):
+        async with TaskWorker(project) as worker:
+            task = await worker.task()
+            await worker.send(task.task, failed(task), ended=False)
+            await worker.next(TaskReported)
+            assert "StepAttemptFailed" in await kinds(client)
+            await worker.none()
+        # Another connection changes nothing of that.
+        async with TaskWorker(project, tasks=(task.task,)) as worker:
+            assert (await worker.next(CancelTask)).task == task.task
+            await worker.none()
+            worker.numbers[task.task] = 1
+            await worker.send(task.task)
+            found = await worker.task()
+            await worker.complete(found)
+            other = await worker.task()
+            assert {(each.task.key, each.task.attempt) for each in (found, other)} == {("a", 2), ("b", 1)}
+
+
 async def test_a_run_that_ends_stops_its_tasks(project: Project) -> None:
     async with running(project, asked("a"), asked("b")) as (_, client, _), TaskWorker(project, concurrency=1) as worker:
         await worker.task()

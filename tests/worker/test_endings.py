@@ -336,6 +336,68 @@ def test_a_part_of_a_step_is_not_interrupted(files: ValueFiles) -> None:  # noqa
     assert seen == ["moved"]
 
 
+def test_a_thread_that_cannot_be_stopped_at_once_is_not_given_to_another(files: ValueFiles) -> None:  # noqa: F811
+    begun, go = threading.Event(), threading.Event()
+
+    @step
+    def blocks() -> None:
+        begun.set()
+        go.wait(30)
+
+    async def main() -> None:
+        threads = asyncio.Semaphore(1)
+        tried = attempt(files, blocks, place=Workplace(files, threads=threads))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tried.run)
+            await anyio.to_thread.run_sync(begun.wait)
+            tried.stop()
+        assert threads.locked()
+        go.set()
+        with anyio.fail_after(10):
+            await threads.acquire()
+
+    with streams():
+        anyio.run(main)
+
+
+@pytest.mark.parametrize("is_stopped", [False, True], ids=["late", "late and stopped"])
+def test_an_attempt_has_not_failed_before_the_end_of_such_a_part(files: ValueFiles, is_stopped: bool) -> None:  # noqa: F811
+    go = threading.Event()
+
+    @step(timeout="50ms")
+    def moves() -> None:
+        with uninterrupted():
+            go.wait(30)
+            log("moved")
+        log("went on")
+
+    tried = attempt(files, moves)
+    outcomes: list[Any] = []
+
+    async def main() -> None:
+        async def keep() -> None:
+            outcomes.append(await tried.run())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keep)
+            await anyio.sleep(0.15)
+            assert not outcomes
+            if is_stopped:
+                tried.stop()
+                await anyio.sleep(0.01)
+                assert not outcomes
+            go.set()
+
+    with streams():
+        anyio.run(main)
+    (outcome,) = outcomes
+    if is_stopped:
+        assert outcome is None
+    else:
+        assert failure(outcome).type == "TimeoutError" and failure(outcome).frames[-1].function == "moves"
+        assert [chunk.text for chunk in outcome.output] == ["moved\n"]
+
+
 def test_a_step_called_by_itself_has_a_context() -> None:
     @step
     def pays(amount: int) -> Any:
