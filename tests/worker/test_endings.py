@@ -62,6 +62,19 @@ def test_whatever_a_step_raises_is_its_failure(
     assert told.frames[-1].function in ("plain", "later")
 
 
+@pytest.mark.parametrize("noted", [False, True])
+def test_of_endless_words_the_first_and_the_last_are_kept(files: ValueFiles, noted: bool) -> None:  # noqa: F811
+    def plain() -> None:
+        error = ValueError("begin" if noted else "begin" + "x" * 1_000_000 + "end")
+        if noted:
+            error.add_note("x" * 1_000_000 + "end")
+        raise error
+
+    told = failure(run(attempt(files, plain)))
+    assert told.message.startswith("begin") and told.text.rstrip().endswith("end")
+    assert len(told.message) < 70_000 and len(told.text) < 70_000 and "characters are not kept …]" in told.text
+
+
 def test_a_generators_exit_in_a_thread_is_a_failure_too(files: ValueFiles) -> None:  # noqa: F811
     def plain() -> None:
         raise GeneratorExit
