@@ -42,6 +42,7 @@ from flowbook.core.events import (
     StepCancelled,
     StepCompleted,
     StepFailed,
+    StepHeartbeat,
     StepReused,
     StepScheduled,
     StepSkipped,
@@ -259,6 +260,12 @@ def _step_waiting(state: RunState, event: StepWaiting, time: float) -> None:
     live.started, live.losses = live.started or time, 0
 
 
+def _step_beat(state: RunState, event: StepHeartbeat, time: float) -> None:
+    live = state.steps.get(event.key)
+    if live is not None:
+        live.heartbeat = state.seq
+
+
 def _attempt_failed(state: RunState, event: StepAttemptFailed, time: float) -> None:
     live = _live(state, event)
     live.running, live.waiting, live.retry_at = False, False, event.retry_at
@@ -370,6 +377,7 @@ _CHANGES: dict[type, Callable[..., None]] = {
     StepStarted: _step_started,
     StepScheduled: _step_scheduled,
     StepWaiting: _step_waiting,
+    StepHeartbeat: _step_beat,
     StepAttemptFailed: _attempt_failed,
     StepCompleted: _step_settled,
     StepFailed: _step_settled,

@@ -29,7 +29,8 @@ class LiveStep:
 
     ``queue`` is "" where the run's own worker does it; ``external``: the result comes from outside; ``waiting``: there
     is nothing else to wait for, until ``expires``; ``once``: there is no second attempt. Of its attempts, ``lost`` were
-    no failures, and ``losses`` in a row have cost it its worker; ``was_lost``: the last one was.
+    no failures, and ``losses`` in a row have cost it its worker; ``was_lost``: the last one was. ``heartbeat`` is the
+    last event that left details for the next one.
     """
 
     step: str
@@ -52,6 +53,7 @@ class LiveStep:
     priority: int = 0
     concurrency_key: str = ""
     was_lost: bool = False
+    heartbeat: Seq = NO_SEQ
 
 
 @dataclass(slots=True)

@@ -24,7 +24,10 @@ VERSION = 1
 MAXIMUM_FRAME = 256 * 1024 * 1024
 
 PIECE = 32 * 1024 * 1024
-"""Bytes of encoded events in one frame, about: where there are more, they come in several."""
+"""Bytes of encoded events, or of items of a report, in one frame, about: where there are more, they come in several."""
+
+ROOM = 1024 * 1024
+"""Bytes of a frame that a report does not use: its items come back in frames that have more around them."""
 
 
 class Packet(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
@@ -323,10 +326,19 @@ to_worker_decoder = msgspec.json.Decoder(ToWorker)
 to_client_decoder = msgspec.json.Decoder(ToClient)
 
 
-def pack(message: Packet) -> bytes:
-    """One framed message."""
+def pack(message: Packet, room: int = 0) -> bytes:
+    """One framed message. Raises ValueError where it takes more than a frame, less ``room``."""
     body = _encoder.encode(message)
+    if len(body) > MAXIMUM_FRAME - room:
+        raise ValueError(
+            f"it takes {len(body):,} bytes, more than the {MAXIMUM_FRAME - room:,} that can be sent at once"
+        )
     return _length.pack(len(body)) + body
+
+
+def size(item: ReportItem) -> int:
+    """Bytes that it takes in a frame. Raises what ``pack`` raises."""
+    return len(_encoder.encode(item))
 
 
 def read_incoming(body: bytes) -> Incoming | Unreadable:
