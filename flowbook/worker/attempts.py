@@ -9,7 +9,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import Any
 
 import anyio
@@ -120,9 +120,11 @@ class Attempt:
             return facts.waiting(self.call, self.began) if self._step.external else self._completed(value)
         except asyncio.CancelledError as error:
             return self._cancelled(error)
-        except BaseException as error:
-            if isinstance(error, GeneratorExit) and self._is_being_closed():
+        except GeneratorExit as error:
+            if self._is_being_closed():
                 raise
+            return self._failed(error)
+        except BaseException as error:
             return self._failed(error)
         finally:
             place.running -= is_inside
@@ -358,10 +360,11 @@ class Attempt:
         known = self._context
         if known is None or not (known.beats or self.collected.is_filled):
             return []
-        # How it has ended is known, and counts for more than what it said on the way.
-        with suppress(Exception):
+        try:
             return self._heard_notes(known).last()
-        return []
+        except Exception:
+            # How it has ended is known, and counts for more than what it said on the way.
+            return []
 
     def _heard_notes(self, known: StepContext) -> Notes:
         # Most steps are over before anybody asks what they have said.
