@@ -28,6 +28,11 @@ def apart(x: int) -> Any:
 
 
 @step(isolate="process")
+def where() -> str:
+    return os.getcwd()
+
+
+@step(isolate="process")
 async def apart_and_async(x: int) -> int:
     return x + 1
 
@@ -178,11 +183,6 @@ def talks_for_long(lines: int) -> int:
         if number % 100 == 0:
             display({"number": number})
     return lines
-
-
-@step(isolate="process")
-def where() -> str:
-    return os.getcwd()
 
 
 def note(path: str, what: Any) -> None:
