@@ -13,12 +13,11 @@ from flowbook.store.values import ValueFiles
 
 @dataclass(slots=True)
 class Workplace:
-    """``files`` hold long values; ``mark`` says what runs, to whoever finds the worker dead; ``threads`` lets so many
-    plain steps run at once, None any number.
+    """``files`` hold long values, and ``mark`` says what runs, to whoever finds the worker dead.
 
-    ``folder`` is that of the place, and ``start`` where its steps begin: there, or where a module has gone when it was
-    loaded; None for wherever the process is. ``before`` is where that module has found it, and ``running`` are the
-    attempts in the process itself.
+    ``threads`` lets so many plain steps run at once, None any number. ``folder`` is that of the place, and ``start``
+    where its steps begin: there, or where a module has gone when it was loaded; None for wherever the process is.
+    ``before`` is where that module has found it, and ``running`` are the attempts in the process itself.
     """
 
     files: ValueFiles

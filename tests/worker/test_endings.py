@@ -14,7 +14,6 @@ import pytest
 
 from flowbook import NonRetryable, RetryPolicy, heartbeat, log, progress, step, step_context, uninterrupted
 from flowbook.core import events as e
-from flowbook.core.events import Chunk
 from flowbook.core.ids import Key, RunId, WorkerId
 from flowbook.store.values import ValueFiles
 from flowbook.wire.protocol import Commit
@@ -114,45 +113,6 @@ def test_bytes_are_refused_where_text_is_written(files: ValueFiles) -> None:  # 
     told = failure(run(attempt(files, writes)))
     assert (told.type, told.frames[-1].function) == ("TypeError", "writes")
     assert told.message == "write() argument must be str, not bytes"
-
-
-@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
-def test_what_cannot_be_noted_is_the_failure_of_the_attempt(files: ValueFiles, is_async: bool) -> None:  # noqa: F811
-    def plain() -> None:
-        while True:
-            time.sleep(0.001)
-
-    async def later() -> None:
-        await asyncio.sleep(60)
-
-    tried = attempt(files, later if is_async else plain)
-
-    def is_told() -> bool:
-        if tried.began is None:
-            return False
-        tried.collected.add(Chunk("stdout", b"hello"))  # type: ignore[arg-type]
-        assert tried.said() == ([], [])
-        return True
-
-    told = failure(stopped_when(tried, is_told))
-    assert told.type == "TypeError" and told.frames[-1].function in ("plain", "later")
-
-
-def test_a_result_counts_where_the_last_details_cannot_be_noted(
-    files: ValueFiles,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def beats() -> int:
-        heartbeat("x" * 100_000)
-        monkeypatch.setattr(files, "save", full)
-        return 1
-
-    def full(body: bytes) -> None:
-        raise OSError("no space left on device")
-
-    tried = attempt(files, beats)
-    assert value(files, run(tried)) == 1
-    assert tried.last_said() == []
 
 
 def test_details_that_cannot_be_saved_are_an_error_of_the_line_that_left_them(files: ValueFiles) -> None:  # noqa: F811

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +16,8 @@ from flowbook.core import events as e
 from flowbook.core.value import shown
 from flowbook.store.values import ValueFiles
 from flowbook.worker import notes
-from tests.worker.test_attempts import attempt, files, run, streams  # noqa: F401
+from tests.worker.test_attempts import attempt, files, run, streams, value  # noqa: F401
+from tests.worker.test_steps import failure, stopped_when
 
 
 class Clock:
@@ -102,3 +105,45 @@ def test_long_details_become_a_file_only_when_they_are_recorded(files: ValueFile
 
 def test_the_pause_between_records_grows_with_the_age_and_has_an_end() -> None:
     assert [notes.interval(age) for age in (0, 5, 50, 300, 1e6)] == [1.0, 1.0, 5.0, 30.0, 60.0]
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
+def test_what_cannot_be_noted_is_the_failure_of_the_attempt(files: ValueFiles, is_async: bool) -> None:  # noqa: F811
+    begun = threading.Event()
+
+    def plain() -> None:
+        begun.set()
+        while True:
+            time.sleep(0.001)
+
+    async def later() -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    tried = attempt(files, later if is_async else plain)
+
+    def is_told() -> bool:
+        if begun.is_set():
+            tried.collected.add(e.Chunk("stdout", b"hello"))  # type: ignore[arg-type]
+            assert tried.said() == ([], [])
+        return begun.is_set()
+
+    told = failure(stopped_when(tried, is_told))
+    assert told.type == "TypeError" and told.frames[-1].function in ("plain", "later")
+
+
+def test_a_result_counts_where_the_last_details_cannot_be_noted(
+    files: ValueFiles,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(body: bytes) -> None:
+        raise OSError("no space left on device")
+
+    def beats() -> int:
+        heartbeat("x" * 100_000)
+        monkeypatch.setattr(files, "save", full)
+        return 1
+
+    tried = attempt(files, beats)
+    assert value(files, run(tried)) == 1
+    assert tried.last_said() == []
