@@ -855,14 +855,15 @@ export function createTimeline(element, given, options = {}) {
 
 // --- events, values and frames in words
 
+/** What is said of an event, and the status whose colour it has: `running` where none is named. */
 const KINDS = {
-  RunStarted: ['run started', 'running'],
-  RunBegan: ['run left its queue', 'running'],
+  RunStarted: ['run started'],
+  RunBegan: ['run left its queue'],
   RunCompleted: ['run succeeded', 'done'],
   RunFailed: ['run failed', 'failed'],
   RunCancelled: ['run cancelled', 'cancelled'],
   RunPaused: ['run paused', 'paused'],
-  RunResumed: ['run resumed', 'running'],
+  RunResumed: ['run resumed'],
   RunTerminated: ['run terminated', 'terminated'],
   RunContinued: ['run goes on as', 'continued'],
   RunMoved: ['run moved to other code', 'continued'],
@@ -878,13 +879,13 @@ const KINDS = {
   ObligationSettled: ['owes no longer', 'kept'],
   ObligationFailed: ['could not be taken back', 'failed'],
   ObligationRetried: ['tried again by', 'retrying'],
-  StepStarted: ['started', 'running'],
-  StepOutput: ['printed', 'running'],
+  StepStarted: ['started'],
+  StepOutput: ['printed'],
   StepScheduled: ['put on its queue', 'queued'],
   StepWaiting: ['waits for an answer from outside', 'waiting'],
-  StepProgress: ['got further', 'running'],
-  StepHeartbeat: ['gave a sign of life', 'running'],
-  ChildStarted: ['started as a child', 'running'],
+  StepProgress: ['got further'],
+  StepHeartbeat: ['gave a sign of life'],
+  ChildStarted: ['started as a child'],
   ChildLeft: ['a child of an earlier run ended', 'done'],
   StepCompleted: ['done', 'done'],
   StepAttemptFailed: ['attempt failed', 'retrying'],
@@ -893,19 +894,21 @@ const KINDS = {
   StepStopRequested: ['told to stop', 'cancelled'],
   StepReused: ['reused', 'reused'],
   StepSkipped: ['skipped', 'skipped'],
-  MapStarted: ['map begins', 'running'],
+  MapStarted: ['map begins'],
   TimerStarted: ['waits for a time', 'waiting'],
   TimerFired: ['time came', 'done'],
   TimerCancelled: ['stops waiting for a time', 'cancelled'],
   SignalAwaited: ['waits for signal', 'waiting'],
   SignalDropped: ['stops waiting for signal', 'cancelled'],
   SignalReceived: ['signal came', 'done'],
-  SignalSent: ['sends signal', 'sending']
+  SignalSent: ['sends signal', 'sending'],
+  CancelSent: ['cancels', 'sending'],
+  RunAwaited: ['awaited by another run', 'done']
 };
 
 /** `[status, what, details]` of an event. */
 function eventWords({ event }) {
-  const [words, status] = Object.hasOwn(KINDS, event.kind) ? KINDS[event.kind] : [event.kind, 'not reached'];
+  const [words, status = 'running'] = Object.hasOwn(KINDS, event.kind) ? KINDS[event.kind] : [event.kind, 'not reached'];
   const details = [
     some(event.item) ? `item ${event.item}` : '',
     event.attempt > 1 ? `attempt ${event.attempt}` : '',

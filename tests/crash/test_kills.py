@@ -26,7 +26,8 @@ def test_a_killed_worker_loses_only_the_step_it_was_running(project: Project) ->
     project.start("r", "sequence", ledger=str(project.ledger), count=4, seconds=1.0)
     eventually(lambda: project.lines("end")["1"])
     pid = project.worker_pids()[0]
-    eventually(lambda: _running(project, "r"))
+    # As soon as the next step has begun: on a busy machine what the engine says may be old.
+    eventually(lambda: project.lines("begin").total() > project.lines("end").total())
     kill(pid)
     assert project.result("r") == list(range(4))
     begun, ended = project.lines("begin"), project.lines("end")
@@ -35,10 +36,6 @@ def test_a_killed_worker_loses_only_the_step_it_was_running(project: Project) ->
     lost = [r.event for r in project.history("r") if isinstance(r.event, e.StepAttemptFailed)]
     assert [event.lost for event in lost] == [True]
     assert all("signal 9" in event.failure.message for event in lost)
-
-
-def _running(project: Project, run: str) -> bool:
-    return isinstance(project.history(run)[-1].event, e.StepStarted)
 
 
 def test_a_killed_engine_repeats_nothing(project: Project) -> None:
