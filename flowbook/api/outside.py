@@ -39,9 +39,10 @@ def fail(token: str, message: str, *, retryable: bool = True) -> None:
 
 
 def obligations() -> Rows:
-    """What this project's runs owe outside, oldest first: ``run``, ``name``, ``what``, ``since``, ``failed``…
+    """What this project's runs owe outside, oldest first.
 
-    Those of ended runs are there as well: nobody will settle them but people, with ``get_run(run).obligations``.
+    A row has ``run``, ``name``, ``what``, ``since``, ``failed`` and more. Those of ended runs are there as well: nobody
+    will settle them but people, with ``get_run(run).obligations``.
     """
     found = table(connect(), _OWED, LIMIT)
     for row in found:

@@ -27,9 +27,10 @@ class Findings(list[Any]):
 
 
 class Flow:
-    """A notebook or Python file as a workflow. ``flow`` itself is the notebook this kernel belongs to;
+    """A notebook or Python file as a workflow.
 
-    ``flow("other.ipynb")`` is another one. The file is read as it was last saved.
+    ``flow`` itself is the notebook this kernel belongs to; ``flow("other.ipynb")`` is another one. The file is read as
+    it was last saved.
     """
 
     def __init__(self, path: Path | None = None) -> None:

@@ -1,6 +1,6 @@
-"""``check``, ``graph`` and ``export``: what can be said about a file without running it. No engine is needed,
+"""``check``, ``graph`` and ``export``: what can be said about a file without running it.
 
-but for ``check --open-runs``.
+No engine is needed, but for ``check --open-runs``.
 """
 
 from __future__ import annotations

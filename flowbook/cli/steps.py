@@ -58,10 +58,7 @@ PRINTED = 5
 
 
 def _tail(view: dict[str, Any]) -> list[str]:
-    """What its code printed, how the run is being stopped, what it owes, what comes after it, and how a step outside
-
-    is finished.
-    """
+    """Lines below the steps: what the code printed, what else is to be said, and how a step outside is finished."""
     waits = [wait for wait in view.get("waits", ()) if wait["kind"] == "outside"]
     tokens = [f"  {wait['name']}: flowbook complete {wait['token']} VALUE" for wait in waits]
     told = [f"  │ {printable(line)}" for line in printed(view)[-PRINTED:]]

@@ -19,9 +19,9 @@ __all__ = ["Compiled", "Diagnostic", "Edit", "compile_module", "compile_notebook
 
 
 def compile_notebook(notebook: Any, name: str, origin: str = "", folder: str = "", find: Find = nothing) -> Compiled:
-    """Compile a notebook's JSON. ``name`` is the file's stem; a ``#| workflow: name`` annotation wins. ``find`` gives
+    """Compile a notebook's JSON.
 
-    what lies beside it.
+    ``name`` is the file's stem; a ``#| workflow: name`` annotation wins. ``find`` gives what lies beside it.
 
     Never raises for what a user wrote: the findings say what is wrong, and ``module`` is None where one is an error.
     """

@@ -41,9 +41,10 @@ _STEP_KEYS = (
 
 
 class PageCell(msgspec.Struct):
-    """A code cell. ``body`` is its source without the annotation lines; ``prose`` the Markdown directly above;
+    """A code cell.
 
-    ``implied`` that it is shared because of what it holds, not because somebody said so.
+    ``body`` is its source without the annotation lines; ``prose`` the Markdown directly above; ``implied`` that it is
+    shared because of what it holds, not because somebody said so.
     """
 
     id: CellId

@@ -229,9 +229,10 @@ class _Resolver:
                 self.findings.append(cell.at(option, "FB011", message, fix=fix))
 
     def _outputs(self, plan: Plan) -> list[str]:
-        """Imports stay in the step, and what nobody reads of functions and of names that may be unset;
+        """What a step gives to others.
 
-        a stand-in for a signal gives what the signal would.
+        Imports stay in it, and what nobody reads of functions and of names that may be unset; a stand-in for a signal
+        gives what the signal would.
         """
         cell = plan.cell
         if plan.empty:

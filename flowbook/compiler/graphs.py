@@ -38,9 +38,9 @@ class WaitFacts(msgspec.Struct, frozen=True):
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """What a workflow function is read with: steps by function name, its parameters and their cell, waiting cells,
+    """What a workflow function is read with.
 
-    and what the module calls Flowbook's own names.
+    Steps by function name, its parameters and their cell, waiting cells, and what the module calls Flowbook's names.
     """
 
     steps: dict[str, StepFacts]

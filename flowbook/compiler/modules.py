@@ -48,9 +48,9 @@ def nothing(name: str) -> Imported | None:
 
 
 def compile_module(text: str, name: str, origin: str = "", folder: str = "", find: Find = nothing) -> Compiled:
-    """Analyse a module. ``name`` is what it is called, ``folder`` where its own imports lie; ``find`` gives those that
+    """Analyse a module.
 
-    are kept with it.
+    ``name`` is what it is called, ``folder`` where its own imports lie; ``find`` gives those that are kept with it.
     """
     try:
         tree = parsed(text)

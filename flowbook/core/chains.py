@@ -138,4 +138,5 @@ def is_same_start(message: StartRun, state: RunState) -> bool:
 def started(message: StartRun) -> RunStarted:
     """The fact that follows from a start. Raises UserError for an id that no run can have."""
     check_id(root(message.run), LONGEST_CHILD if message.parent is not None else LONGEST_ID)
-    return RunStarted(**{name: getattr(message, name) for name in RunStarted.__struct_fields__})
+    asked = set(StartRun.__struct_fields__).intersection(RunStarted.__struct_fields__)
+    return RunStarted(**{name: getattr(message, name) for name in asked})

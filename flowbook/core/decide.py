@@ -158,13 +158,18 @@ def _cancel(state: RunState, message: CancelRun, now: float) -> Decision:
         return (_stopped(message),)
     if state.paused:
         # The first request lets the code run its clean-up; where it cannot run at all, the second one closes.
-        if state.cancelled:
+        if _cannot_run(state):
             return (RunCancelled(reason=message.reason or "cancelled while paused; no clean-up ran"),)
         return (RunResumed(), CancelRequested(reason=message.reason))
     if state.terminating or state.cancelled == state.seq:
         # Where nothing has happened since, it is the same request; else the code knows what it is doing.
         return NO_EVENTS
     return (CancelRequested(reason=message.reason, cause=message.cause, carried=message.carried),)
+
+
+def _cannot_run(state: RunState) -> bool:
+    """True where it was resumed to be cancelled, and paused again before its code had done anything."""
+    return state.cancelled == state.resumed + 1 == state.seq - 1
 
 
 def _stopped(message: CancelRun) -> AnyEvent:
@@ -250,9 +255,10 @@ def _signal_awaited(state: RunState, message: SignalAwaited, now: float) -> Deci
 
 
 def _signal_dropped(state: RunState, message: SignalDropped, now: float) -> Decision:
-    known = message.key in state.waiters or message.key in state.waiters_ended
+    waiter = state.waiters.get(message.key)
+    awaited = waiter.name if waiter is not None else state.waiters_ended.get(message.key)
     again = message.key in state.noted
-    return (message,) if known and not again and not state.closed else NO_EVENTS
+    return (message,) if awaited == message.name and not again and not state.closed else NO_EVENTS
 
 
 def _closing(state: RunState, message: RunCompleted | RunFailed | RunCancelled | RunTerminated, now: float) -> Decision:

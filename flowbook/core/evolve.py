@@ -42,6 +42,7 @@ from flowbook.core.events import (
     StepCancelled,
     StepCompleted,
     StepFailed,
+    StepHeartbeat,
     StepReused,
     StepScheduled,
     StepSkipped,
@@ -101,7 +102,8 @@ def _shared(place: Place) -> Place:
 
 
 def _started(state: RunState, event: RunStarted, time: float) -> None:
-    state.run, state.origin, state.place = event.run, event.origin, _shared(event.place)
+    state.run, state.original, state.origin = event.run, event.original, event.origin
+    state.place = _shared(event.place)
     # A hundred thousand open runs of one workflow keep these once.
     state.workflow, state.module = intern(event.workflow), Digest(intern(event.module))
     state.name, state.source = event.name, intern(event.source)
@@ -149,6 +151,7 @@ def _paused(state: RunState, event: RunPaused, time: float) -> None:
 
 def _resumed(state: RunState, event: RunResumed, time: float) -> None:
     state.paused = ""
+    state.resumed = state.seq
 
 
 def _cancelling(state: RunState, event: CancelRequested, time: float) -> None:
@@ -164,7 +167,7 @@ def _terminating(state: RunState, event: TerminateRequested, time: float) -> Non
     for key in dropped:
         del state.timers[key]
     state.timers_ended.update(dict.fromkeys(dropped))
-    state.waiters_ended.update(dict.fromkeys(state.waiters))
+    state.waiters_ended.update((key, waiter.name) for key, waiter in state.waiters.items())
     state.settled.update(dict.fromkeys(state.sending))
     for gone in (state.waiters, state.sending):
         gone.clear()
@@ -257,6 +260,12 @@ def _step_waiting(state: RunState, event: StepWaiting, time: float) -> None:
     live.started, live.losses = live.started or time, 0
 
 
+def _step_beat(state: RunState, event: StepHeartbeat, time: float) -> None:
+    live = state.steps.get(event.key)
+    if live is not None:
+        live.heartbeat = state.seq
+
+
 def _attempt_failed(state: RunState, event: StepAttemptFailed, time: float) -> None:
     live = _live(state, event)
     live.running, live.waiting, live.retry_at = False, False, event.retry_at
@@ -278,6 +287,7 @@ def _step_settled(
     owed = state.obligations.get(state.owed_for[event.key]) if event.key in state.owed_for else None
     if owed is not None and isinstance(event, StepCompleted | StepReused):
         owed.result = event.value
+        owed.reused = event.called_as() if isinstance(event, StepReused) else ""
 
 
 def _child_started(state: RunState, event: ChildStarted, time: float) -> None:
@@ -308,14 +318,14 @@ def _timer_ended(state: RunState, event: TimerFired | TimerCancelled, time: floa
 def _signal_awaited(state: RunState, event: SignalAwaited, time: float) -> None:
     if state.unread.get(event.name, 0):
         state.unread[event.name] -= 1
-        state.waiters_ended[event.key] = None
+        state.waiters_ended[event.key] = event.name
     else:
         state.waiters[event.key] = LiveWaiter(event.name, time)
 
 
 def _signal_dropped(state: RunState, event: SignalDropped, time: float) -> None:
     waiter = state.waiters.pop(event.key, None)
-    state.waiters_ended[event.key] = None
+    state.waiters_ended[event.key] = event.name
     state.noted[event.key] = None
     if waiter is None:
         # The signal was given to this waiter while its workflow was giving up: it goes to the next one.
@@ -335,7 +345,7 @@ def _hand_over(state: RunState, name: str) -> None:
         state.unread[name] = state.unread.get(name, 0) + 1
     else:
         del state.waiters[key]
-        state.waiters_ended[key] = None
+        state.waiters_ended[key] = name
 
 
 _WAKE_UPS = frozenset(WAKE_UPS)
@@ -367,6 +377,7 @@ _CHANGES: dict[type, Callable[..., None]] = {
     StepStarted: _step_started,
     StepScheduled: _step_scheduled,
     StepWaiting: _step_waiting,
+    StepHeartbeat: _step_beat,
     StepAttemptFailed: _attempt_failed,
     StepCompleted: _step_settled,
     StepFailed: _step_settled,

@@ -10,12 +10,12 @@ from flowbook.core.text import writable
 
 
 class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of a stack. ``cell`` and ``line`` point into the notebook where the code came from one;
+    """One line of a stack.
 
-    otherwise ``cell`` is None and ``line`` counts in ``file``. ``number`` is the cell's place on the page.
-    ``locals`` maps a name to its value where that is small plain JSON, else to
-    ``{"$type": ..., "preview": ...}``. ``module_line`` is the line in the stored module. ``task`` is what the task is
-    called whose stack it belongs to, "" for the workflow's own.
+    ``cell`` and ``line`` point into the notebook where the code came from one; otherwise ``cell`` is None and ``line``
+    counts in ``file``. ``number`` is the cell's place on the page. ``locals`` maps a name to its value where that is
+    small plain JSON, else to ``{"$type": ..., "preview": ...}``. ``module_line`` is the line in the stored module.
+    ``task`` is what the task is called whose stack it belongs to, "" for the workflow's own.
     """
 
     function: str

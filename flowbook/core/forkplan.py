@@ -15,6 +15,7 @@ from flowbook.core import events as e
 from flowbook.core.graph import Graph, Node
 from flowbook.core.ids import CellId, Seq
 from flowbook.core.module import Module, Workflow
+from flowbook.core.owing import called_undos, taken_back
 from flowbook.errors import UserError
 
 Action = Literal["reuse", "run", "rerun", "new", "gone"]
@@ -90,23 +91,30 @@ def plan(
     if step is not None and step not in {node.id for node in nodes}:
         raise UserError(f"there is no step '{step}' to run again; there are: {', '.join(node.id for node in nodes)}")
     old_graph = before.graph if before is not None else Graph()
-    causes = _causes(past, parent, new, old_graph, after, set(started.arguments))
+    undone = _undone(old_graph, past, history)
+    undos = called_undos(history) | {node.id for node in after.graph.nodes if node.kind == "undo"}
+    causes = _causes(past, parent, new, old_graph, after, set(started.arguments), undone, undos)
     if step is not None:
         causes[step] = "asked for"
     known = {node.id for node in old_graph.nodes}
     if new.cells:
         _spread(causes, {node.id for node in nodes} - known, after.graph)
     else:
-        seq = _cut(past, causes, seq)
+        seq = _cut(past, {*causes, *undone}, seq)
         past = _pasts(history, seq)
-    rows = [_row(node, past.get(node.id), causes.get(node.id, ""), node.id in known, seq) for node in nodes]
+    rows = [
+        _row(node, past.get(node.id), causes.get(node.id, ""), node.id in known, seq, node.id in undos)
+        for node in nodes
+    ]
     rows += [
         ForkRow(node.id, "gone", "no longer in the code", CellId(node.cell), node.cell_number)
         for node in old_graph.nodes
         if node.kind != "params" and after.graph.node(node.id) is None
     ]
-    rerun = tuple(row.step for row in rows if row.step in causes and row.action == "rerun")
-    return ForkPlan(tuple(rows), rerun, seq)
+    rerun = [row.step for row in rows if row.step in causes and (row.action == "rerun" or row.step in undos)]
+    # A step that only a helper of the workflow calls has no row.
+    rerun += sorted(undone.difference(rerun, (node.id for node in nodes)))
+    return ForkPlan(tuple(rows), tuple(rerun), seq)
 
 
 def _same_workflow(module: Module, name: str) -> Workflow:
@@ -145,13 +153,19 @@ def _pasts(history: Iterable[e.Recorded], seq: int) -> dict[str, _Past]:
 
 
 def _causes(
-    past: dict[str, _Past], parent: Module, new: Module, old: Graph, after: Workflow, given: set[str]
+    past: dict[str, _Past],
+    parent: Module,
+    new: Module,
+    old: Graph,
+    after: Workflow,
+    given: set[str],
+    undone: set[str],
+    undos: set[str],
 ) -> dict[str, str]:
     """Steps that must run again on their own account, and why."""
     causes: dict[str, str] = {}
     params = _changed_parameters(parent, new, after, given)
     gone = {node.id for node in old.nodes} - {node.id for node in after.graph.nodes}
-    undone = _undone(old, past)
     for node in after.graph.nodes:
         previous, history = old.node(node.id), past.get(node.id)
         if node.kind == "params" or previous is None or history is None:
@@ -168,16 +182,17 @@ def _causes(
             causes[node.id] = f"it used '{lost}', which is gone"
         elif node.id in undone:
             causes[node.id] = "it was undone when the run ended"
-        elif history.failed and history.total is None:
+        elif history.failed and history.total is None and node.id not in undos:
             causes[node.id] = "it failed"
     return causes
 
 
-def _undone(graph: Graph, past: dict[str, _Past]) -> set[str]:
+def _undone(graph: Graph, past: dict[str, _Past], history: Iterable[e.Recorded]) -> set[str]:
     """Steps whose undo ran: what they made is no longer there, whichever event the fork starts from."""
     undos = {node.id for node in graph.nodes if node.kind == "undo" and node.id in past}
     pairs = [(edge.source, edge.target) for edge in graph.edges if edge.kind == "undo"]
-    return {end for pair in pairs if undos.intersection(pair) for end in pair} - undos
+    of_graph = {end for pair in pairs if undos.intersection(pair) for end in pair} - undos
+    return of_graph | {owed.work.name for owed in taken_back(history) if owed.work and owed.work != owed.undo}
 
 
 def _changed_parameters(parent: Module, new: Module, after: Workflow, given: set[str]) -> set[str]:
@@ -208,18 +223,20 @@ def _spread(causes: dict[str, str], fresh: set[str], graph: Graph) -> None:
                 frontier.append(edge.target)
 
 
-def _cut(past: dict[str, _Past], causes: dict[str, str], seq: Seq) -> Seq:
+def _cut(past: dict[str, _Past], causes: set[str], seq: Seq) -> Seq:
     """Hand-written code has no graph to trust: what came after the first affected step runs again."""
     first = min((past[name].first for name in causes if name in past), default=seq + 1)
     return Seq(max(1, min(seq, first - 1)))
 
 
-def _row(node: Node, past: _Past | None, cause: str, known: bool, seq: int) -> ForkRow:
+def _row(node: Node, past: _Past | None, cause: str, known: bool, seq: int, is_undo: bool) -> ForkRow:
     def row(action: Action, reason: str, reused: int = 0, rerun: int = 0) -> ForkRow:
         return ForkRow(node.id, action, reason, CellId(node.cell), node.cell_number, reused, rerun)
 
     if not known:
         return row("new", "not in the code of the run it comes from")
+    if is_undo:
+        return row("run", "only if the run has to be undone")
     if past is None:
         return row("run", _not_yet(node))
     items = len(past.items)
@@ -238,8 +255,6 @@ def _row(node: Node, past: _Past | None, cause: str, known: bool, seq: int) -> F
 
 
 def _not_yet(node: Node) -> str:
-    if node.kind == "undo":
-        return "only if the run has to be undone"
     if node.kind == "wait":
         return "a signal or time that has come is not waited for again"
     return "it was not reached"

@@ -14,10 +14,11 @@ EdgeKind = Literal["data", "order", "undo"]
 
 
 class Node(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One step of the workflow. ``cell`` is the notebook cell's id ("" for hand-written code),
+    """One step of the workflow.
 
-    ``cell_number`` its place on the page from 1, ``line`` the first line of its code in the module.
-    ``options`` holds the annotation as written, for display (``{"retries": 5, "map": "orders as order"}``).
+    ``cell`` is the notebook cell's id ("" for hand-written code), ``cell_number`` its place on the page from 1,
+    ``line`` the first line of its code in the module. ``options`` holds the annotation as written, for display
+    (``{"retries": 5, "map": "orders as order"}``).
     """
 
     id: str

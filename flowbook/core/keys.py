@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flowbook.core.ids import Digest, Key
+from flowbook.core.ids import Digest, Key, RunId
 
 Span = tuple[int, int, int, int]
 """Line, column, end line, end column, as the compiler records them for an instruction."""
@@ -56,6 +56,11 @@ def statement(tree: ast.Module, span: Span) -> str:
 def key(path: str, site: str, visit: int) -> Key:
     """``path`` of the task, ``site`` of the call, ``visit`` from 1."""
     return Key(f"{path}/{site}" if visit == 1 else f"{path}/{site}.{visit}")
+
+
+def idempotency_key(run: RunId, key: Key) -> str:
+    """What a step call of a run is known by to services that do a thing once."""
+    return hashlib.blake2b(f"{run}\0{key}".encode(), digest_size=16).hexdigest()
 
 
 def digest(name: str, parts: Iterable[bytes]) -> Digest:

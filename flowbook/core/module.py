@@ -30,9 +30,9 @@ class LineSpan(msgspec.Struct, frozen=True):
 
 
 class Imported(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A module of the same folder that the module imports, directly or not, as it was then. ``file`` is where it lies;
+    """A module of the same folder that the module imports, directly or not, as it was then.
 
-    ``package``: other modules lie in it.
+    ``file`` is where it lies; ``package``: other modules lie in it.
     """
 
     name: str
@@ -42,9 +42,10 @@ class Imported(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Workflow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One workflow of a module. ``parameters`` is a list of ``{name, annotation, default, secret}``;
+    """One workflow of a module.
 
-    ``beside`` is the imported module that defines it, "" for the module itself.
+    ``parameters`` is a list of ``{name, annotation, default, secret}``; ``beside`` is the imported module that defines
+    it, "" for the module itself.
     """
 
     name: str
@@ -55,10 +56,11 @@ class Workflow(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Module(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Source and facts. ``digest`` is of ``name``, ``source`` and ``imports``; ``origin`` the file it came from;
+    """Source and facts.
 
-    ``steps`` maps a step's name to the digest of its code and of the shared code it uses;
-    ``folder`` is put on ``sys.path`` when the module is loaded.
+    ``digest`` is of ``name``, ``source`` and ``imports``; ``origin`` the file it came from; ``steps`` maps a step's
+    name to the digest of its code and of the shared code it uses; ``folder`` is put on ``sys.path`` when the module is
+    loaded.
     """
 
     digest: Digest

@@ -5,7 +5,7 @@ Part of ``decide``, which alone calls it. What is owed outlives the run: all thi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -17,6 +17,7 @@ from flowbook.core.events import (
     ObligationRetried,
     ObligationSettled,
     Parent,
+    Recorded,
 )
 from flowbook.core.ids import Key, RunId
 from flowbook.core.messages import ChildEnded, RetryObligation, SettleObligation, StartRun
@@ -32,6 +33,36 @@ ARGUMENT = "argument "
 
 Decision = Sequence[AnyEvent]
 NO_EVENTS: Decision = ()
+
+
+def taken_back(history: Iterable[Recorded]) -> list[ObligationOpened]:
+    """What a run owed and took back, by itself or in a run that tried again: what it was owed for is gone."""
+    owed: dict[Key, ObligationOpened] = {}
+    gone = []
+    for recorded in history:
+        match recorded.event:
+            case ObligationOpened() as event:
+                owed[event.key] = event
+            case ObligationSettled(key=key, outcome="undone" | "cancelled") if key in owed:
+                gone.append(owed[key])
+            case _:
+                pass
+    return gone
+
+
+def called_undos(history: Iterable[Recorded]) -> set[str]:
+    """Steps that a run called to take something back, or to see that this has happened, as far as that can be told."""
+    owed: dict[Key, ObligationOpened] = {}
+    for recorded in history:
+        match recorded.event:
+            case ObligationOpened() as event:
+                owed[event.key] = event
+            case ObligationSettled(key=key, outcome="kept"):
+                # Where its undo was called all the same, that was the workflow's own doing.
+                owed.pop(key, None)
+            case _:
+                pass
+    return {ref.name for event in owed.values() for ref in (event.undo, event.confirm) if ref is not None}
 
 
 def opened(state: RunState, message: ObligationOpened, now: float) -> Decision:
@@ -101,8 +132,9 @@ def trial(state: RunState, event: ObligationRetried) -> StartRun:
     owed = state.obligations[event.key]
     about = owed.opened
     spec = {
-        "run": state.run,
+        "run": state.original or state.run,
         "key": about.begins,
+        "idempotency_key": owed.reused,
         "what": about.what,
         "work": about.work,
         "undo": about.undo,

@@ -23,7 +23,8 @@ class RunStarted(Event, frozen=True, tag=True):
     was asked, so that the same start again is known for one. ``children`` are the open ones of the runs before it in
     its chain, and what becomes of them when it ends; ``signals_before`` and ``updates_before`` the ids of what those
     were sent, the updates with the run that answered (``chains.KNOWN_IDS`` says how many). ``awaited`` are
-    those who, beside the parent, are to be told how the chain ends.
+    those who, beside the parent, are to be told how the chain ends. ``original`` is the id that an imported run had
+    where it began, if another: by that its calls are known to services that do a thing once.
     """
 
     run: RunId
@@ -50,6 +51,7 @@ class RunStarted(Event, frozen=True, tag=True):
     signals_before: tuple[str, ...] = ()
     updates_before: dict[str, RunId] = {}
     awaited: tuple[Parent, ...] = ()
+    original: RunId = RunId("")
 
 
 class RunBegan(Event, frozen=True, tag=True):
@@ -235,9 +237,9 @@ class ObligationSettled(Event, frozen=True, tag=True):
 
 
 class ObligationFailed(Event, frozen=True, tag=True):
-    """Taking it back failed for good: it stays open, for people to see. ``arguments`` are those it was tried with, as
+    """Taking it back failed for good: it stays open, for people to see.
 
-    far as they were not known before.
+    ``arguments`` are those it was tried with, as far as they were not known before.
     """
 
     key: Key

@@ -29,9 +29,9 @@ def stream(name: str) -> RunId:
 
 
 class ScheduledStart(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is started, as in ``StartRun``. ``time_parameter`` names a parameter that is given the nominal time,
+    """What is started, as in ``StartRun``.
 
-    as a datetime in the schedule's time zone.
+    ``time_parameter`` names a parameter that is given the nominal time, as a datetime in the schedule's time zone.
     """
 
     workflow: str
@@ -204,9 +204,10 @@ class TriggerSchedule(ScheduleMessage, frozen=True, tag=True):
 
 
 class BackfillSchedule(ScheduleMessage, frozen=True, tag=True):
-    """Carry out the times from ``start`` to ``end``, both included. ``overlap`` "" means one run after another,
+    """Carry out the times from ``start`` to ``end``, both included.
 
-    or all at once where that is the schedule's policy. ``id`` makes sending it twice harmless.
+    ``overlap`` "" means one run after another, or all at once where that is the schedule's policy. ``id`` makes sending
+    it twice harmless.
     """
 
     start: float

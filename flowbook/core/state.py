@@ -29,7 +29,8 @@ class LiveStep:
 
     ``queue`` is "" where the run's own worker does it; ``external``: the result comes from outside; ``waiting``: there
     is nothing else to wait for, until ``expires``; ``once``: there is no second attempt. Of its attempts, ``lost`` were
-    no failures, and ``losses`` in a row have cost it its worker; ``was_lost``: the last one was.
+    no failures, and ``losses`` in a row have cost it its worker; ``was_lost``: the last one was. ``heartbeat`` is the
+    last event that left details for the next one.
     """
 
     step: str
@@ -52,6 +53,7 @@ class LiveStep:
     priority: int = 0
     concurrency_key: str = ""
     was_lost: bool = False
+    heartbeat: Seq = NO_SEQ
 
 
 @dataclass(slots=True)
@@ -96,7 +98,8 @@ class Sending:
 class LiveObligation:
     """Something owed outside. ``result`` is what the step returned that it is owed for, ``failure`` why taking it back
 
-    was given up; ``arguments`` are what it was tried with. ``trying`` is the run that tries again, ``tries`` counts
+    was given up; ``arguments`` are what it was tried with. ``reused`` is the idempotency key of the step's call where
+    that was another run's. ``trying`` is the run that tries again, ``tries`` counts
     those.
     """
 
@@ -105,6 +108,7 @@ class LiveObligation:
     result: Value | None = None
     failure: Failure | None = None
     arguments: dict[str, Value] = field(default_factory=dict)
+    reused: str = ""
     trying: RunId = NO_RUN
     tries: int = 0
 
@@ -129,12 +133,13 @@ class RunState:
     """One run. ``queued`` until it has its turn in its queue; ``woken`` is the last event that workflow code reacts
     to, ``told`` the last thing said to it; ``closed`` is "" while the run is open.
 
-    ``cancelled`` is the last request to stop.
+    ``resumed`` is when it last went on after a pause, ``cancelled`` the last request to stop.
     ``awaited`` are those who are told its end besides its parent.
     ``owed_for`` maps steps to what is owed for them; ``unwanted`` are steps that were told to stop.
     ``inherited`` are the open children of the runs before it in its chain, with what its end means for them.
     ``signals`` and ``updates_ended`` are ids, oldest first, and are kept when it has ended: a sender may ask again.
     What has no values is a ``dict`` all the same: an empty one takes a third of an empty set, in each open run.
+    ``original`` is the id it was imported from, if another.
     ``request`` identifies what the run was started with, so that the same start again can be told from another.
     """
 
@@ -144,6 +149,7 @@ class RunState:
     place: Place = NOWHERE
     name: str = ""
     source: str = ""
+    original: RunId = NO_RUN
     origin: Origin | None = None
     request: str = ""
     parent: Parent | None = None
@@ -166,6 +172,7 @@ class RunState:
     told: Seq = NO_SEQ
     closed: str = ""
     paused: str = ""
+    resumed: Seq = NO_SEQ
     cancelled: Seq = NO_SEQ
     timed_out: bool = False
     terminating: bool = False
@@ -175,7 +182,7 @@ class RunState:
     timers: dict[Key, LiveTimer] = field(default_factory=dict)
     timers_ended: dict[Key, None] = field(default_factory=dict)
     waiters: dict[Key, LiveWaiter] = field(default_factory=dict)
-    waiters_ended: dict[Key, None] = field(default_factory=dict)
+    waiters_ended: dict[Key, str] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)
     signals: dict[str, None] = field(default_factory=dict)
     signals_before: dict[str, None] = field(default_factory=dict)

@@ -9,6 +9,7 @@ import msgspec
 from flowbook.core.event import Chunk, Event
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
+from flowbook.core.keys import idempotency_key
 from flowbook.core.retry import ONCE, RetryPolicy
 from flowbook.core.value import Value
 
@@ -43,9 +44,10 @@ class StepOutput(Event, frozen=True, tag=True):
 
 
 class StepCompleted(Event, frozen=True, tag=True):
-    """An attempt returned ``value`` (wake-up). ``digest`` is of the step's name and its arguments;
+    """An attempt returned ``value`` (wake-up).
 
-    ``started`` is unix seconds; ``output`` is what was not yet reported.
+    ``digest`` is of the step's name and its arguments; ``started`` is unix seconds; ``output`` is what was not yet
+    reported.
     """
 
     key: Key
@@ -103,9 +105,9 @@ class StepCancelled(Event, frozen=True, tag=True):
 
 
 class StepStopRequested(Event, frozen=True, tag=True):
-    """Nobody needs the step's result any more, but it has to be known how it ends: it was told so. It is not begun
+    """Nobody needs the step's result any more, but it has to be known how it ends: it was told so.
 
-    again, except where an attempt was lost.
+    It is not begun again, except where an attempt was lost.
     """
 
     key: Key
@@ -114,7 +116,10 @@ class StepStopRequested(Event, frozen=True, tag=True):
 
 
 class StepReused(Event, frozen=True, tag=True):
-    """A saved result of the run this one was forked from was taken (wake-up)."""
+    """A saved result of the run this one was forked from was taken (wake-up).
+
+    ``idempotency_key`` is that of the call which gave it, where it does not follow from ``run`` and ``key``.
+    """
 
     key: Key
     step: str
@@ -124,6 +129,11 @@ class StepReused(Event, frozen=True, tag=True):
     seq: Seq = Seq(0)
     item: int | None = None
     site: int = 0
+    idempotency_key: str = ""
+
+    def called_as(self) -> str:
+        """The idempotency key of the call that gave the result."""
+        return self.idempotency_key or idempotency_key(self.run, self.key)
 
 
 class StepSkipped(Event, frozen=True, tag=True):

@@ -12,3 +12,12 @@ def writable(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode(errors="backslashreplace").decode()
     return text
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, or its first three quarters and its last quarter where it has more than ``most`` characters."""
+    if len(text) <= most:
+        return text
+    tail = most // 4
+    head = most - tail
+    return f"{text[:head]}\n[… {len(text) - most:,} characters are not kept …]\n{text[-tail:]}"

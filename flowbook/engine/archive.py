@@ -23,7 +23,6 @@ from flowbook.core.failure import Failure
 from flowbook.core.ids import RunId, Seq
 from flowbook.core.messages import ChildEnded, SignalDelivered, WorkerLost
 from flowbook.core.state import RunState
-from flowbook.engine import hindsight
 from flowbook.engine.engine import Engine
 from flowbook.engine.links import ClientLink
 from flowbook.engine.runs import LiveRun
@@ -86,9 +85,7 @@ class Archives:
             runs.take_in(run)
         else:
             runs.add(run)
-            for _, event in hindsight.scheduled(run):
-                self._engine.queues.note(run, event)
-            self._engine.queues.act()
+            self._engine.queues.take_in(run)
             self._engine.arm(run)
         self._engine.publication.note(arrived.group.entries)
         client.answer(request, run.summary())
@@ -135,8 +132,17 @@ def _at_home(recorded: Recorded, id: RunId, place: Place) -> Recorded:
     """The event as it is here: code runs in this place; other runs and schedules that it names are none of ours."""
     event = recorded.event
     if isinstance(event, RunStarted):
+        original = event.original or (event.run if event.run != id else RunId(""))
         event = msgspec.structs.replace(
-            event, run=id, place=place, parent=None, schedule="", continued=RunId(""), origin=None, children={}
+            event,
+            run=id,
+            original=original,
+            place=place,
+            parent=None,
+            schedule="",
+            continued=RunId(""),
+            origin=None,
+            children={},
         )
     elif isinstance(event, RunMoved):
         event = msgspec.structs.replace(event, place=place)
@@ -148,10 +154,7 @@ def _at_home(recorded: Recorded, id: RunId, place: Place) -> Recorded:
 
 
 def _laid_down(state: RunState, reason: str, now: float) -> Iterator[AnyEvent]:
-    """What happens to an open run: the workers that ran its steps and the runs it waits for are elsewhere, and it is
-
-    paused.
-    """
+    """What happens to an open run, which is paused: its steps' workers and the runs it waits for are elsewhere."""
     workers = sorted({live.worker for live in state.steps.values() if live.running and not live.waiting})
     for worker in workers:
         yield from list(decide(state, WorkerLost(worker, "its run was taken elsewhere"), now))

@@ -12,7 +12,7 @@ import anyio.to_thread
 from msgspec.structs import replace
 
 from flowbook.core.due import due
-from flowbook.core.ids import RunId
+from flowbook.core.ids import RunId, Seq
 from flowbook.core.messages import PauseRun, WorkerLost
 from flowbook.engine.clock import Clock, Leases
 from flowbook.engine.links import WorkerLink
@@ -63,7 +63,7 @@ class Holding:
                 run.wanted = True
                 self.tasks.start_soon(self._activate_fork, run)
                 return
-            reuse = source.records[: origin.seq] if source is not None else []
+            reuse = _reusable(source.records, origin.seq) if source is not None else []
         else:
             reuse = []
         self._claim(run, link)
@@ -139,3 +139,8 @@ class Holding:
         if run is None:
             raise UnknownRun(f'no run "{id}" in this project. `flowbook runs` lists them.')
         return run
+
+
+def _reusable(records: list[bytes], last: Seq) -> list[bytes]:
+    """What a fork may take up to the ``last`` of these, and what tells that some of it was undone after that."""
+    return records[:last] + [record for record in records[last:] if b'"ObligationSettled"' in record]

@@ -231,7 +231,7 @@ class Host:
                 await anyio.sleep(1.0)
 
     async def _keep_watch(self) -> None:
-        """Leave when there is nothing to do for long, or when the project is gone; say what is wrong with the time."""
+        """Leave when there is nothing to do for long, or when the project is gone; keep up with the machine's clock."""
         quiet, told = 0.0, False
         while True:
             await anyio.sleep(1.0)
@@ -239,6 +239,8 @@ class Host:
             if notice and not told:
                 log.warning("%s", notice)
             told = bool(notice)
+            self.engine.timers.look()
+            self.queues.timers.look()
             if not self.home.folder.exists():
                 self.stop("its folder is gone", 0.0)
             busy = bool(self.engine.runs.open or self.server.clients or self.engine.schedules.are_awaited)

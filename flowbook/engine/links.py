@@ -12,7 +12,7 @@ import msgspec
 
 from flowbook.core.events import Place
 from flowbook.core.ids import Key, RunId, WorkerId
-from flowbook.errors import FlowbookError, ProtocolError
+from flowbook.errors import FlowbookError, ProtocolError, UserError
 from flowbook.wire.protocol import (
     PIECE,
     Goodbye,
@@ -141,11 +141,11 @@ class ClientLink:
 
     def answer(self, request: int, result: Any) -> None:
         """Reply to a request."""
-        self.link.say(Reply(request, msgspec.Raw(_encode(result))))
+        self._say(request, Reply(request, msgspec.Raw(_encode(result))))
 
     def answer_raw(self, request: int, result: bytes) -> None:
         """Reply with what is encoded already."""
-        self.link.say(Reply(request, msgspec.Raw(result)))
+        self._say(request, Reply(request, msgspec.Raw(result)))
 
     def refuse(self, request: int, error: FlowbookError) -> None:
         """Reply with an error."""
@@ -153,7 +153,13 @@ class ClientLink:
 
     def update(self, request: int, body: Any, last: bool = False) -> None:
         """One message of a subscription."""
-        self.link.say(Update(request, msgspec.Raw(_encode(body)), last))
+        self._say(request, Update(request, msgspec.Raw(_encode(body)), last))
+
+    def _say(self, request: int, packet: Reply | Update) -> None:
+        try:
+            self.link.say(packet)
+        except ValueError as error:
+            self.refuse(request, UserError(f"the answer is too large: {error}; ask for less"))
 
 
 class WorkerLink:

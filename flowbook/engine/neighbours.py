@@ -24,6 +24,9 @@ class Queueing(Protocol):
     def note(self, run: LiveRun, event: AnyEvent) -> None:
         """The run's state has taken over this event, which is not durable yet."""
 
+    def take_in(self, run: LiveRun) -> None:
+        """The run comes from elsewhere, with all its events: its steps of queues are this engine's from now on."""
+
     def act(self) -> None:
         """What was noted is durable, or was taken back: the states say which."""
 

@@ -82,6 +82,13 @@ class Queues:
         if key is not None and self.tasks.get(run.id, key) is not None:
             self._noted.append((run, key))
 
+    def take_in(self, run: LiveRun) -> None:
+        """See ``Queueing``."""
+        for recorded, event in hindsight.scheduled(run):
+            self._scheduled(run, event, recorded.seq)
+            self._noted.append((run, event.key))
+        self.act()
+
     def _scheduled(self, run: LiveRun, event: StepScheduled, seq: Seq) -> None:
         self.tasks.add(run.id, event, seq)
         self.shelf[event.queue].declare(limits_from(event.options.get("limits")))

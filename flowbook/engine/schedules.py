@@ -145,9 +145,9 @@ class Schedules:
         return instructions
 
     def _contain(self, name: str, fault: Exception, is_hopeless: bool = False) -> InternalError:
-        """A fault in one schedule ends neither the turn nor the engine: it is paused, or where even that cannot be
+        """A fault in one schedule ends neither the turn nor the engine: that schedule is paused.
 
-        decided, it is not looked at again by this engine.
+        Where even that cannot be decided, it is not looked at again by this engine.
         """
         log.error("schedule %s could not be decided about", name, exc_info=fault)
         text = f"the engine met a fault of its own: {last_line(fault)}; its log has more"

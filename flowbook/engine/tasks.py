@@ -100,15 +100,22 @@ class Tasks:
             link.link.say(StopTask(step.ref))
 
     def free(self, step: QueueStep) -> None:
-        """No worker has it any more."""
+        """It is no longer any worker's to do."""
         self._shelf[step.queue].dispatcher.withdraw(step.id)
         link = self.link_of(step)
-        if link is not None:
+        if link is not None and step.id in link.tasks:
             link.tasks.discard(step.id)
+            self._linger(link, step.ref, step.ticket)
         step.worker, step.reserved = None, False
 
+    def _linger(self, link: WorkerLink, ref: TaskRef, ticket: Ticket) -> None:
+        """An attempt that nobody waits for counts until its worker says that it has stopped."""
+        lingering = _lingering(ref)
+        link.tasks.add(lingering)
+        self._shelf[ref.queue].dispatcher.runs(ticket._replace(id=lingering, place=link.place), link.worker)
+
     def forget(self, step: QueueStep) -> None:
-        """The step has ended. What its worker still has in hand counts until it says that it has stopped."""
+        """The step has ended. What its worker still has in hand is stopped."""
         if step.reserved:
             return
         del self._steps[step.id]
@@ -117,20 +124,22 @@ class Tasks:
         keys.pop(key, None)
         if not keys:
             self._of_run.pop(run, None)
+        self._shelf[step.queue].dispatcher.withdraw(step.id)
         link = self.link_of(step)
         if link is not None and step.id in link.tasks:
+            link.tasks.discard(step.id)
+            self._linger(link, step.ref, step.ticket)
             link.link.say(CancelTask(step.ref))
-        else:
-            self._shelf[step.queue].dispatcher.withdraw(step.id)
 
     def _send(self, run: LiveRun, step: QueueStep, link: WorkerLink) -> None:
         scheduled = decode_recorded(run.records[step.seq - 1]).event
         started = decode_recorded(run.records[0]).event
         assert isinstance(scheduled, StepScheduled) and isinstance(started, RunStarted)
-        details = _details(run, step) if step.attempt > 1 else None
+        details = _details(run, step.id[1]) if step.attempt > 1 else None
         seed = started.seed or started.run
         unwanted = step.id[1] in run.state.unwanted
-        link.link.say(Task(step.ref, run.state.module, run.state.workflow, scheduled, details, seed, unwanted))
+        about = step.ref, run.state.module, run.state.workflow, scheduled, details, seed, unwanted
+        link.link.say(Task(*about, started.original))
 
     # What workers say
 
@@ -158,12 +167,11 @@ class Tasks:
     def _ended(self, link: WorkerLink, ref: TaskRef) -> None:
         """The worker has stopped with it."""
         step = self.get(ref.run, ref.key)
-        if step is None:
-            # It was only waited for until it stopped.
-            link.tasks.discard((ref.run, ref.key))
-            self._shelf[ref.queue].dispatcher.withdraw((ref.run, ref.key))
-        elif (step.worker, step.attempt) == (link.worker, ref.attempt):
+        if step is not None and (step.worker, step.attempt) == (link.worker, ref.attempt):
             link.tasks.discard(step.id)
+        else:
+            link.tasks.discard(_lingering(ref))
+            self._shelf[ref.queue].dispatcher.withdraw(_lingering(ref))
 
     # Workers come and go
 
@@ -179,10 +187,8 @@ class Tasks:
             if in_hand.pop((*step.id, step.attempt), None) is None and run is not None:
                 self._send(run, step, link)
         for ref in in_hand.values():
-            ticket = (ref.run, ref.key)
-            if ticket not in self._steps:
-                link.tasks.add(ticket)
-                self._shelf[ref.queue].dispatcher.runs(Ticket(ticket, link.place), link.worker)
+            known = self.get(ref.run, ref.key)
+            self._linger(link, ref, known.ticket if known is not None else Ticket((ref.run, ref.key)))
             link.link.say(CancelTask(ref))
         self._freed()
 
@@ -216,10 +222,16 @@ class Tasks:
             self._engine.tell(Told(run, [PauseRun(reason)]))
 
 
-def _details(run: LiveRun, step: QueueStep) -> Value | None:
+def _lingering(ref: TaskRef) -> TicketId:
+    """What an attempt is called that nobody waits for: its step may have another. No key of a command looks so."""
+    return ref.run, Key(f"{ref.key} attempt {ref.attempt}")
+
+
+def _details(run: LiveRun, key: Key) -> Value | None:
     """What an earlier attempt left with its last heartbeat."""
-    for record in reversed(run.records[step.seq : run.committed]):
-        event = decode_recorded(record).event
-        if isinstance(event, StepHeartbeat) and event.key == step.id[1]:
-            return event.details
-    return None
+    live = run.state.steps.get(key)
+    if live is None or not live.heartbeat:
+        return None
+    left = decode_recorded(run.records[live.heartbeat - 1]).event
+    assert isinstance(left, StepHeartbeat)
+    return left.details

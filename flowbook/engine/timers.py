@@ -11,7 +11,7 @@ from flowbook.core.ids import RunId
 from flowbook.engine.clock import Clock
 
 LONGEST_SLEEP = 60.0
-"""A clock that was set forward, or a machine that slept, is noticed after this many seconds."""
+"""Seconds slept at most, whatever the heap says."""
 
 
 class Timers:
@@ -27,6 +27,11 @@ class Timers:
         if not self._heap or at < self._heap[0][0]:
             self._earlier.set()
         heapq.heappush(self._heap, (at, run))
+
+    def look(self) -> None:
+        """Ring what is due already: nobody who sleeps notices that the clock was set forward, or the machine slept."""
+        if self._heap and self._heap[0][0] <= self._clock.now():
+            self._earlier.set()
 
     async def run(self, ring: Callable[[RunId, float], None]) -> None:
         """Call ``ring`` for each time that comes, for ever."""

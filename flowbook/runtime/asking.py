@@ -136,7 +136,10 @@ class Asking:
         """The code waits for the command's future from here on."""
         if self._has_left():
             return
-        command.key = self.matched(command.key, Asked("step", command.step.name, command.digest))
+        own = command.key
+        command.key = self.matched(own, Asked("step", command.step.name, command.digest))
+        if command.key != own:
+            self.duties.renamed(own, command.key)
         command.future.abandoned = functools.partial(self._abandon_step, command)
         self.steps[command.key] = command
         if self.is_live and not self.is_view:
@@ -276,7 +279,8 @@ class Asking:
         if command.future.done():
             return
         key = command.key
-        if self.reuse is not None and self.reuse.match_step(key, command.step.name, command.digest):
+        reuse = self.reuse if command.step.is_reusable else None
+        if reuse is not None and reuse.match_step(key, command.step.name, command.digest):
             self.promise_recorded(key)
             return
         if self._is_remote(command):
@@ -350,8 +354,10 @@ class Asking:
             # Nothing to wait for: whoever sleeps for ever is woken by being cancelled.
             return
         site = sites.here(3)
-        key = self.key(f"timer@{site.label}" if site else "timer")
-        key = self.matched(key, Asked("timer", "", repr(timer.when())))
+        own = self.key(f"timer@{site.label}" if site else "timer")
+        key = self.matched(own, Asked("timer", "", repr(timer.when())))
+        if key != own:
+            self.duties.renamed(own, key)
         timer.key = key
         timer.site = site.line if site else 0
         command = TimerCommand(key, timer)
@@ -411,7 +417,8 @@ class Asking:
         self.printed.append(e.Chunk(stream="stderr", text=f"{context.get('message', 'a task failed')}\n{text}"))
 
     def match_timer(self, command: TimerCommand) -> None:
-        if self.reuse is not None:
+        # What is taken back now takes its time: a fork has it begun by itself.
+        if self.reuse is not None and not self.duties.owns(command.key):
             self.reuse.match_timer(command.key)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowbook.core.failure import Failure
 from flowbook.core.ids import Key
+from flowbook.core.keys import idempotency_key
 from flowbook.core.retry import RetryPolicy
 from flowbook.errors import OutcomeUnknown, StepFailed, UserError
 from flowbook.runtime.duties import NOT_STARTED, Duty
@@ -25,8 +26,14 @@ _NEVER = ("NotStarted",)
 
 _ALL = (Exception, BaseException, "Exception", "BaseException")
 
-OPEN = ("TimeoutError", "ConnectionError", "Interrupted", "WorkerLost", "ProcessDied")
-"""Failures that say nothing of what the step had done by then."""
+_OPEN = ("Interrupted", "WorkerLost", "ProcessDied", "RunPaused", "UnsavableValue")
+"""Failures that say nothing of what the step had done by then, or that it has done its work."""
+
+_OPEN_ENDINGS = (
+    *("Timeout", "TimeoutError", "TimeoutException", "TimeoutExpired"),
+    *("ConnectionError", "ConnectError", "TransportError", "NetworkError"),
+)
+"""How libraries call what came instead of an answer: most of theirs derive from no exception of Python's own."""
 
 Names = tuple[str, ...]
 
@@ -100,6 +107,20 @@ class Begun:
         """True where it has returned."""
         return not self.task.cancelled() and self.task.exception() is None
 
+    @property
+    def was_reused(self) -> bool:
+        """True where its result is that of the run this one was forked from."""
+        return self._command is not None and self._command.reused is not None
+
+    @property
+    def idempotency_key(self) -> str:
+        """What its call is known by to services that do a thing once; "" where it was not called."""
+        if self._command is None:
+            return ""
+        if self._command.reused is not None:
+            return self._command.reused.called_as()
+        return idempotency_key(self._execution.original, self._command.key)
+
     def began_nothing(self, declared: Names = ()) -> bool:
         """True where it is sure that there is nothing to be taken back: each attempt has said so, or never began."""
         if self.has_result:
@@ -113,7 +134,7 @@ class Begun:
         """True where an attempt may have done its work, and nobody has heard of it."""
         if self.has_result or self._command is None:
             return False
-        return not self._failures or any(_is_one_of(failure, OPEN) for failure in self._failures)
+        return not self._failures or any(map(_is_open, self._failures))
 
     def give_up(self, duty: Duty) -> None:
         """The step failed, and nothing can be called about that: nothing is owed, or people have to look."""
@@ -127,13 +148,19 @@ class Begun:
     @property
     def unknown(self) -> OutcomeUnknown:
         """The error that says what is not known of it."""
-        last = self._failures[-1] if self._failures else None
-        why = (
-            f"it was stopped {PATIENCE:g} s after it was told to stop"
-            if last is None
-            else f"{last.type}: {last.message}"
-        )
-        return OutcomeUnknown(f"it is not known whether step '{self.step.name}' did its work: {why}")
+        return OutcomeUnknown(f"it is not known whether step '{self.step.name}' did its work: {self._why}")
+
+    @property
+    def _why(self) -> str:
+        """What it ended with that says so little."""
+        if self.task.cancelled():
+            return f"it was stopped {PATIENCE:g} s after it was told to stop"
+        failures = self._failures
+        if not failures:
+            error = self.task.exception()
+            return f"{type(error).__name__}: {error}"
+        said = next(filter(_is_open, reversed(failures)), failures[-1])
+        return f"{said.type}: {said.message}"
 
     @property
     def _failures(self) -> tuple[Failure, ...]:
@@ -144,9 +171,18 @@ class Begun:
 
 def _is_declared(failure: Failure, declared: Names) -> bool:
     """Whoever names all errors of the system does not mean those that say nothing."""
-    if _is_one_of(failure, OPEN):
+    if _says_nothing(failure):
         declared = tuple(name for name in declared if name != OSError.__name__)
     return _is_one_of(failure, declared)
+
+
+def _is_open(failure: Failure) -> bool:
+    """True for an attempt that may have done its work: it says neither that it has failed nor that it never began."""
+    return _says_nothing(failure) and not _is_one_of(failure, _NEVER)
+
+
+def _says_nothing(failure: Failure) -> bool:
+    return _is_one_of(failure, _OPEN) or any(name.endswith(_OPEN_ENDINGS) for name in (failure.type, *failure.bases))
 
 
 def _is_one_of(failure: Failure, kinds: Names) -> bool:

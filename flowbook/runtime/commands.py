@@ -12,6 +12,7 @@ from flowbook.core.value import Value
 from flowbook.runtime.loop import Future
 
 if TYPE_CHECKING:
+    from flowbook.core.events import StepReused
     from flowbook.core.messages import ReportItem
     from flowbook.runtime.definitions import Step
     from flowbook.runtime.loop import Timer
@@ -33,7 +34,8 @@ class DurableFuture(Future):
 class StepCommand(msgspec.Struct, eq=False):
     """A step the code waits for. ``arguments`` and ``keywords`` hold objects or encoded values.
 
-    ``elsewhere`` is the note by which something other than this worker does it; ``what`` says what it is.
+    ``elsewhere`` is the note by which something other than this worker does it; ``what`` says what it is. ``reused`` is
+    the result of another run that it was given.
     """
 
     key: Key
@@ -46,6 +48,7 @@ class StepCommand(msgspec.Struct, eq=False):
     site: int = 0
     elsewhere: ReportItem | None = None
     what: str = "step"
+    reused: StepReused | None = None
 
 
 class TimerCommand(msgspec.Struct, eq=False):

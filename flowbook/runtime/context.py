@@ -5,7 +5,6 @@ All of it is harmless outside a run, where a notebook's cells are run top to bot
 
 from __future__ import annotations
 
-import hashlib
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -17,15 +16,11 @@ from typing import Any
 from flowbook.core.duration import finite
 from flowbook.core.events import Chunk
 from flowbook.core.ids import Key, RunId
+from flowbook.core.keys import idempotency_key
 from flowbook.core.text import writable
 from flowbook.core.token import token
 from flowbook.errors import UserError
 from flowbook.runtime import output
-
-
-def idempotency_key(run: RunId, key: Key) -> str:
-    """What a step call of a run is known by to services that do a thing once."""
-    return hashlib.blake2b(f"{run}\0{key}".encode(), digest_size=16).hexdigest()
 
 
 class StepContext:
@@ -34,7 +29,7 @@ class StepContext:
     ``heartbeat_details`` is what the attempt before left by ``heartbeat(details)``, or None; ``started`` is unix
     seconds; ``item`` is the place in a mapped step's list, else None. ``cancelled`` is true once nobody wants the
     result: for loops that can stop between two turns. ``beats`` counts its signs of life. ``keep`` makes what is
-    recorded of heartbeat details, ``shield`` a part that is not interrupted.
+    recorded of heartbeat details, ``shield`` a part that is not interrupted. ``original`` as in ``RunStarted``.
     """
 
     def __init__(
@@ -45,6 +40,7 @@ class StepContext:
         key: Key,
         attempt: int,
         *,
+        original: RunId | None = None,
         item: int | None = None,
         heartbeat_details: Any = None,
         started: float = 0.0,
@@ -52,6 +48,7 @@ class StepContext:
         shield: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.run = run
+        self.original = original or run
         self.workflow = workflow
         self.step = step
         self.key = key
@@ -69,7 +66,7 @@ class StepContext:
     @property
     def idempotency_key(self) -> str:
         """The same for every attempt of this step call, and for no other: for services that do a thing once."""
-        return idempotency_key(self.run, self.key)
+        return idempotency_key(self.original, self.key)
 
     @property
     def token(self) -> str:

@@ -15,13 +15,12 @@ from flowbook.core import events as e
 from flowbook.core import options
 from flowbook.core.duration import seconds
 from flowbook.core.ids import Key
-from flowbook.errors import UserError
+from flowbook.errors import OutcomeUnknown, UserError
 from flowbook.runtime import current, sites
 from flowbook.runtime.begun import Begun
-from flowbook.runtime.context import idempotency_key
 from flowbook.runtime.duties import NO_KEY, NOT_STARTED, Duty, Owed
 from flowbook.runtime.handles import SKIPPED, Handle, Skipped, launch, resolved
-from flowbook.runtime.known import Known
+from flowbook.runtime.known import Known, spread
 
 if TYPE_CHECKING:
     from flowbook.runtime.definitions import Step
@@ -257,8 +256,7 @@ class _Work:
         if self.call.compensation is None:
             return None
         call, given = self.call.compensation
-        known = Known.of(self.step, args, kwargs, idempotency_key(self.execution.id, key) if key else "")
-        undo = _Undo(self.execution, call, given, known, self.site)
+        undo = _Undo(self.execution, call, given, Known.of(self.step, args, kwargs), self.site)
         await undo.owe(key)
         return undo
 
@@ -292,10 +290,25 @@ class _Undo:
         arguments = self.known.encoded(self.execution.values)
         step, undo = self.known.step, self.call.step
         owed = Owed(undo.name, "undo", self.site, step.ref, key, arguments, undo.ref)
-        self.duty = self.execution.duties.open(owed, self.take_back)
+        self.duty = self.execution.duties.open(owed, self._take_back, keep=self._keep)
         await self.duty.recorded()
 
-    async def take_back(self) -> None:
+    async def _keep(self) -> None:
+        """The run ends well: what the step did stands, and it is given the time to say what that is."""
+        begun = self.begun
+        if begun is None:
+            self.duty.settle(NOT_STARTED)
+            return
+        await begun.ended()
+        if self.duty.is_taken_back:
+            # The run was terminated meanwhile.
+            return
+        if begun.has_result or (self.done is not None and not begun.is_open):
+            self.duty.settle("kept")
+        else:
+            begun.give_up(self.duty)
+
+    async def _take_back(self) -> None:
         """Undo it, where its step has begun something."""
         begun = self.begun
         if begun is None:
@@ -303,10 +316,12 @@ class _Undo:
             return
         await begun.ended()
         done = begun if begun.has_result else self.done
-        if done is None and begun.began_nothing():
-            self.duty.settle(NOT_STARTED)
+        if done is None and (begun.began_nothing() or self._lost):
+            begun.give_up(self.duty)
             return
-        known = Known(self.known.step, {**self.known.arguments}, self.known.key)
+        if self._lost:
+            raise OutcomeUnknown(f"undo '{self.call.step.name}' needs what '{self._lost}' gives, which has no result")
+        known = Known(self.known.step, {**self.known.arguments}, (done or begun).idempotency_key)
         known.arguments |= {name: await resolved(value) for name, value in self.given.items()}
         if done is not None:
             known.result = done.task.result()
@@ -316,10 +331,18 @@ class _Undo:
             return
         wanted = wanted if wanted is not None else dict.fromkeys(self.call.step.parameters)
         try:
-            await _Work(self.execution, self.call, self.site).once((), wanted)
+            undo = self.call._with(step=self.call.step.afresh())
+            await _Work(self.execution, undo, self.site).once(*spread(self.call.step, wanted))
         except Exception as error:
             encode = self.execution.values.encoded
             self.duty.fail(error, {name: encode(value, name) for name, value in wanted.items()})
+
+    @property
+    def _lost(self) -> str:
+        """Which of the handles that the undo needs has no result; the code has ended, and it gets none any more."""
+        _, tested = self.call.condition or (None, ())
+        needed = (value for value in (*self.given.values(), *tested) if isinstance(value, Handle))
+        return next((handle.label for handle in needed if not handle.peek()[0]), "")
 
 
 async def _all_done(tasks: list[asyncio.Task[Any]]) -> list[Any]:

@@ -10,6 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from copy import copy
 from types import CodeType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
@@ -38,8 +39,11 @@ class Step(Generic[P, R]):
     ``async``; outside a workflow the call is the function's own, which type checkers know as ``step.function(...)``.
 
     ``outputs`` names the values it returns where there are several (a tuple in that order); ``timeout`` is in
-    seconds, for one attempt. ``queue`` is None where the run's own worker does it.
+    seconds, for one attempt. ``queue`` is None where the run's own worker does it. Not ``is_reusable``: what it says or
+    does is about now, and a fork never takes a saved result for it.
     """
+
+    is_reusable = True
 
     def __init__(
         self,
@@ -104,6 +108,12 @@ class Step(Generic[P, R]):
             return call()
         with standing_in(self.name):
             return self.function(*args, **kwargs)
+
+    def afresh(self) -> Step[P, R]:
+        """The step, whose result is never another run's."""
+        made = copy(self)
+        made.is_reusable = False
+        return made
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowbook.core import events as e
 from flowbook.core.ids import Key
 from flowbook.core.value import Value
+from flowbook.errors import OutcomeUnknown
 from flowbook.runtime.outcomes import failure_of
 from flowbook.runtime.replay import Asked, mismatch
+from flowbook.runtime.shielding import unbroken
 
 if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
 
-TakeBack = Callable[[], Awaitable[None]]
+Ending = Callable[[], Awaitable[None]]
 
 NOT_STARTED = "not started"
 
@@ -47,16 +50,24 @@ class Owed(NamedTuple):
 class Duty:
     """One thing owed. ``durable`` is done once it is recorded; ``settled`` when the code is done with it.
 
-    Its ``owner`` is the task that settles it; one without is the run's own, kept or taken back when that ends.
+    Its ``owner`` is the task that settles it; one without is the run's own, and ends with that: where the run ends
+    well, ``keep`` says how, and otherwise it is taken back.
     """
 
     def __init__(
-        self, duties: Duties, key: Key, about: Owed, take_back: TakeBack, owner: asyncio.Task[Any] | None
+        self,
+        duties: Duties,
+        key: Key,
+        about: Owed,
+        take_back: Ending,
+        *,
+        owner: asyncio.Task[Any] | None,
+        keep: Ending | None,
     ) -> None:
         self.key = key
         self.name = about.name
         self.what = about.what
-        self.take_back = take_back
+        self.begins = about.begins
         self.owner = owner
         self.outcome = ""
         self.problem: BaseException | None = None
@@ -64,6 +75,9 @@ class Duty:
         self.durable: asyncio.Future[None] = duties.execution.loop.create_future()
         self.settled: asyncio.Future[None] = duties.execution.loop.create_future()
         self._duties = duties
+        self._take_back = take_back
+        self._keep = keep
+        self._taking: asyncio.Task[None] | None = None
 
     async def recorded(self) -> None:
         """Wait until it is durable: what it is for may begin then. CancelledError where it was taken back before."""
@@ -74,6 +88,37 @@ class Duty:
             raise
         if not self.open:
             raise asyncio.CancelledError
+
+    async def take_back(self) -> None:
+        """Have it taken back, once, whoever asks for that and how often; what fails about it is noted.
+
+        A cancellation of whoever waits for it is raised when that has ended.
+        """
+        if self._taking is None:
+            if not self.open:
+                return
+            self._taking = self._duties.run(self._taken_back())
+        await unbroken(self._taking)
+
+    async def _taken_back(self) -> None:
+        try:
+            await self._take_back()
+        except Exception as error:
+            self.fail(error)
+        except asyncio.CancelledError:
+            self.fail(OutcomeUnknown(f"taking '{self.name}' back was cancelled before it had ended"))
+        else:
+            self.settle("undone")
+
+    async def keep(self) -> None:
+        """The run ends well, and this one is its own."""
+        if self._keep is not None:
+            await self._keep()
+
+    @property
+    def is_taken_back(self) -> bool:
+        """True from where somebody has wanted that."""
+        return self._taking is not None
 
     def settle(self, outcome: str) -> None:
         """Nothing is owed any more; ``outcome`` is one of those of ``ObligationSettled``."""
@@ -117,17 +162,24 @@ class Duties:
         self._paths: set[str] = set()
         self.blocks: dict[object, asyncio.Task[Any] | None] = {}
 
-    def open(self, about: Owed, take_back: TakeBack, owner: asyncio.Task[Any] | None = None) -> Duty:
+    def open(
+        self,
+        about: Owed,
+        take_back: Ending,
+        *,
+        owner: asyncio.Task[Any] | None = None,
+        keep: Ending | None = None,
+    ) -> Duty:
         """Owe something from here on. Where its ``owner`` ends without settling it, it is taken back."""
         execution = self.execution
         key = execution.matched(execution.key(f"owe.{about.name}"), Asked("obligation", about.name))
-        duty = self._all[key] = Duty(self, key, about, take_back, owner)
+        duty = self._all[key] = Duty(self, key, about, take_back, owner=owner, keep=keep)
         execution.note("obligation", key, about.opened(key))
         return duty
 
     def run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """A task that termination does not drop, nor the end of the workflow's code."""
-        task = self.execution.loop.create_task(work)
+        """A task that neither termination drops nor the end of the workflow's code, and that code does not find."""
+        task = self.execution.loop.create_task(work, is_hidden=True)
         self.adopt(task.path)
         made: asyncio.Task[Any] = task
         return made
@@ -135,6 +187,11 @@ class Duties:
     def adopt(self, path: str) -> None:
         """What has this path, or key, is a duty's."""
         self._paths.add(path)
+
+    def renamed(self, own: Key, key: Key) -> None:
+        """What the code asks for under ``own`` has ``key`` in the history: it is a duty's all the same."""
+        if self.owns(own):
+            self.adopt(key)
 
     def owns(self, path: str) -> bool:
         """True for a duty's task, for tasks it began, and for what they ask for."""
@@ -154,6 +211,9 @@ class Duties:
                 recorded=f"obligation '{event.name}'",
                 asked=self.execution.doing(),
             )
+        if event.begins and event.begins != duty.begins:
+            # The code was edited. What is owed for begins under the key that is recorded, if it has not yet.
+            self.execution.expected.names[duty.begins] = event.begins
         if not duty.durable.done():
             duty.durable.set_result(None)
 
@@ -188,15 +248,14 @@ class Duties:
                 either += {duty.owner: None for duty in owned if duty.owner is not None}
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if keep:
-            self.keep_all()
+            await self.keep_all()
         else:
             await self.take_back_all()
 
-    def keep_all(self) -> None:
-        """What was done stands."""
+    async def keep_all(self) -> None:
+        """What was done stands; what nobody knows of is owed."""
         for duty in self.outstanding:
-            if duty.owner is None:
-                duty.settle("kept")
+            await duty.keep()
 
     async def take_back_all(self) -> None:
         """Take back what is owed, last first; what fails is noted and stops no other."""
@@ -204,12 +263,9 @@ class Duties:
 
     async def _take_back(self, duties: list[Duty]) -> None:
         for duty in reversed(duties):
-            try:
+            # Clean-up code of a generator can cancel this very task, and that takes nothing else back.
+            with suppress(asyncio.CancelledError):
                 await duty.take_back()
-            except Exception as error:
-                duty.fail(error)
-            else:
-                duty.settle("undone")
 
 
 def _lineage(path: str) -> list[str]:

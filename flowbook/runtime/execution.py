@@ -77,6 +77,7 @@ class Execution(Asking):
         self._taking = False
         self.run = ""
         self.id = RunId("")
+        self.original = RunId("")
 
     # The door
 
@@ -202,17 +203,25 @@ class Execution(Asking):
         self.closed = True
         self.ending = event
 
+    def _reused(self, event: e.StepReused) -> None:
+        command = self.steps.get(event.key)
+        if command is not None:
+            command.reused = event
+        self._completed(event)
+
     def _completed(self, event: e.StepCompleted | e.StepReused) -> None:
         command = self._answered(event)
         self._attempts.pop(event.key, None)
-        if command is not None:
-            self._have_result(command, event)
-
-    def _have_result(self, command: StepCommand, event: e.StepCompleted | e.StepReused) -> None:
-        if not (command.step.external or isinstance(command.elsewhere, e.StepWaiting)):
+        if command is None:
+            return
+        if command.step.external or isinstance(command.elsewhere, e.StepWaiting):
+            self._answer(command, event)
+        else:
             self.latest[event.step] = (command.step.outputs, event.value)
             command.future.set_result(self.values.decoded(event.value))
-            return
+
+    def _answer(self, command: StepCommand, event: e.StepCompleted | e.StepReused) -> None:
+        """The result is what somebody outside has sent, who may have sent anything."""
         try:
             command.future.set_result(self.values.sent(event.value, f"the answer to {command.what} '{event.step}'"))
         except UnloadableValue as error:
@@ -278,6 +287,7 @@ class Execution(Asking):
     def _start(self, event: e.RunStarted) -> None:
         self.run = event.seed or event.run
         self.id = event.run
+        self.original = event.original or event.run
         arguments = {name: self.values.sent(value, f"argument '{name}'") for name, value in event.arguments.items()}
 
         async def main() -> Any:
@@ -361,7 +371,7 @@ class Execution(Asking):
         if handling or self.duties.outstanding or self.closing or self.loop.generators():
             is_well = goes_on or (error is None and not task.cancelled() and self.stopping.error is None)
             winding = self.duties.run(self._wind_up(handling, is_well))
-            winding.add_done_callback(lambda _: self._conclude(task))
+            winding.add_done_callback(lambda _: self._wound_up(winding, task, is_well))
         else:
             self.loop.call_soon(self._conclude, task)
 
@@ -371,9 +381,17 @@ class Execution(Asking):
         while unfinished := [task for task in self.closing if not task.done()]:
             await asyncio.wait(unfinished)
         for generator in self.loop.generators():
-            with suppress(Exception):
+            with suppress(Exception, asyncio.CancelledError):
                 await generator.aclose()
         await self.duties.wind_up(keep=is_well)
+
+    def _wound_up(self, winding: asyncio.Task[None], task: asyncio.Task[Any], is_well: bool) -> None:
+        """Nothing stays owed because clean-up code has ended the winding up, by ``sys.exit()`` for one."""
+        if winding.cancelled() or winding.exception() is not None:
+            again = self.duties.run(self.duties.wind_up(keep=is_well))
+            again.add_done_callback(lambda _: self._conclude(task))
+        else:
+            self._conclude(task)
 
     def _terminate(self, ending: e.RunTerminated | e.RunFailed | e.RunCancelled) -> None:
         """Drop the workflow's code where it stands; what it owes is still taken back."""
@@ -432,7 +450,7 @@ _WAKES: dict[type[e.AnyEvent], Callable[[Execution, Any], None]] = {
     e.RunStarted: Execution._run_started,
     e.RunBegan: Execution._run_began,
     e.StepCompleted: Execution._completed,
-    e.StepReused: Execution._completed,
+    e.StepReused: Execution._reused,
     e.StepFailed: Execution._failed,
     e.TimerFired: Execution._fired,
     e.SignalReceived: Execution._signalled,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 from flowbook.core.value import Value
@@ -29,7 +30,10 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class Known:
-    """A call's arguments by name, its idempotency key and, once it has returned, its ``result``."""
+    """A call's arguments by name and, once it has been made, its idempotency key and its ``result``.
+
+    ``key`` is "" as long as it is not known.
+    """
 
     def __init__(self, step: Step[..., Any], arguments: dict[str, Any], key: str = "") -> None:
         self.step = step
@@ -38,9 +42,13 @@ class Known:
         self.result: Any = MISSING
 
     @classmethod
-    def of(cls, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], key: str = "") -> Known:
+    def of(cls, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known:
         """What is known of ``step(*args, **kwargs)`` before it begins."""
-        return cls(step, {**dict(zip(step.parameters, args, strict=False)), **kwargs}, key)
+        names, many = step.parameters, _many(step)
+        if not many:
+            return cls(step, {**dict(zip(names, args, strict=False)), **kwargs})
+        place = names.index(many)
+        return cls(step, {**dict(zip(names[:place], args, strict=False)), many: args[place:], **kwargs})
 
     def encoded(self, values: Values) -> dict[str, Value]:
         """The arguments, to be recorded."""
@@ -55,15 +63,14 @@ class Known:
 
         ``result``, or a single parameter of another name, is what the step returned. None where something is missing.
         """
-        known = {KEY: self.key, **self.arguments}
+        known = {KEY: self.key, **self.arguments} if self.key else {**self.arguments}
         if self.result is not MISSING:
             known |= {"result": self.result, **self._outputs()}
-        parameters = inspect.signature(undo.function).parameters
-        needed = [name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty]
+        needed = _needed(undo)
         missing = [name for name in needed if name not in known]
         if len(needed) == 1 and missing and self.result is not MISSING:
-            return {missing[0]: self.result}
-        return None if missing else {name: known[name] for name in parameters if name in known}
+            known[missing.pop()] = self.result
+        return None if missing else {name: known[name] for name in undo.parameters if name in known}
 
     def _outputs(self) -> dict[str, Any]:
         names = self.step.outputs
@@ -73,13 +80,15 @@ class Known:
 
     def check_undo(self, undo: Step[..., Any]) -> None:
         """Raise UserError where the undo could not be called even after the step has returned."""
-        after = Known(self.step, self.arguments, self.key)
+        after = Known(self.step, self.arguments, KEY)
         after.result = None
         if after.for_undo(undo) is None:
-            known = ", ".join((*self.step.parameters, *self.step.outputs, "result", KEY))
+            known = ", ".join((*self.arguments, *self.step.outputs, "result", KEY))
+            left = [name for name in _needed(undo) if name in self.step.parameters and name not in self.arguments]
             raise UserError(
                 f"undo '{undo.name}' of step '{self.step.name}' takes {', '.join(undo.parameters)}; "
                 f"what is known is {known}"
+                + (f". '{left[0]}' was left to its default: give it to '{self.step.name}'" if left else "")
             )
 
     # By place: poll, cancel and confirm
@@ -91,7 +100,7 @@ class Known:
         """
         first, others = _parameters(step)
         known = {KEY: self.key, **self.arguments}
-        named = {name: known[name] for name in others if name in known}
+        named = {each.name: known[each.name] for each in others if each.name in known}
         if first is None:
             return (), named
         if self.result is not MISSING:
@@ -101,7 +110,8 @@ class Known:
     def check_cancel(self, what: str, step: Step[..., Any]) -> None:
         """Raise UserError where ``step``, which is the operation's ``what``, wants what will never be known."""
         _, others = _parameters(step)
-        unknown = [name for name in others if name != KEY and name not in self.arguments]
+        needed = [each.name for each in others if each.default is inspect.Parameter.empty]
+        unknown = [name for name in needed if name != KEY and name not in self.arguments]
         if unknown:
             raise UserError(
                 f"{what} '{step.name}' takes '{unknown[0]}', which is no argument given to '{self.step.name}'; it gets "
@@ -109,15 +119,30 @@ class Known:
             )
 
 
-def _parameters(step: Step[..., Any]) -> tuple[inspect.Parameter | None, list[str]]:
-    """The parameter that a result is given to, and those that are given something by name."""
-    parameters = list(inspect.signature(step.function).parameters.values())
+def spread(step: Step[..., Any], named: dict[str, Any]) -> Call:
+    """Arguments by name as a call takes them: those of ``*paths`` one by one."""
+    many = _many(step)
+    if many in named and not isinstance(named[many], list | tuple):
+        named = {**named, many: (named[many],)}
+    bound = inspect.BoundArguments(inspect.signature(step.function), OrderedDict(named))
+    return bound.args, bound.kwargs
+
+
+def _many(step: Step[..., Any]) -> str:
+    """The name of its ``*paths``, "" where it has none."""
+    return next((each.name for each in _signature(step) if each.kind is inspect.Parameter.VAR_POSITIONAL), "")
+
+
+def _needed(step: Step[..., Any]) -> list[str]:
+    return [each.name for each in _signature(step) if each.default is inspect.Parameter.empty]
+
+
+def _signature(step: Step[..., Any]) -> list[inspect.Parameter]:
+    return list(inspect.signature(step.function).parameters.values())
+
+
+def _parameters(step: Step[..., Any]) -> tuple[inspect.Parameter | None, list[inspect.Parameter]]:
+    """The parameter that a result is given to, and those that may be given something by name."""
+    parameters = _signature(step)
     first = next((each for each in parameters if each.kind in _BY_PLACE and each.name != KEY), None)
-    others = [
-        each.name
-        for each in parameters
-        if each is not first
-        and each.kind not in _MANY
-        and (each.name == KEY or each.default is inspect.Parameter.empty)
-    ]
-    return first, others
+    return first, [each for each in parameters if each is not first and each.kind not in _MANY]

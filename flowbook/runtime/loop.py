@@ -357,9 +357,11 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return self._created
 
     def create_task(self, coro: Generator[Any, None, Any] | Coroutine[Any, Any, Any], **options: Any) -> Any:
+        """A task. One that ``is_hidden`` is not among ``asyncio.all_tasks()``, which a workflow may cancel."""
         named = options.pop("name", None)
         # An eager task would run before it has a place among the tasks.
         options.pop("eager_start", None)
+        is_hidden = options.pop("is_hidden", False)
         task = Task.__new__(Task)
         number = self.next_number()
         task.number = next(_registered)
@@ -369,6 +371,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             coro.close()
             raise
         task.__init__(coro, loop=self, name=named or task.path or "main", **options)  # type: ignore[misc]
+        if is_hidden:
+            asyncio.tasks._unregister_task(task)
         task.number = number
         self.tasks.append(task)
         if len(self.tasks) > FEW and not number % FEW:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from msgspec.structs import replace
@@ -20,12 +19,11 @@ from flowbook.core.retry import ONCE, RetryPolicy
 from flowbook.errors import OutcomeUnknown, UserError
 from flowbook.runtime import current, sites
 from flowbook.runtime.begun import Begun, Names, names
-from flowbook.runtime.context import idempotency_key
-from flowbook.runtime.definitions import Step
+from flowbook.runtime.context import standing_in, step_context
+from flowbook.runtime.definitions import Step, Workflow
 from flowbook.runtime.duties import NOT_STARTED, Duty, Owed
 from flowbook.runtime.handles import given
 from flowbook.runtime.known import Known
-from flowbook.runtime.shielding import unbroken
 
 if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
@@ -99,10 +97,10 @@ async def operation(
     limit = None if timeout is None else seconds(timeout)
     declared = names("not_started", not_started)
     steps = _Steps(
-        start=_step(start),
-        poll=None if poll is None else patient(_step(poll), names("failed", failed)),
-        cancel=None if cancel is None else patient(_step(cancel)),
-        confirm=None if confirm is None else patient(_step(confirm)),
+        start=as_step("operation()", start),
+        poll=None if poll is None else patient(as_step("operation()", poll), names("failed", failed)),
+        cancel=None if cancel is None else patient(as_step("operation()", cancel)),
+        confirm=None if confirm is None else patient(as_step("operation()", confirm)),
         every=seconds(every),
         timeout=limit,
         not_started=declared,
@@ -116,23 +114,29 @@ async def operation(
     label, line = (f"{steps.start.name}@{site.label}", site.line) if site is not None else (steps.start.name, 0)
     args, kwargs = await given(args, kwargs)
     key = execution.key(label)
-    known = Known.of(steps.start, args, kwargs, idempotency_key(execution.id, key))
+    known = Known.of(steps.start, args, kwargs)
     steps.check(known)
     return await _Operation(execution, steps, known).run(args, kwargs, key, line)
 
 
-def _step(function: Callable[..., Any]) -> Step[..., Any]:
+def as_step(who: str, function: Any) -> Step[..., Any]:
+    """The function as a step of an operation or a saga. Raises UserError for what can be none."""
     if isinstance(function, Step):
         return function
+    if isinstance(function, Workflow):
+        raise UserError(
+            f"{who} takes steps, and '{function.name}' is a workflow. Start it as a child, 'await {function.name}"
+            ".start(...)', and give what takes it back to 'register' of a saga"
+        )
     if not callable(function):
-        raise UserError(f"operation() takes steps, not {type(function).__name__}: pass the function, and its arguments")
+        raise UserError(f"{who} takes steps, not {type(function).__name__}: pass the function, and its arguments")
     return Step(function)
 
 
 def patient(step: Step[..., Any], final: Names = ()) -> Step[..., Any]:
     """The step, tried again for a while where it does not say how often; not after exceptions that are ``final``."""
     policy = CLEAN_UP if step.retry is ONCE else step.retry
-    made = copy(step)
+    made = step.afresh()
     made.retry = replace(policy, non_retryable=(*policy.non_retryable, *final)) if final else policy
     return made
 
@@ -211,8 +215,10 @@ class _Plain:
         steps = self.steps
         known = Known.of(steps.start, self.args, self.kwargs)
         steps.check(known)
-        made = steps.start(*self.args, **self.kwargs)
-        known.result = await made if inspect.isawaitable(made) else made
+        with standing_in(steps.start.name):
+            known.key = step_context().idempotency_key
+            made = steps.start(*self.args, **self.kwargs)
+            known.result = await made if inspect.isawaitable(made) else made
         try:
             async with asyncio.timeout(steps.timeout):
                 return await steps.ready(known)
@@ -235,7 +241,6 @@ class _Operation:
         self.steps = steps
         self.known = known
         self.begun: Begun | None = None
-        self.ending: asyncio.Task[None] | None = None
 
     async def run(self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Key, site: int) -> Any:
         steps, duties = self.steps, self.execution.duties
@@ -250,37 +255,33 @@ class _Operation:
             confirm=steps.confirm.ref if steps.confirm is not None else None,
             every=steps.every,
         )
-        self.duty = duties.open(owed, self.take_back, asyncio.current_task())
+        self.duty = duties.open(owed, self._take_back, owner=asyncio.current_task())
         await self.duty.recorded()
         self.begun = Begun(self.execution, steps.start, args, kwargs, key, site=site)
         try:
             async with asyncio.timeout(steps.timeout):
                 self.known.result = await asyncio.shield(self.begun.task)
+                self.known.key = self.begun.idempotency_key
+                if steps.poll is not None:
+                    # What was polled says something of what was started then, and nothing of what is started again.
+                    steps.poll.is_reusable = self.begun.was_reused
                 result = await steps.ready(self.known)
         except GeneratorExit:
             raise
         except BaseException as error:
-            await unbroken(self._end_it())
+            await self.duty.take_back()
             told = steps.told(error, self._ending)
             self.duty.tell(told)
             raise told from None
         self.duty.settle("kept")
         return result
 
-    async def take_back(self) -> None:
-        """What the run does about it when its own code has no say any more."""
-        await unbroken(self._end_it())
-
-    def _end_it(self) -> asyncio.Task[None]:
-        if self.ending is None:
-            self.ending = self.execution.duties.run(self._ended())
-        return self.ending
-
-    async def _ended(self) -> None:
+    async def _take_back(self) -> None:
         """Nothing is given up half-way: what is being started is told to stop, and waited for."""
         steps = self.steps
         if self.begun is not None:
             await self.begun.ended()
+            self.known.key = self.begun.idempotency_key
             if self.begun.has_result:
                 self.known.result = self.begun.task.result()
         if self.begun is None or self.begun.began_nothing(steps.not_started):
@@ -294,11 +295,8 @@ class _Operation:
         try:
             await ended(cancel, self.steps.confirm, self.steps.every, self.known)
         except OutcomeUnknown as error:
-            self.duty.fail(OutcomeUnknown(f"{begun.unknown}; {error}"))
-        except Exception as error:
-            self.duty.fail(error)
-        else:
-            self.duty.settle("cancelled")
+            raise OutcomeUnknown(f"{begun.unknown}; {error}") from None
+        self.duty.settle("cancelled")
 
     @property
     def _ending(self) -> str:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from flowbook.core import events as e
 from flowbook.core.failure import Failure, Frame
+from flowbook.core.text import shortened
 from flowbook.core.value import Value
 from flowbook.errors import StepFailed
 from flowbook.runtime import sites
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAXIMUM_LOCALS = 40
+
+MAXIMUM_MESSAGE = 64 * 1024
+"""Characters of an exception's message, and of its traceback, that are recorded."""
 
 
 class Places:
@@ -79,19 +83,23 @@ def failure_of(
     """
     if isinstance(error, StepFailed) and isinstance(error.error, Failure):
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
-        return replace(error.error, text=error.error.text + notes) if notes else error.error
+        return replace(error.error, text=_shortened(error.error.text + notes)) if notes else error.error
     lines = raised_at(error)
     frames = recorded(users(lines), places) or otherwise or recorded(lines[-3:], places)
     bases = tuple(base.__name__ for base in type(error).__mro__[1:-1] if base not in (Exception, BaseException))
     return Failure(
         type=type(error).__name__,
-        message=_said(error, str, f"<{type(error).__name__} that cannot be put into words>"),
+        message=_shortened(_said(error, str, f"<{type(error).__name__} that cannot be put into words>")),
         frames=frames,
-        text="".join(traceback.format_exception(error)[-40:]),
+        text=_shortened("".join(traceback.format_exception(error)[-40:])),
         retryable=retryable and _said(error, lambda error: getattr(error, "retryable", True), True) is not False,
         retry_after=_said(error, _retry_after, 0.0),
         bases=bases,
     )
+
+
+def _shortened(text: str) -> str:
+    return shortened(text, MAXIMUM_MESSAGE)
 
 
 def _said(error: BaseException, ask: Callable[[Any], T], otherwise: T) -> T:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from flowbook.core import events as e
 from flowbook.core.ids import Digest, Key
+from flowbook.core.keys import idempotency_key
+from flowbook.core.owing import called_undos, taken_back
 from flowbook.core.state import output_mark
 from flowbook.core.value import Value
 from flowbook.errors import HistoryMismatch
@@ -203,12 +205,20 @@ def mismatch(reason: str, key: Key, *, recorded: str, asked: str, advice: str = 
 class Reuse:
     """Results of the run this one was forked from, taken in the order they had there.
 
-    What the fork is to run again is left out, and so is what its own history has taken already.
+    What the fork is to run again is left out, and so is what its own history has taken already, and what was undone.
     """
 
-    def __init__(self, recorded: Iterable[e.Recorded], origin: e.Origin, history: Iterable[e.Recorded]) -> None:
+    def __init__(self, recorded: Sequence[e.Recorded], origin: e.Origin, history: Iterable[e.Recorded]) -> None:
         self.origin = origin.run
-        self._rerun = frozenset(origin.rerun)
+        self._last = origin.seq
+        first = recorded[0].event
+        self._original = (isinstance(first, e.RunStarted) and first.original) or origin.run
+        gone = taken_back(recorded)
+        self._undone = {owed.begins for owed in gone}
+        # Of what is done in rounds, it is not recorded which of them was undone.
+        rounds = {owed.work.name for owed in gone if owed.work and not owed.begins and owed.work != owed.undo}
+        self._rerun = frozenset(origin.rerun) | rounds
+        self._undos = called_undos(recorded)
         own = [mine.event for mine in history]
         self._steps_taken = {event.seq for event in own if isinstance(event, e.StepReused)}
         self._signals_taken = {event.id for event in own if isinstance(event, e.SignalReceived)}
@@ -223,14 +233,20 @@ class Reuse:
 
     def _learn(self, entry: e.Recorded) -> None:
         event, index = entry.event, len(self._entries)
+        if entry.seq > self._last:
+            return
         if entry.seq in self._steps_taken or self._signal_id(entry) in self._signals_taken:
             return
         if getattr(event, "step", "") in self._rerun:
             return
         match event:
             case e.StepCompleted() | e.StepReused():
+                if event.key in self._undone:
+                    return
                 self._by_key[event.key] = index
-                self._by_content.setdefault((event.step, event.digest), deque()).append(index)
+                # The result of an undo is none for code that does the same for itself, elsewhere.
+                if event.step not in self._undos:
+                    self._by_content.setdefault((event.step, event.digest), deque()).append(index)
             case e.TimerFired():
                 self._by_key[event.key] = index
             case e.SignalReceived():
@@ -266,6 +282,11 @@ class Reuse:
         heapq.heappush(self._matched, (index, key))
         return True
 
+    def _called_as(self, event: e.StepCompleted | e.StepReused, key: Key) -> str:
+        """The idempotency key of the call that gave the result; "" where it follows from where it is found."""
+        known = event.called_as() if isinstance(event, e.StepReused) else idempotency_key(self._original, event.key)
+        return "" if known == idempotency_key(self.origin, key) else known
+
     def next(self) -> e.StepReused | e.TimerFired | e.SignalReceived | None:
         """The next fact to take, or None when nothing that is waited for is left."""
         if self._signals and (not self._matched or self._signals[0] < self._matched[0][0]):
@@ -289,6 +310,7 @@ class Reuse:
                     seq=entry.seq,
                     item=event.item,
                     site=event.site,
+                    idempotency_key=self._called_as(event, key),
                 )
             case _:
                 raise AssertionError(entry)

@@ -35,7 +35,7 @@ async def _results(execution: Execution, named: dict[str, Any]) -> dict[str, Any
     except BaseException:
         await _unwind(execution)
         raise
-    execution.duties.keep_all()
+    await execution.duties.keep_all()
     return {name: None if value is SKIPPED else value for name, value in found.items()}
 
 

@@ -12,12 +12,12 @@ from flowbook.core.ids import Key
 from flowbook.errors import UserError
 from flowbook.runtime import current, sites
 from flowbook.runtime.begun import Begun
-from flowbook.runtime.context import idempotency_key
+from flowbook.runtime.context import standing_in, step_context
 from flowbook.runtime.definitions import Step
 from flowbook.runtime.duties import NO_KEY, NOT_STARTED, Duty, Owed
 from flowbook.runtime.handles import given
-from flowbook.runtime.known import Known
-from flowbook.runtime.operation import patient
+from flowbook.runtime.known import Known, spread
+from flowbook.runtime.operation import as_step, patient
 from flowbook.runtime.shielding import unbroken
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Saga:
 
     def __init__(self) -> None:
         self._owed: list[_Undo] = []
+        self._waiting: list[str] = []
         self.owner: asyncio.Task[Any] | None = None
         self._has_begun = False
         self._has_ended = False
@@ -65,7 +66,7 @@ class Saga:
         ``undo`` finds its parameters by name among the step's arguments and outputs; ``result``, or a single
         parameter of another name, is what the step returned.
         """
-        doing = _step(step)
+        doing = as_step("a saga", step)
         self._check(doing.name)
         execution = current.execution()
         if undo is None:
@@ -73,15 +74,22 @@ class Saga:
             return await called if inspect.isawaitable(called) else called
         if execution is None:
             owed = _Undo(self, None, undo, Known.of(doing, args, kwargs))
-            called = doing(*args, **kwargs)
-            owed.known.result = await called if inspect.isawaitable(called) else called
+            with standing_in(doing.name):
+                owed.known.key = step_context().idempotency_key
+                called = doing(*args, **kwargs)
+                owed.known.result = await called if inspect.isawaitable(called) else called
             self._owed.append(owed)
             return owed.known.result
         site = sites.here()
         label, line = (f"{doing.name}@{site.label}", site.line) if site is not None else (doing.name, 0)
-        args, kwargs = await given(args, kwargs)
+        self._waiting.append(doing.name)
+        try:
+            args, kwargs = await given(args, kwargs)
+        finally:
+            self._waiting.remove(doing.name)
+        self._check(doing.name)
         key = execution.key(label)
-        owed = _Undo(self, execution, undo, Known.of(doing, args, kwargs, idempotency_key(execution.id, key)))
+        owed = _Undo(self, execution, undo, Known.of(doing, args, kwargs))
         self._owed.append(owed)
         result = await owed.do(args, kwargs, key, line)
         if self._has_ended:
@@ -90,7 +98,7 @@ class Saga:
 
     async def register(self, undo: Callable[..., Any], *args: Any) -> None:
         """Have ``undo(*args)`` called if the block fails from here on."""
-        step = _step(undo)
+        step = as_step("a saga", undo)
         self._check(step.name)
         execution = current.execution()
         owed = _Undo(self, execution, step, Known.of(step, args, {}), as_called=args)
@@ -125,21 +133,24 @@ class Saga:
             return
         self._has_ended = True
         execution = current.execution()
-        going_on = [owed.known.step.name for owed in self._owed if owed.is_going_on]
+        going_on = [*(owed.known.step.name for owed in self._owed if owed.is_going_on), *self._waiting]
         failed = error
         if error is None and going_on:
             failed = UserError(f"saga(): the block ended while '{going_on[0]}' was still going on; {_INSIDE}")
-        if failed is None:
-            for owed in self._owed:
-                owed.keep()
-        elif execution is None:
-            await self._take_back()
-        else:
-            await unbroken(execution.duties.run(self._take_back()))
+        try:
+            if failed is None:
+                for owed in self._owed:
+                    owed.keep()
+            elif execution is None:
+                await self._take_back()
+            else:
+                await unbroken(execution.duties.run(self._take_back()))
+        finally:
+            # Also where it was cancelled once more meanwhile: the block has ended.
             for owed in self._owed:
                 owed.tell(failed)
-        if execution is not None:
-            execution.duties.blocks.pop(self, None)
+            if execution is not None:
+                execution.duties.blocks.pop(self, None)
         if failed is not None and failed is not error:
             raise failed
 
@@ -165,12 +176,11 @@ class _Undo:
     ) -> None:
         self.block = block
         self.execution = execution
-        self.undo = patient(undo if isinstance(undo, Step) else Step(undo))
+        self.undo = patient(as_step("a saga", undo))
         self.known = known
         self.as_called = as_called
         self.duty: Duty | None = None
         self.begun: Begun | None = None
-        self.taking: asyncio.Task[None] | None = None
         if as_called is None:
             known.check_undo(self.undo)
 
@@ -192,7 +202,7 @@ class _Undo:
             arguments=self.known.encoded(self.execution.values),
             undo=self.undo.ref,
         )
-        self.duty = self.execution.duties.open(owed, self.take_back, self.block.owner)
+        self.duty = self.execution.duties.open(owed, self._taken_back, owner=self.block.owner)
         await self.duty.recorded()
 
     async def do(self, args: tuple[Any, ...], kwargs: dict[str, Any], key: Key, site: int) -> Any:
@@ -212,40 +222,31 @@ class _Undo:
             # Its work may have been done since by another step, which its undo could not tell from its own.
             self.begun.give_up(self.duty)
 
-    def tell(self, error: BaseException) -> None:
-        """Have the block's exception say that this could not be taken back."""
-        if self.duty is not None:
+    def tell(self, error: BaseException | None) -> None:
+        """Have the block's exception, if there is one, say that this could not be taken back."""
+        if self.duty is not None and error is not None:
             self.duty.tell(error)
 
     async def take_back(self) -> None:
         """Undo it, once."""
         if self.execution is None:
             await self._undone()
-            return
-        if self.duty is None or not self.duty.open:
-            return
-        if self.taking is None:
-            self.taking = self.execution.duties.run(self._taken_back(self.duty))
-        await unbroken(self.taking)
+        elif self.duty is not None:
+            await self.duty.take_back()
 
-    async def _taken_back(self, duty: Duty) -> None:
-        begun = self.begun
+    async def _taken_back(self) -> None:
+        duty, begun = self.duty, self.begun
+        assert duty is not None
         if begun is not None:
             await begun.ended()
+            self.known.key = begun.idempotency_key
             if begun.has_result:
                 self.known.result = begun.task.result()
         if self.as_called is None and (begun is None or begun.began_nothing()):
             # It has not begun, and does not any more.
             duty.settle(NOT_STARTED)
             return
-        try:
-            was_undone = await self._undone()
-        except Exception as error:
-            duty.fail(error)
-            return
-        if was_undone or begun is None:
-            duty.settle("undone")
-        else:
+        if not await self._undone() and begun is not None:
             begun.give_up(duty)
 
     async def _undone(self) -> bool:
@@ -253,15 +254,10 @@ class _Undo:
         if self.as_called is not None:
             result = self.undo(*self.as_called)
         elif (wanted := self.known.for_undo(self.undo)) is not None:
-            result = self.undo(**wanted)
+            args, kwargs = spread(self.undo, wanted)
+            result = self.undo(*args, **kwargs)
         else:
             return False
         if inspect.isawaitable(result):
             await result
         return True
-
-
-def _step(function: Callable[..., Any]) -> Step[..., Any]:
-    if not callable(function):
-        raise UserError(f"a saga takes steps, not {type(function).__name__}: pass the function, and its arguments")
-    return function if isinstance(function, Step) else Step(function)

@@ -10,11 +10,11 @@ import msgspec
 
 from flowbook.core.events import StepRef
 from flowbook.core.ids import Key, RunId
+from flowbook.core.keys import idempotency_key
 from flowbook.core.owing import ARGUMENT, TAKE_BACK
 from flowbook.errors import OutcomeUnknown, UserError
-from flowbook.runtime.context import idempotency_key
 from flowbook.runtime.definitions import Step, Workflow
-from flowbook.runtime.known import Known
+from flowbook.runtime.known import KEY, Known, spread
 from flowbook.runtime.operation import ended, patient
 
 Find = Callable[[str, str], Step[..., Any] | None]
@@ -31,6 +31,11 @@ class Owed(msgspec.Struct):
     undo: StepRef
     confirm: StepRef | None = None
     every: float = 0.0
+    idempotency_key: str = ""
+
+    def called_as(self) -> str:
+        """The idempotency key of the call that is to be taken back, "" where it is not known."""
+        return self.idempotency_key or (idempotency_key(self.run, self.key) if self.key else "")
 
 
 def taking_back(find: Find) -> Workflow[..., object]:
@@ -39,7 +44,7 @@ def taking_back(find: Find) -> Workflow[..., object]:
     async def take_back(owed: dict[str, Any], **given: Any) -> object:
         about = msgspec.convert(owed, Owed)
         arguments = {name.removeprefix(ARGUMENT): value for name, value in given.items() if name.startswith(ARGUMENT)}
-        known = Known(_found(find, about.work), arguments, idempotency_key(about.run, about.key) if about.key else "")
+        known = Known(_found(find, about.work), arguments, about.called_as())
         if "result" in given:
             known.result = given["result"]
         undo = patient(_found(find, about.undo))
@@ -56,8 +61,10 @@ def taking_back(find: Find) -> Workflow[..., object]:
 async def _undone(undo: Step[..., Any], known: Known) -> None:
     wanted = known.for_undo(undo)
     if wanted is None:
-        raise OutcomeUnknown(f"'{undo.name}' needs what '{known.step.name}' returned, which is not known")
-    result = undo(**wanted)
+        what = f"what '{known.step.name}' returned{'' if known.key else f', or its {KEY}'}"
+        raise OutcomeUnknown(f"'{undo.name}' needs {what}, which is not known")
+    args, kwargs = spread(undo, wanted)
+    result = undo(*args, **kwargs)
     if inspect.isawaitable(result):
         await result
 

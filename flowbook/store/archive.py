@@ -34,9 +34,10 @@ _decode_module = msgspec.json.Decoder(Module).decode
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What the file holds. ``digest`` is of the events, ``modules`` maps digests to those of the encoded bodies,
+    """What the file holds.
 
-    ``values`` maps digests to sizes in bytes; ``flowbook`` is the version that wrote it.
+    ``digest`` is of the events, ``modules`` maps digests to those of the encoded bodies, ``values`` maps digests to
+    sizes in bytes; ``flowbook`` is the version that wrote it.
     """
 
     format: str

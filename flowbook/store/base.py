@@ -177,9 +177,9 @@ class Store(Protocol):
         """Every run without a closing event, with its whole encoded history."""
 
     def streams(self, prefix: str, since: str = "") -> Iterable[tuple[RunId, list[bytes]]]:
-        """Every internal stream whose id begins so, with its encoded history: whole, or, where it has an event of the
+        """Every internal stream whose id begins so, with its encoded history.
 
-        kind ``since``, from the last of these on.
+        That is whole, or, where it has an event of the kind ``since``, from the last of these on.
         """
 
     def idle_runs(self) -> dict[RunId, Seq]:

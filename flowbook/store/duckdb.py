@@ -37,9 +37,10 @@ _INSERT = "insert into kept.recorded select " + ", ".join(
 )
 
 MANY = 50_000
-"""Rows after which they are handed to DuckDB as Arrow tables. That takes a fifth of the time, but importing Arrow
+"""Rows after which they are handed to DuckDB as Arrow tables.
 
-takes as much as this many rows do without it, and most engines never see so many.
+That takes a fifth of the time, but importing Arrow takes as much as this many rows do without it, and most engines
+never see so many.
 """
 
 

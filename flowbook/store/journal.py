@@ -10,7 +10,7 @@ import sqlite3
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -29,8 +29,8 @@ LOG = 16 * 1024 * 1024
 """Bytes of write-ahead log made beforehand and used again and again: a commit that does not have to make the log
 file longer takes two thirds of the time."""
 
-_PAGES = 2 * 4096
-"""What a commit adds to the log besides its body, about."""
+_PAGES, _PAGES_PRUNED = 2 * 4096, 3 * 4096
+"""What a commit adds to the log besides its body, about; and what it adds where old rows go."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -51,10 +51,11 @@ class DamagedJournal(StoreError):
 
 
 class Journal:
-    """An open journal. ``position`` is that of the last committed group, ``first`` of the oldest one kept;
+    """An open journal.
 
-    ``unbroken`` is that of the oldest one after which none is missing. ``wrong`` says how the log was found damaged,
-    "" for not at all; it was given to ``spare`` before anything was written into it.
+    ``position`` is that of the last committed group, ``first`` of the oldest one kept; ``unbroken`` is that of the
+    oldest one after which none is missing. ``wrong`` says how the log was found damaged, "" for not at all; it was
+    given to ``spare`` before anything was written into it.
     """
 
     def __init__(
@@ -173,7 +174,7 @@ class Journal:
                 self._connection.execute("rollback")
             raise self._refusal(error) from error
         self.position = position
-        self._logged += len(body) + _PAGES
+        self._logged += len(body) + _PAGES + (_PAGES_PRUNED if prune else 0)
         while self._sizes and self._sizes[0][0] <= prune:
             self._bytes -= self._sizes.popleft()[1]
         self._sizes.append((self.position, len(body)))
@@ -212,14 +213,14 @@ class Journal:
     def tidy(self) -> None:
         """Fold the write-ahead log into the file, from any thread, without waiting for anybody.
 
-        The little that is written meanwhile is folded by the next commit, which then begins the log anew.
+        The little that is written meanwhile is folded by the next commit, which then begins the log anew. Without that
+        a log that is always written to never begins anew: there is always a page that came after the folding began.
         """
         self._logged = 0
         try:
-            with sqlite3.connect(self._path, isolation_level=None, timeout=0.2) as other:
-                _, pages, folded = other.execute("pragma wal_checkpoint(passive)").fetchone()
-            other.close()
-            self._fold_due = pages > folded
+            with closing(sqlite3.connect(self._path, isolation_level=None, timeout=0.2)) as other:
+                other.execute("pragma wal_checkpoint(passive)").fetchone()
+            self._fold_due = True
         except sqlite3.OperationalError:
             # Full disk or a busy writer: the log stays longer, nothing else.
             return

@@ -29,9 +29,10 @@ class GetModule(Call, frozen=True):
 
 
 class ListRuns(Call, frozen=True):
-    """runs: summaries, newest first; ``status`` keeps those with it, ``where`` those that meet all these predicates
+    """runs: summaries, newest first.
 
-    over the view ``runs``. ``timeout`` is in seconds.
+    ``status`` keeps those with it, ``where`` those that meet all these predicates over the view ``runs``. ``timeout``
+    is in seconds.
     """
 
     limit: int = 100
@@ -268,9 +269,9 @@ class OriginOfRun(TypedDict):
 
 
 class Summary(TypedDict):
-    """One run in a few words. ``result`` is set when it succeeded, ``error`` when it failed;
+    """One run in a few words.
 
-    ``reason`` says why a run is paused or was cancelled.
+    ``result`` is set when it succeeded, ``error`` when it failed; ``reason`` says why a run is paused or was cancelled.
     """
 
     id: str
@@ -324,9 +325,9 @@ class WorkerStatus(TypedDict):
 
 
 class Status(TypedDict):
-    """The engine about itself. ``notices`` is for people: damage mended, disk full. ``stopping``: it leaves when its
+    """The engine about itself.
 
-    workers have.
+    ``notices`` is for people: damage mended, disk full. ``stopping``: it leaves when its workers have.
     """
 
     pid: int

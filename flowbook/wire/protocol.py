@@ -24,7 +24,10 @@ VERSION = 1
 MAXIMUM_FRAME = 256 * 1024 * 1024
 
 PIECE = 32 * 1024 * 1024
-"""Bytes of encoded events in one frame, about: where there are more, they come in several."""
+"""Bytes of encoded events, or of items of a report, in one frame, about: where there are more, they come in several."""
+
+ROOM = 1024 * 1024
+"""Bytes of a frame that a report does not use: its items come back in frames that have more around them."""
 
 
 class Packet(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
@@ -185,8 +188,8 @@ class Evict(Packet, frozen=True, tag=True):
 class Task(Packet, frozen=True, tag=True):
     """Run this attempt of a step of a queue; that it began is recorded already. ``seed`` is the run's.
 
-    ``details`` are what the attempt before left with its last heartbeat; ``unwanted``: nobody needs its result. Sent
-    again for one it has in hand, it means nothing new.
+    ``details`` are what the attempt before left with its last heartbeat; ``unwanted``: nobody needs its result;
+    ``original`` as in ``RunStarted``. Sent again for one it has in hand, it means nothing new.
     """
 
     task: TaskRef
@@ -196,6 +199,7 @@ class Task(Packet, frozen=True, tag=True):
     details: Value | None = None
     seed: str = ""
     unwanted: bool = False
+    original: RunId = RunId("")
 
 
 class CancelTask(Packet, frozen=True, tag=True):
@@ -322,10 +326,19 @@ to_worker_decoder = msgspec.json.Decoder(ToWorker)
 to_client_decoder = msgspec.json.Decoder(ToClient)
 
 
-def pack(message: Packet) -> bytes:
-    """One framed message."""
+def pack(message: Packet, room: int = 0) -> bytes:
+    """One framed message. Raises ValueError where it takes more than a frame, less ``room``."""
     body = _encoder.encode(message)
+    if len(body) > MAXIMUM_FRAME - room:
+        raise ValueError(
+            f"it takes {len(body):,} bytes, more than the {MAXIMUM_FRAME - room:,} that can be sent at once"
+        )
     return _length.pack(len(body)) + body
+
+
+def size(item: ReportItem) -> int:
+    """Bytes that it takes in a frame. Raises what ``pack`` raises."""
+    return len(_encoder.encode(item))
 
 
 def read_incoming(body: bytes) -> Incoming | Unreadable:

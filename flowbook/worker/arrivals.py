@@ -31,22 +31,18 @@ class Doing(Protocol):
 
 
 class Arrivals:
-    """Packets on their way to what they are about."""
+    """Packets on their way to what they are about; ``waiting`` are those whose module is not here yet."""
 
     def __init__(self, doing: Doing, send: Callable[[Packet], None], loading: Callable[[str], None]) -> None:
         self._doing = doing
         self._send = send
         self._loading = loading
-        self._waiting: dict[Digest, list[NeedsCode | Commit]] = {}
+        self.waiting: dict[Digest, list[NeedsCode | Commit]] = {}
         self._earlier: list[Earlier] = []
-
-    def __bool__(self) -> bool:
-        """True while something waits."""
-        return bool(self._waiting)
 
     def clear(self) -> None:
         """Forget it all: the engine that sent it is gone, and its successor sends what it wants."""
-        self._waiting.clear()
+        self.waiting.clear()
         self._earlier.clear()
 
     def take_earlier(self, packet: Earlier) -> None:
@@ -61,14 +57,14 @@ class Arrivals:
         if module is not None:
             self._doing.act(packet, module)
             return
-        waiting = self._waiting.setdefault(packet.module, [])
+        waiting = self.waiting.setdefault(packet.module, [])
         waiting.append(packet)
         if len(waiting) == 1:
             self._send(NeedModule(packet.module))
 
     def take_commit(self, packet: Commit) -> None:
         """What happens while a run's code is still on its way comes after its activation."""
-        for waiting in self._waiting.values():
+        for waiting in self.waiting.values():
             if any(isinstance(asked, Activate) and asked.run == packet.run for asked in waiting):
                 waiting.append(packet)
                 return
@@ -76,12 +72,12 @@ class Arrivals:
 
     def forget(self, run: RunId) -> None:
         """The run is not to be activated here any more."""
-        for waiting in self._waiting.values():
+        for waiting in self.waiting.values():
             waiting[:] = [asked for asked in waiting if isinstance(asked, Inspect | Task) or asked.run != run]
 
     def module_arrived(self, packet: ModuleSource) -> None:
         """Load it, and go on with what has waited for it."""
-        waiting = self._waiting.pop(packet.module.digest, [])
+        waiting = self.waiting.pop(packet.module.digest, [])
         self._loading(packet.module.digest)
         try:
             module = modules.load(packet.module)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import anyio
@@ -44,6 +44,10 @@ STARTING = 60.0
 """Seconds that a process of a step's own may take to begin with the step, before its silence counts."""
 
 
+def _nothing() -> None:
+    pass
+
+
 class HeartbeatTimeout(TimeoutError):
     """A step was silent for longer than it said it would be."""
 
@@ -52,11 +56,17 @@ class Attempt:
     """A running attempt. ``began`` is None while it waits for its time, or for a thread.
 
     ``gate`` is there for a step that begins when its start is recorded: because there is no second attempt, or because
-    its result may come before its body has ended.
+    its result may come before its body has ended. ``announced``: its start was said.
     """
 
     def __init__(
-        self, call: StepCall, module: LoadedModule, workplace: Workplace, run: RunId = NO_RUN, workflow: str = ""
+        self,
+        call: StepCall,
+        module: LoadedModule,
+        workplace: Workplace,
+        run: RunId = NO_RUN,
+        workflow: str = "",
+        original: RunId = NO_RUN,
     ) -> None:
         self.call = call
         self.module = module
@@ -71,6 +81,7 @@ class Attempt:
         self._workplace = workplace
         self._files = workplace.files
         self._run = run
+        self._original = original
         self._workflow = workflow
         self._task: asyncio.Task[Any] | None = None
         self._context: StepContext | None = None
@@ -86,24 +97,45 @@ class Attempt:
         self._unsayable: Exception | None = None
         self._beats, self._heard, self._begun = 0, 0.0, 0.0
 
-    async def run(self) -> Outcome | None:
-        """Run to the end; None when it was stopped. Has a task to itself."""
+    async def run(self, announce: Callable[[], None] = _nothing) -> Outcome | None:
+        """Run to the end; None when it was stopped. Has a task to itself. ``announce`` says its start, where that has
+        to be recorded first and was not said yet.
+        """
         self._task = asyncio.current_task()
         try:
             if self.stopped:
                 return self._never_began()
-            if self.gate is not None:
-                await self.gate.wait()
             if self.call.not_before:
                 await asyncio.sleep(max(0.0, self.call.not_before - time.time()))
             threads = self._workplace.threads
             if threads is None or self._shield is None:
+                if self.gate is not None:
+                    await self._pass(self.gate, announce)
                 return await self._begin()
-            # Its time does not run while it waits for a thread.
-            async with threads:
+            # Its time does not run while it waits for a thread, and nothing is recorded of it.
+            await threads.acquire()
+            try:
+                if self.gate is not None:
+                    await self._pass(self.gate, announce)
                 return await self._begin()
+            finally:
+                self.when_left(threads.release)
         except asyncio.CancelledError as error:
             return self._cancelled(error)
+
+    def when_left(self, then: Callable[[], None]) -> None:
+        """Call this once nothing of it runs any more, which is now, unless its thread could not be stopped at once."""
+        left = self._thread.left if self._thread is not None else None
+        if left is None or left.done():
+            then()
+        else:
+            left.add_done_callback(lambda _: then())
+
+    async def _pass(self, gate: anyio.Event, announce: Callable[[], None]) -> None:
+        """Wait until its start is recorded: after this it has begun, whatever becomes of its worker."""
+        if not self.announced:
+            announce()
+        await gate.wait()
 
     async def _begin(self) -> Outcome | None:
         self.began = time.time()
@@ -119,13 +151,13 @@ class Attempt:
             value = await self._value()
             return facts.waiting(self.call, self.began) if self._step.external else self._completed(value)
         except asyncio.CancelledError as error:
+            await self._end_of_part()
             return self._cancelled(error)
-        except GeneratorExit as error:
-            if self._is_being_closed():
-                raise
-            return self._failed(error)
         except BaseException as error:
-            return self._failed(error)
+            if isinstance(error, GeneratorExit) and self._is_being_closed():
+                raise
+            is_unwanted = await self._end_of_part()
+            return None if is_unwanted else self._failed(error)
         finally:
             place.running -= is_inside
             if self._slot is not None and place.mark is not None:
@@ -134,6 +166,16 @@ class Attempt:
     def _is_being_closed(self) -> bool:
         """True where this is thrown away with its loop, and not what its step has raised."""
         return self._task is None or asyncio.current_task(self._task.get_loop()) is not self._task
+
+    async def _end_of_part(self) -> bool:
+        """Wait for a part of it that is not to be broken off: no attempt begins beside that. True where it was stopped
+
+        meanwhile.
+        """
+        was_stopped = self.stopped
+        if self._thread is not None:
+            await self._thread.end_of_part()
+        return self.stopped and not was_stopped
 
     def _cancelled(self, error: asyncio.CancelledError) -> AttemptFailed | None:
         """It was stopped, by whoever no longer wants it or because it was silent; or the step raised this itself."""
@@ -239,6 +281,7 @@ class Attempt:
             command.step.name,
             command.key,
             self.call.attempt,
+            original=self._original,
             item=command.item,
             heartbeat_details=None if details is None else codec.decode(details, self._files.load, classes=self.module),
             started=self.began or 0.0,
@@ -285,6 +328,7 @@ class Attempt:
             home=home_of(command.step),
             folder=str(self._files.home),
             run=self._run,
+            original=self._original,
             workflow=self._workflow,
             key=command.key,
             attempt=self.call.attempt,
@@ -360,11 +404,10 @@ class Attempt:
         known = self._context
         if known is None or not (known.beats or self.collected.is_filled):
             return []
-        try:
+        # How it has ended is known, and counts for more than what it said on the way.
+        with suppress(Exception):
             return self._heard_notes(known).last()
-        except Exception:
-            # How it has ended is known, and counts for more than what it said on the way.
-            return []
+        return []
 
     def _heard_notes(self, known: StepContext) -> Notes:
         # Most steps are over before anybody asks what they have said.

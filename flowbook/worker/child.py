@@ -76,6 +76,7 @@ class Child:
             order.step,
             Key(order.key),
             order.attempt,
+            original=RunId(order.original),
             item=order.item,
             started=order.started,
             keep=lambda details: notes.kept(details, order.step, self._module),

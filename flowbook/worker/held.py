@@ -20,6 +20,7 @@ from flowbook.wire.protocol import Activate, Commit, Glimpse, Released, RunRepor
 from flowbook.worker import facts
 from flowbook.worker.attempts import Attempt
 from flowbook.worker.notes import Glance
+from flowbook.worker.packing import fitting
 from flowbook.worker.watchdog import Watchdog
 from flowbook.worker.workplace import Workplace
 
@@ -30,7 +31,7 @@ AHEAD = 1.0
 """Seconds by which the engine's clock has to be ahead before it makes a difference."""
 
 MOST_ITEMS = 2000
-"""Of one report. A value takes at most 16 KiB of an item, so a report fits into a frame whatever a run asks for."""
+"""Of one report, so that many small ones do not hold up the engine. Few may be large: ``cut`` is for those."""
 
 _LAST = frozenset((*e.CLOSING, e.RunPaused))
 """After one of these the run is no longer held."""
@@ -190,10 +191,9 @@ class HeldRun:
         if current is not None:
             # It was finished from outside, as failed, before it had ended itself.
             current.stop()
-        attempt = Attempt(call, module, self._workplace, self.run, self._execution.workflow.name)
+        execution = self._execution
+        attempt = Attempt(call, module, self._workplace, self.run, execution.workflow.name, execution.original)
         self.attempts[key] = attempt
-        if attempt.gate is not None:
-            self._outbox.append(attempt.started(self._worker))
         self._start(self, attempt)
 
     # From its attempts
@@ -214,6 +214,11 @@ class HeldRun:
         now = time.monotonic()
         for attempt in list(self.attempts.values()):
             attempt.check_heartbeat(now)
+
+    def begins(self, attempt: Attempt) -> None:
+        """An attempt has all that it needs, and begins when this is recorded."""
+        if not self.over and not self._paused:
+            self._outbox.append(attempt.started(self._worker))
 
     def announce(self, attempt: Attempt) -> None:
         """An attempt has been running for a while: note it, and what it has shown."""
@@ -236,6 +241,14 @@ class HeldRun:
         self._unanswered.append((self._number, items))
         return RunReport(self.run, self.lease, self._number, tuple(items))
 
+    def cut(self, report: RunReport) -> list[RunReport]:
+        """The last report in several, which fit into frames; but for an item that alone is too large for one."""
+        self._unanswered.pop()
+        parts = list(enumerate(fitting(report.items), report.number))
+        self._unanswered += parts
+        self._number = parts[-1][0]
+        return [RunReport(report.run, report.lease, number, tuple(items)) for number, items in parts]
+
     def glimpse(self) -> Glimpse | None:
         """What is to be shown now and not recorded, or None."""
         if not self._glances or self.over:
@@ -246,7 +259,10 @@ class HeldRun:
     def unsayable(self, report: RunReport, error: Exception) -> RunReport:
         """What is said instead of a report that cannot be written down: the run waits for people."""
         pause = e.RunPaused(reason=f"what its code asked for cannot be recorded: {type(error).__name__}: {error}")
-        self._unanswered[-1] = (report.number, [pause])
+        # What comes after it would be said of a run that has not gone so far.
+        self._unanswered = [(number, items) for number, items in self._unanswered if number < report.number]
+        self._unanswered.append((report.number, [pause]))
+        self._number = report.number
         self._outbox.clear()
         return RunReport(report.run, report.lease, report.number, (pause,))
 
@@ -263,7 +279,8 @@ class HeldRun:
 
     def hand_over(self) -> Released | None:
         """Drop the run for another worker to take up; None while a step runs or something is unanswered."""
-        begun = any(attempt.began is not None for attempt in self.attempts.values())
+        # One whose start is recorded has begun, even if its body is only about to.
+        begun = any(each.began is not None or each.announced for each in self.attempts.values())
         if self.over or begun or self._outbox or self._unanswered:
             return None
         unfinished = self._left_over or not self.releasable(time.time())
@@ -297,5 +314,10 @@ class HeldRun:
 
 async def run_attempt(held: HeldRun, attempt: Attempt, speak: Callable[[HeldRun], None]) -> None:
     """Run one attempt and put its outcome where the next report takes it."""
-    held.ended(attempt, await attempt.run())
+
+    def announce() -> None:
+        held.begins(attempt)
+        speak(held)
+
+    held.ended(attempt, await attempt.run(announce))
     speak(held)

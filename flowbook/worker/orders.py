@@ -33,6 +33,7 @@ class Order(msgspec.Struct, omit_defaults=True):
     memory: int = 0
     place: str = ""
     beats: bool = False
+    original: str = ""
 
 
 class Said(msgspec.Struct, omit_defaults=True):

@@ -11,18 +11,15 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from inspect import unwrap
 from pathlib import Path
 from types import CodeType
-from typing import TypeVar
 
 import anyio
 import anyio.abc
 import anyio.to_thread
-import msgspec
 
 from flowbook.client import launch
 from flowbook.core.events import Chunk, Place, RunStarted
@@ -32,6 +29,7 @@ from flowbook.runtime import modules
 from flowbook.store.home import Home
 from flowbook.store.mark import Mark
 from flowbook.store.values import ValueFiles
+from flowbook.wire import protocol
 from flowbook.wire.protocol import (
     Activate,
     Alive,
@@ -46,15 +44,14 @@ from flowbook.wire.protocol import (
     ModuleSource,
     Packet,
     Released,
-    RunReport,
     StopTask,
     Task,
-    TaskReport,
     TaskReported,
     ToWorker,
     WorkerHello,
     pack,
 )
+from flowbook.worker import packing
 from flowbook.worker.arrivals import Arrivals, NeedsCode
 from flowbook.worker.attempts import Attempt
 from flowbook.worker.crew import Crew
@@ -220,15 +217,23 @@ class Session:
 
     def _outgoing(self) -> list[bytes]:
         self._said = 0
-        frames = [pack(packet) for packet in self._out]
+        frames = [packing.sent(packet) for packet in self._out]
         self._out.clear()
         speaking, self._speaking = self._speaking, {}
         for held in speaking.values():
             report = held.report()
             while report is not None:
-                frames.append(_packed(held.unsayable, report))
+                try:
+                    frame = pack(report, protocol.ROOM)
+                except packing.UNSAYABLE:
+                    frame = b""
+                # Most are small: what each item of a report takes is not looked at before the whole is too much.
+                if frame and len(frame) <= protocol.PIECE:
+                    frames.append(frame)
+                else:
+                    frames += packing.in_parts(held.unsayable, held.cut(report))
                 report = held.report() if len(report.items) >= MOST_ITEMS else None
-        frames += [_packed(self._remote.unsayable, task) for task in self._remote.outgoing()]
+        frames += [packing.reported(self._remote.unsayable, task) for task in self._remote.outgoing()]
         return frames
 
     def _speak(self, held: HeldRun) -> None:
@@ -256,7 +261,11 @@ class Session:
         self._stirred = True
         match packet:
             case Commit():
-                self._arrivals.take_commit(packet)
+                # By far the most of what comes, and as good as never while something waits.
+                if self._arrivals.waiting:
+                    self._arrivals.take_commit(packet)
+                else:
+                    self.commit(packet)
             case Earlier():
                 self._arrivals.take_earlier(packet)
             case Activate() | Inspect():
@@ -376,7 +385,7 @@ class Session:
     def _hand_over(self) -> None:
         """Let go of every run that has no step running; leave when nothing is left."""
         assert self._drained_by is not None
-        if self._arrivals and time.monotonic() < self._drained_by:
+        if self._arrivals.waiting and time.monotonic() < self._drained_by:
             return
         for held in list(self._held.values()):
             packet = held.hand_over()
@@ -450,16 +459,6 @@ class Session:
                 del self._held[held.run]
                 self._send(held.release())
                 self._reclaimer.dropped()
-
-
-Report = TypeVar("Report", RunReport, TaskReport)
-
-
-def _packed(unsayable: Callable[[Report, Exception], Report], report: Report) -> bytes:
-    try:
-        return pack(report)
-    except (ValueError, TypeError, msgspec.MsgspecError) as error:
-        return pack(unsayable(report, error))
 
 
 async def _raise(error: BaseException) -> None:

@@ -26,7 +26,10 @@ from flowbook.worker.workplace import Workplace
 
 
 class RemoteTask:
-    """One attempt of a step of a queue. ``attempt`` is None until its module is there, or where it cannot begin."""
+    """One attempt of a step of a queue. ``attempt`` is None until its module is there, or where it cannot begin.
+
+    ``over``: how it ends is settled, though its thread may not have left yet.
+    """
 
     def __init__(self, packet: Task) -> None:
         self.ref = packet.task
@@ -37,6 +40,7 @@ class RemoteTask:
         self._glances: list[Glance] = []
         self._unanswered: list[TaskReport] = []
         self._number = 0
+        self._has_left = False
 
     def hear(self) -> bool:
         """Take up what the attempt has said; True when there was something."""
@@ -59,6 +63,11 @@ class RemoteTask:
             if outcome is not None:
                 self._outbox += self.attempt.last_said() if self.attempt is not None else ()
                 self._outbox.append(outcome)
+
+    def leave(self) -> None:
+        """Nothing of it runs here any more."""
+        if not self._has_left:
+            self._has_left = True
             self._say(ended=True)
 
     def unsayable(self, report: TaskReport, error: Exception) -> TaskReport:
@@ -67,8 +76,8 @@ class RemoteTask:
         if self.attempt is not None:
             self.attempt.stop()
         text = f"what the step has to say cannot be recorded: {type(error).__name__}: {error}"
-        failed = _failed(self.packet, Failure(type=type(error).__name__, message=text, retryable=False))
-        said = TaskReport(self.ref, report.number, (failed,), ended=True)
+        failed = _failed(self.packet, Failure(type(error).__name__, text, retryable=False, bases=("UnsavableValue",)))
+        said = TaskReport(self.ref, report.number, (failed,), ended=self._has_left)
         self._outbox.clear()
         self._unanswered = [*(each for each in self._unanswered if each.number < report.number), said]
         return said
@@ -89,7 +98,7 @@ class RemoteTask:
     def answered(self, number: int) -> bool:
         """The engine has these reports; True when it is done with."""
         self._unanswered = [report for report in self._unanswered if report.number > number]
-        return self.over and not self._unanswered and not self._outbox
+        return self._has_left and not self._unanswered and not self._outbox
 
     def _say(self, *, ended: bool) -> None:
         last = self._unanswered[-1].number if self._unanswered else self._number
@@ -139,7 +148,8 @@ class Tasks:
         except Exception as error:
             self.cannot(packet, error)
             return
-        attempt = task.attempt = Attempt(call, module, self._workplace, packet.task.run, packet.workflow)
+        run = packet.task.run
+        attempt = task.attempt = Attempt(call, module, self._workplace, run, packet.workflow, packet.original)
         # Its start was recorded before it was handed out.
         attempt.announced = True
         if attempt.gate is not None:
@@ -155,6 +165,7 @@ class Tasks:
         message = f"the step could not be loaded: {name}: {error}" if not isinstance(error, UserError) else str(error)
         failure = Failure(type=name, message=message, retryable=False, bases=("NotStarted",))
         task.end(_failed(packet, failure))
+        task.leave()
 
     def ask_to_stop(self, ref: TaskRef) -> None:
         """Nobody needs its result, but it has to be known how it ends."""
@@ -171,10 +182,11 @@ class Tasks:
             # It was done with; the engine may have died before it could know.
             task = RemoteTask(Task(ref, cast(Any, ""), "", cast(Any, None)))
             self._in_hand[ref.run, ref.key, ref.attempt] = task
-        if task.attempt is not None and not task.over:
-            task.attempt.stop()
-        else:
+        if task.attempt is None:
             task.end(None)
+            task.leave()
+        elif not task.over:
+            task.attempt.stop()
 
     def answered(self, ref: TaskRef, number: int) -> None:
         """The engine has recorded what was reported."""
@@ -228,9 +240,15 @@ class Tasks:
 
 
 async def run_task(task: RemoteTask, attempt: Attempt, speak: Callable[[], None]) -> None:
-    """Run one attempt and put its outcome where the next report takes it."""
+    """Run one attempt and put its outcome where the next report takes it, and that it has left."""
+
+    def leave() -> None:
+        task.leave()
+        speak()
+
     task.end(await attempt.run())
     speak()
+    attempt.when_left(leave)
 
 
 def _call(packet: Task, step: Step[..., Any]) -> StepCall:

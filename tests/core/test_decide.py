@@ -69,9 +69,19 @@ CASES: dict[str, tuple[tuple[e.AnyEvent, ...], m.AnyMessage, list[type]]] = {
     "cancel a closed run": ((CLOSED,), m.CancelRun(), []),
     "cancel a paused run": ((e.RunPaused(reason="x"),), m.CancelRun(), [e.RunResumed, e.CancelRequested]),
     "cancel a paused run again": (
-        (e.CancelRequested(), e.RunPaused(reason="x")),
+        (e.RunPaused(reason="x"), e.RunResumed(), e.CancelRequested(), e.RunPaused(reason="x")),
         m.CancelRun(),
         [e.RunCancelled],
+    ),
+    "cancel a run that was cancelled and did something before it was paused": (
+        (e.RunPaused(reason="x"), e.RunResumed(), e.CancelRequested(), timer(), e.RunPaused(reason="y")),
+        m.CancelRun(),
+        [e.RunResumed, e.CancelRequested],
+    ),
+    "cancel a run that is paused while it is cancelled": (
+        (e.CancelRequested(), e.RunPaused(reason="x")),
+        m.CancelRun(),
+        [e.RunResumed, e.CancelRequested],
     ),
     "resume": ((e.RunPaused(reason="x"),), m.ResumeRun(), [e.RunResumed]),
     "resume what runs": ((), m.ResumeRun(), []),

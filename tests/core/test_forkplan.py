@@ -150,6 +150,52 @@ def test_what_was_undone_runs_again() -> None:
     assert rows[0].reason == "it was undone when the run ended"
 
 
+def owing(outcome: str) -> list[e.Recorded]:
+    """Of a saga that made a machine and charged for it, which failed where the machine was undone or is still owed."""
+    owes = e.ObligationOpened(
+        Key("o"), "delete", work=e.StepRef("create"), begins=Key("create"), undo=e.StepRef("delete")
+    )
+    ends: dict[str, tuple[e.AnyEvent, ...]] = {
+        "kept": (done("charge"), e.ObligationSettled(Key("o"), "kept"), done("delete")),
+        "undone": (failed("charge"), done("delete"), e.ObligationSettled(Key("o"), "undone")),
+        "failed": (failed("charge"), failed("delete"), e.ObligationFailed(Key("o"), Failure("OSError", "no"))),
+    }
+    return history(owes, done("create"), *ends[outcome])
+
+
+BY_HAND = Module(
+    Digest("m"),
+    "flow",
+    "",
+    (Workflow("flow", Graph((Node("create"), Node("delete"), Node("charge")), (Edge("create", "charge"),))),),
+)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "asked", "actions", "rerun", "seq"),
+    [
+        ("kept", {}, "reuse reuse reuse", (), 6),
+        ("undone", {}, "rerun run rerun", ("create", "charge"), 2),
+        ("undone", {"at": 3}, "rerun run rerun", ("create", "charge"), 2),
+        ("failed", {}, "reuse run rerun", ("charge",), 3),
+    ],
+)
+def test_what_a_saga_undid_runs_again_and_undos_only_where_they_have_to(
+    outcome: str, asked: dict[str, int], actions: str, rerun: tuple[str, ...], seq: int
+) -> None:
+    found = plan(owing(outcome), BY_HAND, BY_HAND, **asked)
+    assert " ".join(row.action for row in found.rows) == actions
+    assert (found.rerun, found.seq) == (rerun, seq)
+    if outcome != "kept":
+        assert found.rows[1].reason == "only if the run has to be undone"
+
+
+def test_what_a_helper_made_and_was_undone_runs_again_without_a_row() -> None:
+    unseen = Module(Digest("m"), "flow", "", (Workflow("flow", Graph((Node("charge"),))),))
+    found = plan(owing("undone"), unseen, unseen)
+    assert found.rerun == ("charge", "create") and found.seq == 2
+
+
 @pytest.mark.parametrize(("asked", "says"), [({"at": 99}, "no event 99"), ({"step": "nope"}, "no step 'nope'")])
 def test_mistakes_are_named(asked: dict[str, object], says: str) -> None:
     with pytest.raises(UserError, match=says):

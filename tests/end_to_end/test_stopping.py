@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flowbook.client import launch
+from flowbook.client import Client, launch
 from tests.crash.project import eventually
 from tests.end_to_end.project import Project
 from tests.engine.processes import is_free
@@ -71,15 +72,24 @@ def begun(project: Project, *names: str, seconds: float) -> None:
     eventually(lambda: {f"begin {steps[name]}" for name in names} <= set(project.ledger()))
 
 
+def let_end(project: Project) -> None:
+    """Let the steps end, once the engine is stopping."""
+    with Client(project.folder / ".flowbook", start=False) as client:
+        eventually(lambda: client.status()["stopping"])
+        (project.folder / "be-quick").touch()
+
+
 def kinds(project: Project, run: str) -> list[str]:
     return [line["event"]["kind"] for line in project.json("history", "show", run)]
 
 
 def test_running_steps_may_end_and_nothing_new_begins(project: Project) -> None:
-    begun(project, "local", "queued", seconds=1.5)
+    begun(project, "local", "queued", seconds=60.0)
     home = project.folder / ".flowbook"
     pid = launch.read_address(home).pid  # type: ignore[union-attr]
-    stopped = project.json("engine", "stop")
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(let_end, project)
+        stopped = project.json("engine", "stop")
     assert stopped == {"stopped": True, "pid": pid}
     assert is_free(home)
     assert set(project.ledger()) == {"begin here", "end here", "begin there", "end there"}
@@ -110,8 +120,6 @@ def test_now_does_not_wait(project: Project) -> None:
 
 def test_a_second_stop_shortens_the_first(project: Project) -> None:
     begun(project, "local", seconds=60.0)
-    from flowbook.client import Client
-
     home = project.folder / ".flowbook"
     pid = launch.read_address(home).pid  # type: ignore[union-attr]
     with Client(home, start=False) as client:

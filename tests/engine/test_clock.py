@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 
+import anyio
 import pytest
 
-from flowbook.engine import clock
+from flowbook.core.ids import RunId
+from flowbook.engine import clock, timers
 
 
 class Machine:
@@ -43,6 +45,25 @@ def test_it_goes_on_while_the_machines_clock_is_set_back(machine: Machine) -> No
     assert system.now() == 1035.0 and system.notice == ""
     machine.wall += 7200.0
     assert system.now() == 8235.0
+
+
+@pytest.mark.anyio
+async def test_what_became_due_when_the_clock_was_set_forward_is_rung(machine: Machine) -> None:
+    rung: list[RunId] = []
+    due = timers.Timers(clock.SystemClock())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(due.run, lambda run, at: rung.append(run))
+        due.set(machine.wall + 1800.0, RunId("soon"))
+        due.set(machine.wall + 7200.0, RunId("late"))
+        await anyio.wait_all_tasks_blocked()
+        due.look()
+        await anyio.wait_all_tasks_blocked()
+        assert rung == []
+        machine.wall += 3600.0
+        due.look()
+        await anyio.wait_all_tasks_blocked()
+        assert rung == ["soon"]
+        tasks.cancel_scope.cancel()
 
 
 def test_a_little_is_not_worth_a_word(machine: Machine) -> None:

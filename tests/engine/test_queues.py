@@ -18,8 +18,10 @@ from flowbook.core.ids import Key, RunId, Seq, WorkerId
 from flowbook.core.messages import AttemptFailed, ReportItem, StartRun
 from flowbook.core.queues import Limits, rate
 from flowbook.core.retry import RetryPolicy
+from flowbook.core.value import Value
+from flowbook.engine import tasks as engine_tasks
 from flowbook.errors import StoreError, UserError
-from flowbook.store.base import Group
+from flowbook.store.base import Group, decode_recorded
 from flowbook.store.memory import MemoryStore
 from flowbook.wire.protocol import (
     CancelTask,
@@ -37,6 +39,8 @@ from tests.engine.scripted import PLACE, ScriptedWorker
 from tests.engine.test_runs import ONE, kinds
 
 pytestmark = pytest.mark.anyio
+
+TWO = Value("json", msgspec.Raw(b"2"), size=1)
 
 
 class TaskWorker(ScriptedWorker):
@@ -65,6 +69,11 @@ class TaskWorker(ScriptedWorker):
 
 def result(task: Task) -> e.StepCompleted:
     return e.StepCompleted(key=task.step.key, step=task.step.step, value=ONE, attempt=task.task.attempt)
+
+
+def failed(task: Task) -> AttemptFailed:
+    retry = RetryPolicy(initial_interval=0.0, maximum_attempts=2)
+    return AttemptFailed(task.task.key, "s", task.task.attempt, Failure("ValueError", "no"), retry)
 
 
 def asked(key: str = "k", **options: Any) -> e.StepScheduled:
@@ -128,9 +137,7 @@ async def test_the_next_attempt_gets_what_the_last_one_left(project: Project) ->
     async with running(project, asked()) as (_, _, _), TaskWorker(project) as worker:
         task = await worker.task()
         beat = e.StepHeartbeat(key=Key("k"), step="s", attempt=1, details=ONE)
-        retry = RetryPolicy(initial_interval=0.0, maximum_attempts=2)
-        failed = AttemptFailed(Key("k"), "s", 1, Failure("ValueError", "no"), retry)
-        await worker.send(task.task, beat, failed)
+        await worker.send(task.task, beat, failed(task))
         assert (await worker.task()).details == ONE
 
 
@@ -162,7 +169,8 @@ async def test_a_rate_spreads_hand_outs(project: Project) -> None:
         for _ in range(3):
             await worker.task()
         begun = [each.time for each in await client.history("r1") if isinstance(each.event, e.StepStarted)]
-        assert begun[1] - begun[0] < 0.25 and begun[2] - begun[0] >= 0.3
+        # What is recorded is when the turn began that recorded it: on a busy machine some time after the hand-out.
+        assert begun[1] - begun[0] < 0.25 and begun[2] - begun[0] >= 0.25
 
 
 async def test_priority_and_keys(project: Project) -> None:
@@ -245,6 +253,27 @@ async def test_an_engine_that_died_neither_repeats_nor_forgets_tasks(project: Pr
         assert (found.count("StepStarted"), found.count("StepCompleted")) == (2, 2)
 
 
+async def test_a_retry_costs_the_same_however_long_the_history_is(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+
+    def decode(record: bytes) -> e.Recorded:
+        decoded.append(record)
+        return decode_recorded(record)
+
+    monkeypatch.setattr(engine_tasks, "decode_recorded", decode)
+    keys = [f"k{number}" for number in range(20)]
+    async with running(project, *map(asked, keys)), TaskWorker(project) as worker:
+        for task in [await worker.task() for _ in keys]:
+            left = [e.StepHeartbeat(task.task.key, "s", 1, value) for value in (ONE, TWO)]
+            await worker.send(task.task, *left[: int(task.task.key[1:]) % 3], failed(task))
+        again = {task.task.key: task.details for task in [await worker.task() for _ in keys]}
+        assert [again[Key(key)] for key in keys] == [(None, ONE, TWO)[number % 3] for number in range(len(keys))]
+        # What is to be done, for which run, and what was left: nothing of what lies between.
+        assert len(decoded) <= 2 * len(keys) + 3 * len(keys)
+
+
 async def test_a_rate_holds_over_the_engines_death(project: Project) -> None:
     limits = limited(rate=rate("2/1s"))
     async with running(project, asked("a", options=limits)) as (_, client, holder), TaskWorker(project) as worker:
@@ -283,6 +312,27 @@ async def test_a_cancelled_task_counts_until_it_has_stopped(project: Project) ->
         await worker.send(task.task, result(task))
         assert (await worker.task()).task.key == "b"
         assert "StepCompleted" not in await kinds(client)
+
+
+async def test_a_failed_attempt_counts_until_it_has_stopped(project: Project) -> None:
+    steps = [asked(key, options=limited(concurrency=1)) for key in "ab"]
+    async with running(project, *steps, grace=5.0) as (_, client, _):
+        async with TaskWorker(project) as worker:
+            task = await worker.task()
+            await worker.send(task.task, failed(task), ended=False)
+            await worker.next(TaskReported)
+            assert "StepAttemptFailed" in await kinds(client)
+            await worker.none()
+        # Another connection changes nothing of that.
+        async with TaskWorker(project, tasks=(task.task,)) as worker:
+            assert (await worker.next(CancelTask)).task == task.task
+            await worker.none()
+            worker.numbers[task.task] = 1
+            await worker.send(task.task)
+            found = await worker.task()
+            await worker.complete(found)
+            other = await worker.task()
+            assert {(each.task.key, each.task.attempt) for each in (found, other)} == {("a", 2), ("b", 1)}
 
 
 async def test_a_run_that_ends_stops_its_tasks(project: Project) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from flowbook.client import queue_asks
+from flowbook.client import asks, queue_asks
 from flowbook.core import queues as q
 from flowbook.core import schedule as s
 from flowbook.core import scheduling
@@ -22,6 +22,7 @@ from flowbook.errors import RunFailed
 from flowbook.testing import TestEngine, TestRun
 from tests.core.test_schedule import HOUR, T0, Life
 from tests.golden import workflows as w
+from tests.worker.test_attempts import streams
 
 FOLDER = Path(__file__).parent / "histories"
 STREAMS = Path(__file__).parent / "streams"
@@ -115,6 +116,43 @@ async def _moved(env: TestEngine) -> TestRun:
     return run
 
 
+async def _owed_again(env: TestEngine) -> TestRun:
+    """It fails owing something, which a run of its own takes back, and then it is said that the rest is seen to."""
+    run = await plain(env, w.owed_again)
+    await env.idle()
+    env._do(env._client.ask(asks.retry_obligation(run.id, "")))
+    await env.idle()
+    return run
+
+
+async def _begun_in_vain(env: TestEngine) -> TestRun:
+    run = await plain(env, w.begun_in_vain)
+    await env.sleep("10s")
+    await run.cancel("enough")
+    return run
+
+
+async def _cancels(env: TestEngine) -> TestRun:
+    await plain(env, w.waits_long)
+    return await plain(env, w.cancels)
+
+
+async def _went_on(env: TestEngine) -> TestRun:
+    """The second run of a chain, which has a child of the first."""
+    await plain(env, w.goes_on, 1)
+    await env.sleep("2s")
+    return env.run("goes_on~2")
+
+
+async def _shared(env: TestEngine) -> TestRun:
+    """The run that another one waits for besides who started it."""
+    run = await plain(env, w.waits_long)
+    await plain(env, w.shares)
+    await env.idle()
+    await run.signal("go", "on")
+    return run
+
+
 SCENARIOS: dict[str, Scenario] = {
     **{
         flow.name: lambda env, flow=flow: plain(env, flow)  # type: ignore[misc]
@@ -142,12 +180,23 @@ SCENARIOS: dict[str, Scenario] = {
     "forked": _forked,
     "in_turn": _in_turn,
     "moved": _moved,
+    "owed_again": _owed_again,
+    "begun_in_vain": _begun_in_vain,
+    "cancels": _cancels,
+    "shared": _shared,
+    "went_on": _went_on,
 }
 
 
 async def recorded(name: str) -> bytes:
     """The history as JSON lines, from a run on a virtual clock."""
-    w.tries.update(shaky=0, polls=0)
+    w.tries.update(shaky=0, polls=0, removals=0)
+    # As in a worker process, where what is printed belongs to the run.
+    with streams():
+        return await _recorded(name)
+
+
+async def _recorded(name: str) -> bytes:
     async with TestEngine() as env:
         run = await SCENARIOS[name](env)
         try:

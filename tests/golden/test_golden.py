@@ -60,7 +60,8 @@ def test_every_prefix_of_it_replays(path: Path) -> None:
 def test_state_and_view_fold_it(path: Path) -> None:
     history = read(path)
     state = fold(history)
-    assert state.closed == e.STATUS[type(history[-1].event).__name__]
+    (closing,) = [recorded.event for recorded in history if isinstance(recorded.event, e.CLOSING)]
+    assert state.closed == e.STATUS[type(closing).__name__]
     view = RunView(None)
     for recorded in history:
         view.apply(recorded)

@@ -35,7 +35,7 @@ from flowbook import (
     workflow,
 )
 
-tries = {"shaky": 0, "polls": 0}
+tries = {"shaky": 0, "polls": 0, "removals": 0}
 
 
 @step
@@ -243,3 +243,51 @@ async def in_turn() -> int:
 @workflow
 async def waits_long() -> Any:
     return [await double(4), await signal("go")]
+
+
+@step(retry=RetryPolicy(maximum_attempts=1))
+async def remove_at_last(vm: str) -> None:
+    tries["removals"] += 1
+    if tries["removals"] < 2:
+        raise ValueError("it is locked")
+
+
+@workflow
+async def owed_again() -> str:
+    async with saga() as s:
+        await s.do(make, "d", undo=remove_at_last)
+        await broken()
+    return "?"
+
+
+@step
+async def make_slowly(name: str) -> str:
+    await asyncio.sleep(60)
+    return f"vm-{name}"
+
+
+@workflow
+async def begun_in_vain() -> str:
+    return str(await operation(make_slowly, "e", poll=ready, every="10s", timeout="1h", cancel=remove))
+
+
+@workflow
+async def cancels() -> str:
+    await get_run("waits_long").cancel("no longer needed")
+    return "told"
+
+
+@workflow
+async def shares() -> Any:
+    return await waits_long.options(id="waits_long", on_conflict="use_existing").start()
+
+
+@workflow
+async def goes_on(left: int) -> str:
+    print(f"{left} left")
+    if left:
+        child.options(id="left_behind").start(left)
+        await sleep("1s")
+        continue_as_new(left - 1)
+    await sleep("5m")
+    return "done"

@@ -111,7 +111,7 @@ def test_a_run_that_arrives_has_no_family_here() -> None:
     )
     here = e.Place("/here", "python")
     arrived = _at_home(e.Recorded(Seq(1), 1.0, started), RunId("b"), here).event
-    assert arrived == e.RunStarted(RunId("b"), "ask", Digest("m"), here)
+    assert arrived == e.RunStarted(RunId("b"), "ask", Digest("m"), here, original=RunId("a~2"))
 
 
 def test_what_is_known_already_needs_another_name(new_project: New) -> None:

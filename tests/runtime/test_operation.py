@@ -10,9 +10,9 @@ import pytest
 
 from flowbook.core import events as e
 from flowbook.core.ids import RunId
+from flowbook.core.keys import idempotency_key
 from flowbook.core.retry import RetryPolicy
 from flowbook.errors import NotStarted
-from flowbook.runtime.context import idempotency_key
 from flowbook.runtime.definitions import step
 from flowbook.runtime.elsewhere import awakeable
 from flowbook.runtime.handles import launch

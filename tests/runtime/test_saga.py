@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from flowbook.core import events as e
+from flowbook.core.failure import Failure
 from flowbook.core.retry import RetryPolicy
-from flowbook.errors import UserError
+from flowbook.errors import NotStarted, UnsavableValue, UserError
 from flowbook.runtime.definitions import step
 from flowbook.runtime.going_on import continue_as_new
 from flowbook.runtime.operation import operation
@@ -97,7 +99,20 @@ def test_a_step_that_failed_is_taken_back_where_its_arguments_are_enough(evict: 
     assert world.said == ["book car", "forget car"]
 
 
-@pytest.mark.parametrize("error", [TimeoutError, ConnectionError, ConnectionResetError])
+class TransportError(Exception):
+    """As the HTTP libraries call it, which derive theirs from nothing of Python's."""
+
+
+class ReadError(TransportError): ...
+
+
+class ReadTimeout(Exception): ...
+
+
+UNKNOWN = [TimeoutError, ConnectionError, ConnectionResetError, ReadError, ReadTimeout, UnsavableValue]
+
+
+@pytest.mark.parametrize("error", UNKNOWN)
 def test_a_step_of_unknown_outcome_is_undone_or_stays_owed(error: type[Exception], evict: bool) -> None:
     @step
     def lost(what: str) -> str:
@@ -115,6 +130,42 @@ def test_a_step_of_unknown_outcome_is_undone_or_stays_owed(error: type[Exception
     driver = Driver(flow, True, evict=evict)
     driver.run()
     assert world.said[1:] == ["lost car", "forget car"] and obligations(driver) == ["owes forget", "undone"]
+
+
+def test_each_attempt_of_a_step_has_to_say_that_it_left_nothing(evict: bool) -> None:
+    """The first one had created it when the run was paused; only the second one knew that it had not begun."""
+
+    @step
+    def refused(what: str) -> str:
+        raise NotStarted("no quota")
+
+    async def flow() -> None:
+        async with saga() as s:
+            await s.do(refused, "car", undo=release)
+
+    driver = Driver(flow, evict=evict)
+    turns_until(driver, lambda: bool(driver.execution.calls))
+    paused = Failure("RunPaused", "the run was paused while the step ran")
+    driver._tell(e.StepAttemptFailed(driver.execution.calls[0].key, "refused", 1, paused, driver.clock))
+    ended = driver.run()
+    assert isinstance(ended, e.RunFailed) and "whether step 'refused' did its work: RunPaused" in ended.failure.text
+    assert obligations(driver) == ["owes release", "failed OutcomeUnknown"]
+
+
+def test_a_step_that_says_it_never_began_is_believed_whatever_that_is_called(evict: bool) -> None:
+    class ConnectTimeout(NotStarted): ...
+
+    @step
+    def refused(what: str) -> str:
+        raise ConnectTimeout
+
+    async def flow() -> None:
+        async with saga() as s:
+            await s.do(refused, "car", undo=release)
+
+    driver = Driver(flow, evict=evict)
+    assert isinstance(driver.run(), e.RunFailed)
+    assert obligations(driver) == ["owes release", "not started"]
 
 
 def test_a_step_that_failed_and_gives_the_undo_nothing_leaves_nothing_to_undo(evict: bool) -> None:
@@ -295,6 +346,56 @@ def test_continue_as_new_after_a_block_goes_on(evict: bool) -> None:
 
     assert isinstance(Driver(flow, evict=evict).run(), e.RunContinued)
     assert world.said == ["book a"]
+
+
+def test_a_block_that_is_cancelled_again_while_it_takes_back_has_ended(evict: bool) -> None:
+    """It stayed open for ever, and going on as a new run was refused."""
+
+    async def flow(n: int = 0) -> int:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(20), asyncio.timeout(5), saga() as s:
+                await s.do(book, "a", undo=operated)
+                await asyncio.sleep(100)
+        if n < 1:
+            continue_as_new(n + 1)
+        return n
+
+    @step(retry=RetryPolicy(initial_interval=30, maximum_attempts=2))
+    def operated(booking: str) -> None:
+        world.say(f"release {booking}")
+
+    world.broken = {"release a-1"}
+    driver = Driver(flow, evict=evict)
+    assert isinstance(driver.run(), e.RunContinued)
+    assert world.said == ["book a", "release a-1", "release a-1"]
+    assert obligations(driver) == ["owes operated", "failed OSError"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_step_that_waits_for_a_handle_when_its_block_ends_does_not_begin(fails: bool, evict: bool) -> None:
+    @step
+    def name() -> str:
+        return "late"
+
+    async def flow() -> str:
+        named = name.delay("10s").start()
+        problem = ""
+        try:
+            async with saga() as s:
+                doing = asyncio.create_task(s.do(book, named, undo=release))
+                await asyncio.sleep(1)
+                if fails:
+                    raise ValueError("no")
+        except (UserError, ValueError) as error:
+            problem = str(error)
+        await asyncio.wait([doing])
+        assert "its block has ended, and 'book' would never be taken back" in str(doing.exception())
+        return problem
+
+    driver = Driver(flow, evict=evict)
+    problem = driver.run()
+    assert problem == "no" if fails else "the block ended while 'book' was still going on" in problem
+    assert world.said == [] and obligations(driver) == []
 
 
 def test_an_undo_may_be_registered_alone(evict: bool) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from flowbook.core import messages as m
 from flowbook.core import schedule as s
 from flowbook.core.ids import RunId, Seq
-from flowbook.core.state import RunState
+from flowbook.core.state import LiveObligation, RunState
 from flowbook.store.base import Group, Stop
 from flowbook.store.home import Home
 from flowbook.store.local import LocalStore
@@ -56,11 +56,10 @@ def test_views_and_state_agree(store: LocalStore, told: list[m.AnyMessage]) -> N
     assert said(store, "select id from updates where run = {} and status = 'received' order by id", run) == sorted(
         state.updates
     ), kinds
-    assert said(
-        store,
-        "select key from obligations where run = {} and status in ('open', 'failed', 'retrying') order by key",
-        run,
-    ) == sorted(state.obligations), kinds
+    owed = "select [key, status, trying] from obligations where run = {} and status in ('open', 'failed', 'retrying')"
+    assert sorted(said(store, owed, run)) == [
+        [key, _status(live), live.trying or None] for key, live in sorted(state.obligations.items())
+    ], kinds
     assert (run in store.owing()) == bool(state.obligations)
     assert said(store, "select key from steps where run = {} and status = 'outside' order by key", run) == sorted(
         _outside(state)
@@ -110,6 +109,10 @@ MESSAGES = {
     "trigger": s.TriggerSchedule(),
     "delete": s.DeleteSchedule(),
 }
+
+
+def _status(owed: LiveObligation) -> str:
+    return "retrying" if owed.trying else "failed" if owed.failed else "open"
 
 
 def _outside(state: RunState) -> list[str]:

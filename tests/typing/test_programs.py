@@ -1,6 +1,7 @@
-"""What type checkers make of programs that use Flowbook: ``assert_type`` says what they know, and each
+"""What type checkers make of programs that use Flowbook.
 
-``type: ignore[code]`` is a mistake they have to find: one that they do not find is an error as well.
+``assert_type`` says what they know, and each ``type: ignore[code]`` is a mistake they have to find: one that they do
+not find is an error as well.
 """
 
 from __future__ import annotations

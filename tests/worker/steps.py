@@ -33,6 +33,11 @@ def where() -> str:
 
 
 @step(isolate="process")
+def known_apart() -> str:
+    return step_context().idempotency_key
+
+
+@step(isolate="process")
 async def apart_and_async(x: int) -> int:
     return x + 1
 

@@ -56,6 +56,7 @@ def attempt(
     places: Places = NOWHERE,
     not_before: float = 0.0,
     place: Workplace | None = None,
+    original: str = "",
 ) -> Attempt:
     target = made if isinstance(made, Step) else Step(made)
     loop = asyncio.new_event_loop()
@@ -63,7 +64,8 @@ def attempt(
     command = StepCommand(Key("/k"), target, DurableFuture(loop=loop), Digest("d"), args, {})
     module = LoadedModule(Module(Digest("m"), "steps", "", folder=str(Path(__file__).parents[2])), steps, places.file)
     module.places = places
-    return Attempt(StepCall(command, 1, not_before), module, place or Workplace(files), RunId("run"), "flow")
+    of_run = RunId("run"), "flow", RunId(original)
+    return Attempt(StepCall(command, 1, not_before), module, place or Workplace(files), *of_run)
 
 
 def run(tried: Attempt) -> e.StepCompleted | AttemptFailed | None:

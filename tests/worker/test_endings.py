@@ -7,15 +7,18 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
 
 from flowbook import NonRetryable, RetryPolicy, heartbeat, log, progress, step, step_context, uninterrupted
 from flowbook.core import events as e
+from flowbook.core.ids import Key, RunId, WorkerId
 from flowbook.store.values import ValueFiles
+from flowbook.wire.protocol import Commit
 from flowbook.worker.attempts import Attempt
+from flowbook.worker.held import HeldRun, run_attempt
 from flowbook.worker.workplace import Workplace
 from tests.worker.test_attempts import attempt, files, run, streams, value  # noqa: F401
 from tests.worker.test_steps import failure, stopped_when
@@ -57,6 +60,19 @@ def test_whatever_a_step_raises_is_its_failure(
     expected = "RuntimeError" if is_async and isinstance(error, StopIteration) else type(error).__name__
     assert (told.type, told.retry_after) == (expected, 0.0)
     assert told.frames[-1].function in ("plain", "later")
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_of_endless_words_the_first_and_the_last_are_kept(files: ValueFiles, noted: bool) -> None:  # noqa: F811
+    def plain() -> None:
+        error = ValueError("begin" if noted else "begin" + "x" * 1_000_000 + "end")
+        if noted:
+            error.add_note("x" * 1_000_000 + "end")
+        raise error
+
+    told = failure(run(attempt(files, plain)))
+    assert told.message.startswith("begin") and told.text.rstrip().endswith("end")
+    assert len(told.message) < 70_000 and len(told.text) < 70_000 and "characters are not kept …]" in told.text
 
 
 def test_a_generators_exit_in_a_thread_is_a_failure_too(files: ValueFiles) -> None:  # noqa: F811
@@ -277,6 +293,63 @@ def test_a_step_has_not_begun_while_it_waits_for_a_thread(files: ValueFiles) -> 
     assert first.began and not second.began and third.began
 
 
+@pytest.mark.parametrize("option", ["at_most_once", "external"])
+def test_the_start_of_a_step_is_said_when_it_has_its_thread(files: ValueFiles, option: str) -> None:  # noqa: F811
+    go = threading.Event()
+
+    @step
+    def holds() -> None:
+        go.wait(30)
+
+    @step(**{option: True})  # type: ignore[call-overload]
+    def waits() -> None:
+        pass
+
+    async def main() -> Attempt:
+        place = Workplace(files, threads=asyncio.Semaphore(1))
+        first, second = attempt(files, holds, place=place), attempt(files, waits, place=place)
+        held = HeldRun(RunId("run"), "", WorkerId("w"), place, lambda held, attempt: None, cast(Any, None))
+        held.attempts[Key("/k")] = second
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(first.run)
+            tasks.start_soon(run_attempt, held, second, lambda held: None)
+            while first.began is None:
+                await anyio.sleep(0.005)
+            await anyio.wait_all_tasks_blocked()
+            assert held.report() is None
+            go.set()
+            while (report := held.report()) is None:
+                await anyio.sleep(0.005)
+            assert [type(item) for item in report.items] == [e.StepStarted] and second.began is None
+            held.commit(Commit(RunId("run"), (), reports=1))
+            # It is recorded and about to begin: no other worker may have it.
+            assert held.hand_over() is None and second.gate is not None
+            second.gate.set()
+        return second
+
+    with streams():
+        assert anyio.run(main).began
+
+
+def test_a_run_whose_step_waits_for_a_thread_is_handed_over(files: ValueFiles) -> None:  # noqa: F811
+    @step(at_most_once=True)
+    def waits() -> None:
+        pass
+
+    async def main() -> None:
+        place = Workplace(files, threads=asyncio.Semaphore(0))
+        tried = attempt(files, waits, place=place)
+        held = HeldRun(RunId("run"), "", WorkerId("w"), place, lambda held, attempt: None, cast(Any, None))
+        held.attempts[Key("/k")] = tried
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run_attempt, held, tried, lambda held: None)
+            await anyio.wait_all_tasks_blocked()
+            released = held.hand_over()
+            assert released is not None and released.unfinished
+
+    anyio.run(main)
+
+
 def test_a_part_of_a_step_is_not_interrupted(files: ValueFiles) -> None:  # noqa: F811
     seen: list[str] = []
     inside, go = threading.Event(), threading.Event()
@@ -307,6 +380,68 @@ def test_a_part_of_a_step_is_not_interrupted(files: ValueFiles) -> None:  # noqa
     while not seen and time.monotonic() < ended:
         time.sleep(0.005)
     assert seen == ["moved"]
+
+
+def test_a_thread_that_cannot_be_stopped_at_once_is_not_given_to_another(files: ValueFiles) -> None:  # noqa: F811
+    begun, go = threading.Event(), threading.Event()
+
+    @step
+    def blocks() -> None:
+        begun.set()
+        go.wait(30)
+
+    async def main() -> None:
+        threads = asyncio.Semaphore(1)
+        tried = attempt(files, blocks, place=Workplace(files, threads=threads))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tried.run)
+            await anyio.to_thread.run_sync(begun.wait)
+            tried.stop()
+        assert threads.locked()
+        go.set()
+        with anyio.fail_after(10):
+            await threads.acquire()
+
+    with streams():
+        anyio.run(main)
+
+
+@pytest.mark.parametrize("is_stopped", [False, True], ids=["late", "late and stopped"])
+def test_an_attempt_has_not_failed_before_the_end_of_such_a_part(files: ValueFiles, is_stopped: bool) -> None:  # noqa: F811
+    go = threading.Event()
+
+    @step(timeout="50ms")
+    def moves() -> None:
+        with uninterrupted():
+            go.wait(30)
+            log("moved")
+        log("went on")
+
+    tried = attempt(files, moves)
+    outcomes: list[Any] = []
+
+    async def main() -> None:
+        async def keep() -> None:
+            outcomes.append(await tried.run())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keep)
+            await anyio.sleep(0.15)
+            assert not outcomes
+            if is_stopped:
+                tried.stop()
+                await anyio.sleep(0.01)
+                assert not outcomes
+            go.set()
+
+    with streams():
+        anyio.run(main)
+    (outcome,) = outcomes
+    if is_stopped:
+        assert outcome is None
+    else:
+        assert failure(outcome).type == "TimeoutError" and failure(outcome).frames[-1].function == "moves"
+        assert [chunk.text for chunk in outcome.output] == ["moved\n"]
 
 
 def test_a_step_called_by_itself_has_a_context() -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from flowbook.core import events as e
+from flowbook.core.ids import Key, RunId
+from flowbook.core.keys import idempotency_key
 from flowbook.engine.processes import is_alive
 from flowbook.store.values import ValueFiles
 from tests.worker import steps
@@ -41,6 +43,11 @@ def test_a_step_in_its_own_process(files: ValueFiles) -> None:  # noqa: F811
     kinds = [type(note) for note in tried.last_said()]
     assert kinds == [e.StepProgress, e.StepHeartbeat]
     assert value(files, run(attempt(files, steps.apart_and_async, 1))) == 2
+
+
+def test_in_an_imported_run_its_idempotency_key_is_that_which_it_had(files: ValueFiles) -> None:  # noqa: F811
+    key = value(files, run(attempt(files, steps.known_apart, original="first")))
+    assert key == idempotency_key(RunId("first"), Key("/k"))
 
 
 def test_a_failure_in_its_own_process_has_its_frames(files: ValueFiles) -> None:  # noqa: F811

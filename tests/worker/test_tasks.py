@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +134,54 @@ def test_what_cannot_be_written_down_is_the_steps_failure(hands: Hands) -> None:
     with pytest.raises(TypeError) as caught:
         pack(odd)
     told = hands.tasks.unsayable(odd, caught.value)
-    assert pack(told) and told.ended and task.over
+    assert pack(told) and task.over and not told.ended
     (failed,) = told.items
     assert isinstance(failed, AttemptFailed) and not failed.failure.retryable
     assert "cannot be recorded" in failed.failure.message
+    assert failed.failure.bases == ("UnsavableValue",)
     assert list(hands.tasks.outgoing()) == [told]
     hands.tasks.answered(REF, 1)
+    # It counts until it has really stopped.
+    assert len(hands.tasks) and hands.run() == []
+    hands.tasks.answered(REF, 2)
+    assert not len(hands.tasks)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "late"])
+def test_one_whose_thread_cannot_be_stopped_at_once_has_not_ended(hands: Hands, how: str) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    @step(timeout="50ms" if how == "late" else "1m")
+    def blocks() -> None:
+        begun.set()
+        go.wait(30)
+
+    hands.begin(blocks)
+    ((task, attempt),) = hands.begun
+    said: list[tuple[list[type], bool]] = []
+
+    def speak() -> None:
+        said.extend(([type(item) for item in report.items], report.ended) for report in hands.tasks.outgoing())
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(run_task, task, attempt, speak)
+            await anyio.to_thread.run_sync(begun.wait)
+            if how == "cancelled":
+                hands.tasks.cancel(REF)
+        # How it ends is known: that it was cancelled again changes nothing.
+        hands.tasks.cancel(REF)
+        assert said == ([] if how == "cancelled" else [([AttemptFailed], False)]) and len(hands.tasks)
+        said.clear()
+        go.set()
+        with anyio.fail_after(10):
+            while not said:
+                await anyio.sleep(0.005)
+
+    with streams():
+        anyio.run(main)
+    assert said == [([], True)]
+    hands.tasks.answered(REF, 2)
     assert not len(hands.tasks)
 
 
