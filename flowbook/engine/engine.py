@@ -88,7 +88,7 @@ class Engine(Holding):
 
     def __init__(self, store: Store, clock: Clock) -> None:
         super().__init__(store, clock)
-        self.timers = Timers(clock)
+        self.timers = Timers(clock, self._is_awaited)
         self.refusal = ""
         self.delay = ""
         self.queues: Queueing
@@ -457,6 +457,11 @@ class Engine(Holding):
         if at is not None and (run.armed is None or at < run.armed):
             run.armed = at
             self.timers.set(at, run.id)
+
+    def _is_awaited(self, id: RunId, at: float) -> bool:
+        """True for a time that still means something."""
+        run = self.runs.open.get(id)
+        return id.startswith(PREFIX) or (run is not None and run.armed == at)
 
     def ring(self, id: RunId, at: float) -> None:
         """A time that was asked for has come."""

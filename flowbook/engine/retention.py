@@ -31,8 +31,9 @@ log = logging.getLogger("flowbook.engine.retention")
 YOUNG = 3600.0
 """Seconds in which a value file stays: it is saved before the event that refers to it is recorded."""
 
-FIRST_AFTER, LOOK_EVERY = 10.0, 5.0
-"""Seconds from the engine's start to the first pruning by itself, and between looks whether the engine is idle."""
+FIRST_AFTER, LOOK_EVERY, LOOKS = 10.0, 5.0, 12
+"""Seconds from the engine's start to the first pruning by itself, and between looks whether the engine is idle; how
+often it looks before it prunes beside other work."""
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
 """Seconds from one pruning by itself to the next: a quarter of the time that runs are kept, within these."""
@@ -67,10 +68,12 @@ class Retention:
         client.answer(request, await self.pruned(params))
 
     async def run(self) -> None:
-        """Prune by itself whenever the engine is idle, now and then."""
+        """Prune by itself now and then, in a moment without work if there is one soon."""
         await anyio.sleep(FIRST_AFTER)
         while self._keep:
-            while self._engine.store.backlog():
+            for _ in range(LOOKS):
+                if not self._engine.store.backlog():
+                    break
                 await anyio.sleep(LOOK_EVERY)
             try:
                 done = await self.pruned(Prune(older_than=self._keep))

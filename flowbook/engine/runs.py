@@ -21,8 +21,11 @@ from flowbook.wire.calls import Summary
 if TYPE_CHECKING:
     from flowbook.engine.told import Told
 
-KEPT_BYTES = 64 * 1024 * 1024
-"""Encoded history of closed runs kept in memory, about."""
+KEPT_BYTES = 48 * 1024 * 1024
+"""Closed runs kept in memory, about."""
+
+_BESIDE = 4 * 1024
+"""Bytes that a run takes besides its encoded history, about."""
 
 RECENT = 256
 """Summaries of closed runs kept in memory."""
@@ -202,14 +205,14 @@ class Runs:
         if run.state.closed == "continued":
             self._continued.add(run.id)
         self._closed[run.id] = run
-        run.kept = sum(map(len, run.records))
+        run.kept = sum(map(len, run.records)) + _BESIDE
         self._closed_bytes += run.kept
-        for oldest in list(self._closed.values()) if self._closed_bytes > KEPT_BYTES else ():
-            if self._closed_bytes <= KEPT_BYTES:
+        while self._closed_bytes > KEPT_BYTES:
+            oldest = next((each for each in self._closed.values() if each is not run and not each.is_awaited), None)
+            if oldest is None:
                 break
-            if oldest is not run and not oldest.is_awaited:
-                del self._closed[oldest.id]
-                self._closed_bytes -= oldest.kept
+            del self._closed[oldest.id]
+            self._closed_bytes -= oldest.kept
 
     def take_in(self, run: LiveRun) -> None:
         """A closed run that came from elsewhere."""

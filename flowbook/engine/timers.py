@@ -14,19 +14,35 @@ LONGEST_SLEEP = 60.0
 """Seconds slept at most, whatever the heap says."""
 
 
-class Timers:
-    """Times asked for. One that is no longer wanted stays and does no harm: the run is looked at, nothing is due."""
+FEWEST = 1024
+"""Times that are kept without asking whether they are still wanted."""
 
-    def __init__(self, clock: Clock) -> None:
+
+class Timers:
+    """Times asked for. One that is no longer wanted does no harm, nothing is due then, but takes room.
+
+    ``is_wanted`` tells such from others: now and then those that are not go.
+    """
+
+    def __init__(self, clock: Clock, is_wanted: Callable[[RunId, float], bool] = lambda run, at: True) -> None:
         self._clock = clock
+        self._is_wanted = is_wanted
         self._heap: list[tuple[float, RunId]] = []
+        self._room = FEWEST
         self._earlier = anyio.Event()
+
+    def __len__(self) -> int:
+        return len(self._heap)
 
     def set(self, at: float, run: RunId) -> None:
         """Look at ``run`` at this time."""
         if not self._heap or at < self._heap[0][0]:
             self._earlier.set()
         heapq.heappush(self._heap, (at, run))
+        if len(self._heap) > self._room:
+            self._heap = [(at, run) for at, run in self._heap if self._is_wanted(run, at)]
+            heapq.heapify(self._heap)
+            self._room = max(FEWEST, 2 * len(self._heap))
 
     def look(self) -> None:
         """Ring what is due already: nobody who sleeps notices that the clock was set forward, or the machine slept."""

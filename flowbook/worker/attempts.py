@@ -9,7 +9,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import Any
 
 import anyio
@@ -153,9 +153,12 @@ class Attempt:
         except asyncio.CancelledError as error:
             await self._end_of_part()
             return self._cancelled(error)
-        except BaseException as error:
-            if isinstance(error, GeneratorExit) and self._is_being_closed():
+        except GeneratorExit as error:
+            if self._is_being_closed():
                 raise
+            is_unwanted = await self._end_of_part()
+            return None if is_unwanted else self._failed(error)
+        except BaseException as error:
             is_unwanted = await self._end_of_part()
             return None if is_unwanted else self._failed(error)
         finally:
@@ -404,10 +407,11 @@ class Attempt:
         known = self._context
         if known is None or not (known.beats or self.collected.is_filled):
             return []
-        # How it has ended is known, and counts for more than what it said on the way.
-        with suppress(Exception):
+        try:
             return self._heard_notes(known).last()
-        return []
+        except Exception:
+            # How it has ended is known, and counts for more than what it said on the way.
+            return []
 
     def _heard_notes(self, known: StepContext) -> Notes:
         # Most steps are over before anybody asks what they have said.

@@ -83,3 +83,22 @@ def test_it_never_says_less_than_before(machine: Machine) -> None:
     for _ in range(2000):
         machine.passes(chance.choice((0.0, 0.0, chance.random())))
         assert (before := max(before, now := system.now())) == now
+
+
+@pytest.mark.anyio
+async def test_times_that_nobody_waits_for_any_more_take_no_room(machine: Machine) -> None:
+    wanted: set[RunId] = set()
+    due = timers.Timers(clock.SystemClock(), lambda run, at: run in wanted)
+    for number in range(50_000):
+        run = RunId(f"run-{number}")
+        if number % 100 == 0:
+            wanted.add(run)
+        due.set(machine.wall + 3600.0 + number, run)
+        assert len(due) <= max(timers.FEWEST, 2 * len(wanted)) + 1
+    rung: list[RunId] = []
+    machine.passes(100_000.0)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(due.run, lambda run, at: rung.append(run))
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    assert [run for run in rung if run in wanted] == sorted(wanted, key=lambda run: int(run[4:]))
