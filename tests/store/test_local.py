@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from flowbook.core.ids import RunId
 from flowbook.errors import StoreError, UserError
+from flowbook.store import journal as journal_files
 from flowbook.store.base import Stop, decode_recorded
 from flowbook.store.home import Home
 from flowbook.store.journal import Journal
+from flowbook.store.journal_log import log_of
 from flowbook.store.local import LocalStore
 from tests.store.conftest import events, group
 
@@ -261,3 +264,31 @@ def test_who_reads_does_not_wait_for_what_is_committed_meanwhile(home: Home, mon
     assert drained <= 2
     monkeypatch.undo()
     store.close()
+
+
+def test_the_log_of_a_journal_that_has_no_rest_begins_anew_all_the_same(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_files, "LOG", 512 * 1024)
+    journal = Journal(home.journal, kept=256 * 1024)
+    log = log_of(home.journal)
+    made = group("a")
+
+    def fold() -> None:
+        while not has_ended.wait(0.01):
+            journal.drained = journal.position
+            if journal.log_is_long:
+                journal.tidy()
+
+    has_ended = threading.Event()
+    folding = threading.Thread(target=fold)
+    folding.start()
+    try:
+        while journal.position < 2000:
+            journal.append(made)
+    finally:
+        has_ended.set()
+        folding.join()
+    written = 2000 * 3 * 4096
+    assert log.stat().st_size < 8 * journal_files.LOG < written / 5
+    journal.close()
