@@ -17,14 +17,16 @@ from tests.engine.processes import is_free
 pytestmark = pytest.mark.slow
 
 FLOWS = """
-import time
+import os, time
 from flowbook import step, workflow
 
 
 def work(name, seconds):
     with open("ledger.txt", "a") as file:
         file.write(f"begin {name}\\n")
-    time.sleep(seconds)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not os.path.exists("be-quick"):
+        time.sleep(0.02)
     with open("ledger.txt", "a") as file:
         file.write(f"end {name}\\n")
 
@@ -88,8 +90,9 @@ def test_running_steps_may_end_and_nothing_new_begins(project: Project) -> None:
     home = project.folder / ".flowbook"
     pid = launch.read_address(home).pid  # type: ignore[union-attr]
     with ThreadPoolExecutor(1) as threads:
-        threads.submit(let_end, project)
+        letting = threads.submit(let_end, project)
         stopped = project.json("engine", "stop")
+        letting.result()
     assert stopped == {"stopped": True, "pid": pid}
     assert is_free(home)
     assert set(project.ledger()) == {"begin here", "end here", "begin there", "end there"}
