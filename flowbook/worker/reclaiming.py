@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 
-ENOUGH = 500
+ENOUGH = 150
 """Dropped runs, after which the worker is not left to find a quiet moment."""
 
 FEW = 20

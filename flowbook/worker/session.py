@@ -74,7 +74,7 @@ and not after it."""
 KEEP_IDLE = 5.0
 """Seconds an idle run stays in memory, so that the next signal finds it there."""
 
-KEEP_COUNT = 200
+KEEP_COUNT = 100
 """Idle runs kept in memory at most."""
 
 THREADS = 100
