@@ -194,6 +194,9 @@ class Store(Protocol):
     def closed_runs(self, limit: int, status: str = "") -> list[ClosedRun]:
         """The runs closed last, newest first; ``status`` keeps those that ended so."""
 
+    def begun(self, since: float) -> list[tuple[str, float]]:
+        """Queue and time of every attempt of a queue's step that began since then, the oldest first."""
+
     def module(self, digest: Digest) -> bytes | None:
         """An encoded module, or None."""
 

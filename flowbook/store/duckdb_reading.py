@@ -81,6 +81,16 @@ class Reader:
         )
         return [_closed(row) for row in rows]
 
+    def begun(self, since: float) -> list[tuple[str, float]]:
+        """See ``Store``."""
+        rows = self._rows(
+            "select put.body ->> '$.queue', began.time from kept.recorded as began "
+            "join kept.recorded as put on put.run = began.run and put.key = began.key "
+            "where began.kind = 'StepStarted' and began.time >= ? and put.kind = 'StepScheduled' order by began.time",
+            [since],
+        )
+        return [(queue, time) for queue, time in rows]
+
     def ends(self, runs: Sequence[RunId]) -> list[ClosedRun]:
         """See ``Store``."""
         rows = self._rows(

@@ -237,6 +237,11 @@ class LocalStore:
         self._drain_all()
         return self._database.closed_runs(limit, status)
 
+    def begun(self, since: float) -> list[tuple[str, float]]:
+        """See ``Store``."""
+        self._drain_all()
+        return self._database.begun(since)
+
     def module(self, digest: Digest) -> bytes | None:
         """See ``Store``."""
         self._drain_all()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import cast
 
-from flowbook.core.events import CLOSING, ObligationOpened, ObligationSettled, RunStarted, StepScheduled
+from flowbook.core.events import CLOSING, ObligationOpened, ObligationSettled, RunStarted, StepScheduled, StepStarted
 from flowbook.core.ids import Digest, Key, RunId, Seq
 from flowbook.errors import StoreError
 from flowbook.store.base import CLOSED_STATUS, INTERNAL, ClosedRun, Entry, Group, RunSize, Stop, Table
@@ -94,6 +94,19 @@ class MemoryStore:
             if not status or ended == status:
                 found.append(self._ends(run))
         return found[:limit]
+
+    def begun(self, since: float) -> list[tuple[str, float]]:
+        """See ``Store``."""
+        found: list[tuple[str, float]] = []
+        for entries in self._runs.values():
+            queues: dict[Key, str] = {}
+            for recorded in (entry.recorded for entry in entries):
+                event = recorded.event
+                if isinstance(event, StepScheduled):
+                    queues[event.key] = event.queue
+                elif isinstance(event, StepStarted) and event.key in queues and recorded.time >= since:
+                    found.append((queues[event.key], recorded.time))
+        return sorted(found, key=lambda each: each[1])
 
     def module(self, digest: Digest) -> bytes | None:
         """See ``Store``."""

@@ -7,7 +7,7 @@ import pytest
 
 from flowbook.core import events as e
 from flowbook.core.failure import Failure
-from flowbook.core.ids import Digest, Key, RunId, Seq
+from flowbook.core.ids import Digest, Key, RunId, Seq, WorkerId
 from flowbook.core.module import Module
 from flowbook.core.schedule import (
     PREFIX,
@@ -189,3 +189,23 @@ def test_the_last_word_about_each_step_of_a_queue(store: Store) -> None:
         ("train", "b"),
         ("load", "c"),
     ]
+
+
+def test_which_steps_of_queues_began_lately(store: Store) -> None:
+    worker = WorkerId("w")
+    for number, queue in enumerate(("a", "b")):
+        here, there = Key("here"), Key("there")
+        told = [
+            events("r")[0],
+            e.StepScheduled(there, "load", queue),
+            e.StepStarted(key=here, step="own", attempt=1, worker=worker),
+            e.StepStarted(key=there, step="load", attempt=1, worker=worker),
+            e.StepStarted(key=there, step="load", attempt=2, worker=worker),
+        ]
+        store.commit(group(f"r{number}", told, time=100.0 * (number + 1)))
+        store.drain()
+    every = store.begun(0.0)
+    assert [queue for queue, _ in every] == ["a", "a", "b", "b"]
+    assert every == sorted(every, key=lambda each: each[1])
+    assert store.begun(every[1][1]) == every[1:]
+    assert store.begun(1000.0) == []
