@@ -168,6 +168,7 @@ SCENARIOS: dict[str, Scenario] = {
             w.elsewhere,
             w.at_length,
             w.owes_for_good,
+            w.annotated,
         )
     },
     "messages": _messages,

@@ -291,3 +291,11 @@ async def goes_on(left: int) -> str:
         continue_as_new(left - 1)
     await sleep("5m")
     return "done"
+
+
+@workflow
+async def annotated() -> str:
+    made = make.undo(remove).start("f")
+    await made
+    await broken()
+    return "?"
