@@ -223,8 +223,10 @@ def begun(state: RunState, message: StepScheduled | ChildStarted | SignalSent | 
 
 
 def ended(state: RunState, message: StepCancelled | StepReused | StepSkipped, now: float) -> Decision:
-    """A step ends once."""
-    return NO_EVENTS if state.closed or message.key in state.settled else (message,)
+    """A step ends once, and what waits outside is not taken from another run any more."""
+    live = state.steps.get(message.key)
+    is_outside = live is not None and live.waiting and not isinstance(message, StepCancelled)
+    return NO_EVENTS if state.closed or is_outside or message.key in state.settled else (message,)
 
 
 def child_ended(state: RunState, message: ChildEnded, now: float) -> Decision:

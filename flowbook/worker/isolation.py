@@ -102,7 +102,8 @@ class Isolated:
         for pipe, take in ((says, self._said), (out, output.take), (err, output.take_error)):
             os.set_blocking(pipe, False)
             self._pipes[pipe] = take
-        command = [sys.executable, "-P", "-m", "flowbook.worker.child", str(written[0]), str(os.getpid())]
+        # Unbuffered: what is printed comes before what is shown or started after it.
+        command = [sys.executable, "-u", "-P", "-m", "flowbook.worker.child", str(written[0]), str(os.getpid())]
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *command,

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -69,8 +69,16 @@ def test_a_step_that_runs_it_again_is_refused_as_ever() -> None:
         run(main)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as a terminal's programs have it: those that a shell starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("times", [1, 2])
-def test_it_can_be_interrupted(times: int) -> None:
+def test_it_can_be_interrupted(times: int, interruptible: None) -> None:
     async def main() -> None:
         try:
             os.kill(os.getpid(), signal.SIGINT)
