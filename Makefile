@@ -26,13 +26,13 @@ lab: setup ## open JupyterLab with the extension and the sample notebooks
 	@cd sample_notebooks && ../$(BIN)/flowbook lab
 
 test: setup .make/dev .make/chromium ## run all tests: unit, process, crash, browser
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(TESTS)
 
 simulate: setup .make/dev ## 50,000 simulated worlds of faults (SEEDS=A-B others, SEED=N one of them in full)
 	@$(BIN)/python -W ignore -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1-50000))
 
 test-evict: setup .make/dev ## the same tests of real processes, with every run dropped from memory whenever it waits
-	@FLOWBOOK_ALWAYS_EVICT=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser" tests
+	@FLOWBOOK_ALWAYS_EVICT=1 $(BIN)/python -m pytest -n 3 --dist loadfile -m "not browser" tests
 
 check: setup .make/dev ## format, lint, types, import contracts
 	@echo "format"; $(BIN)/ruff format --check .

@@ -38,27 +38,34 @@ def test_a_killed_worker_loses_only_the_step_it_was_running(project: Project) ->
     assert all("signal 9" in event.failure.message for event in lost)
 
 
-def test_a_killed_engine_repeats_nothing(project: Project) -> None:
-    project.start("r", "sequence", ledger=str(project.ledger), count=8, seconds=0.2)
-    eventually(lambda: project.lines("end")["2"])
-    before = project.engine_pid()
+@pytest.fixture
+def patient(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project whose workers, where they live, have the time to come back that users give them."""
+    monkeypatch.setenv("FLOWBOOK_RECONNECT_GRACE", "30")
+    return project
+
+
+def test_a_killed_engine_repeats_nothing(patient: Project) -> None:
+    patient.start("r", "sequence", ledger=str(patient.ledger), count=8, seconds=0.2)
+    eventually(lambda: patient.lines("end")["2"])
+    before = patient.engine_pid()
     kill(before)
-    assert project.result("r") == list(range(8))
-    assert project.engine_pid() != before
-    assert set(project.lines("begin").values()) == {1}
-    assert project.recorded_steps("r") == project.lines("end")
+    assert patient.result("r") == list(range(8))
+    assert patient.engine_pid() != before
+    assert set(patient.lines("begin").values()) == {1}
+    assert patient.recorded_steps("r") == patient.lines("end")
 
 
-def test_a_killed_engine_comes_back_without_any_client(project: Project) -> None:
-    project.start("r", "fan", ledger=str(project.ledger), count=3, seconds=1.0)
-    eventually(lambda: sum(project.lines("begin").values()) == 3)
-    pid = project.engine_pid()
-    project.client.close()
+def test_a_killed_engine_comes_back_without_any_client(patient: Project) -> None:
+    patient.start("r", "fan", ledger=str(patient.ledger), count=3, seconds=1.0)
+    eventually(lambda: sum(patient.lines("begin").values()) == 3)
+    pid = patient.engine_pid()
+    patient.client.close()
     kill(pid)
-    quiet = Client(project.home, start=False)
-    project.client = eventually(lambda: _answers(quiet))
-    assert project.result("r") == [0, 1, 2]
-    assert set(project.lines("begin").values()) == {1}
+    quiet = Client(patient.home, start=False)
+    patient.client = eventually(lambda: _answers(quiet))
+    assert patient.result("r") == [0, 1, 2]
+    assert set(patient.lines("begin").values()) == {1}
 
 
 def _answers(client: Client) -> Client | None:
