@@ -60,12 +60,12 @@ def main() -> int:
         )
     else:
         print(table(limits, bare, figures))
-    return _gate(limits, bare, figures) if options.gate else 0
+    return _gate(bare, figures) if options.gate else 0
 
 
-def _gate(limits: dict[str, float], bare: dict[str, list[float]], figures: dict[str, list[float]]) -> int:
+def _gate(bare: dict[str, list[float]], figures: dict[str, list[float]]) -> int:
     """Exit code: 1 where something is slower than it was."""
-    found = gate.ratios(limits, _medians(bare), _medians(figures), gate.task_switches())
+    found = gate.ratios(_medians(bare), _medians(figures), gate.task_switches())
     print(f"\n{gate.report(found)}", file=sys.stderr)
     return 0 if all(ratio.is_passed for ratio in found) else 1
 
