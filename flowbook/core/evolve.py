@@ -241,7 +241,7 @@ def _live(state: RunState, event: StepStarted | StepWaiting | StepAttemptFailed)
 
 def _step_started(state: RunState, event: StepStarted, time: float) -> None:
     live = _live(state, event)
-    live.running, live.waiting, live.worker, live.started = True, False, event.worker, time
+    live.running, live.worker, live.started = True, event.worker, time
     live.once = live.once or event.once
     if event.external:
         live.external, live.digest, live.retry = True, event.digest, event.retry

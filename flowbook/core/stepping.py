@@ -187,9 +187,9 @@ def is_current(state: RunState, report: Report) -> bool:
 
 
 def started(state: RunState, message: StepStarted, now: float) -> Decision:
-    """The first report of an attempt counts. A step that runs at most once has no second attempt."""
+    """The first report of an attempt counts. A step that runs at most once has no second attempt, nor one that waits."""
     live = state.steps.get(message.key)
-    known = live is not None and live.attempt >= message.attempt
+    known = live is not None and (live.waiting or live.attempt >= message.attempt)
     if known or not is_current(state, message):
         return NO_EVENTS
     if live is not None and live.once and live.attempt:
@@ -211,7 +211,6 @@ def waits_outside(state: RunState, message: StepWaiting, now: float) -> Decision
     if message.key in state.children or message.key in state.sending:
         return NO_EVENTS
     known = live is not None and live.waiting and live.attempt == message.attempt
-    known = known or message.key in state.children or message.key in state.sending
     return NO_EVENTS if known else reported(state, message, now)
 
 

@@ -14,7 +14,8 @@ def project(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Once as users have it, and once with every run dropped from memory whenever it waits."""
     monkeypatch.setenv("FLOWBOOK_ALWAYS_EVICT", request.param)
     monkeypatch.setenv("FLOWBOOK_RECONNECT_GRACE", "2")
-    with tempfile.TemporaryDirectory(prefix="flowbook-crash-") as folder:
+    # A worker that is on its way out may still write into it.
+    with tempfile.TemporaryDirectory(prefix="flowbook-crash-", ignore_cleanup_errors=True) as folder:
         made = Project(Path(folder))
         yield made
         made.close()

@@ -174,6 +174,13 @@ async def heard(socket: Any, want: Any) -> list[dict[str, Any]]:
     return messages
 
 
+async def left(socket: Any) -> None:
+    """Close it, and wait until it is closed: with its loop gone nobody would close what is beneath it."""
+    socket.close()
+    while await asyncio.wait_for(socket.read_message(), 30) is not None:
+        pass
+
+
 def test_a_stranger_gets_no_socket(server: Server) -> None:
     async def knock() -> None:
         await websocket_connect(f"{server.ws}/flowbook/ws")
@@ -194,7 +201,7 @@ def test_a_watched_run_is_followed_to_its_end(server: Server) -> None:
             ask, server, "POST", f"runs/{run}/signal", {"path": "a.ipynb", "name": "approval", "value": 7}
         )
         rest = await heard(socket, lambda m: m.get("last"))
-        socket.close()
+        await left(socket)
         return [*first, *rest]
 
     messages = asyncio.run(follow())
@@ -217,7 +224,7 @@ def test_the_list_of_runs_is_live_and_a_wrong_watch_is_explained(server: Server)
         wrong = await heard(socket, lambda m: "error" in m)
         await socket.write_message(json.dumps({"watch": "nobody"}))
         lost = await heard(socket, lambda m: "error" in m)
-        socket.close()
+        await left(socket)
         return [wrong[-1], lost[-1]], listed[-1]["home"]
 
     errors, home = asyncio.run(follow())
