@@ -187,7 +187,7 @@ def is_current(state: RunState, report: Report) -> bool:
 
 
 def started(state: RunState, message: StepStarted, now: float) -> Decision:
-    """The first report of an attempt counts. A step that runs at most once has no second attempt, nor one that waits."""
+    """The first report of an attempt counts. A step that runs at most once, or waits outside, has no second one."""
     live = state.steps.get(message.key)
     known = live is not None and (live.waiting or live.attempt >= message.attempt)
     if known or not is_current(state, message):
