@@ -70,7 +70,8 @@ _STEPS = f"""
 create or replace view steps as
 with tried as (
     select run, key, any_value(step) as step, any_value(item) as item, max(attempt) as attempts,
-        arg_max(status, attempt) as status, min(started) as started, arg_max(ended, attempt) as ended,
+        case when bool_or(status = 'cancelled') then 'cancelled' else arg_max(status, attempt) end as status,
+        min(started) as started, arg_max(ended, attempt) as ended,
         sum(seconds) as seconds, arg_max(error_type, attempt) as error_type,
         arg_max(error_message, attempt) as error_message
     from attempts group by run, key),

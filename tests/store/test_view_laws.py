@@ -40,7 +40,9 @@ def said(store: LocalStore, query: str, run: str) -> list[object]:
 
 
 @given(conversations)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_views_and_state_agree(store: LocalStore, told: list[m.AnyMessage]) -> None:
     history, state = lived(told)
     run = f"r{next(NUMBERS)}"
