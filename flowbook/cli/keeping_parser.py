@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from flowbook.cli import helping
+from flowbook.core.options import ENDINGS
 
 Make = Callable[..., argparse.ArgumentParser]
-
-ENDINGS = ("succeeded", "failed", "cancelled", "terminated", "continued")
 
 
 def add(commands: Any, command: Make) -> None:

@@ -6,7 +6,9 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
+from flowbook.api.moment import clip
 from flowbook.cli import shapes, terminal
+from flowbook.core.options import ENDINGS
 from flowbook.core.printable import printable
 
 
@@ -22,13 +24,10 @@ def obligations(options: Namespace) -> int:
     else:
         now = terminal.now()
         print("\n\n".join(_told(row, now) for row in rows))
-        if any(row["failed"] or row["status"] in _ENDED for row in rows):
+        if any(row["failed"] or row["status"] in ENDINGS for row in rows):
             retry, settle = (terminal.typed("obligations", verb) for verb in ("retry", "settle"))
             print(f"\ntry again with  {retry} RUN KEY\nor see to it, and then  {settle} RUN KEY --note 'what you did'")
     return 0
-
-
-_ENDED = ("succeeded", "failed", "cancelled", "terminated", "continued")
 
 
 def _told(row: Mapping[str, Any], now: float) -> str:
@@ -57,8 +56,7 @@ def _line(text: str | None) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:199]}…"
+    return clip(repr(value), 200)
 
 
 def settle(options: Namespace) -> int:

@@ -11,18 +11,11 @@ from typing import Any
 
 from flowbook.errors import UserError
 
-STATUSES = (
-    "running",
-    "waiting",
-    "queued",
-    "paused",
-    "succeeded",
-    "failed",
-    "cancelled",
-    "terminated",
-    "continued",
-)
-"""What runs can be, to choose some by."""
+ENDINGS = ("succeeded", "failed", "cancelled", "terminated", "continued")
+"""What runs that have ended can be, to choose some by."""
+
+STATUSES = ("running", "waiting", "queued", "paused", *ENDINGS)
+"""What runs can be."""
 
 _LARGEST = 2**63
 

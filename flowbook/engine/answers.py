@@ -20,7 +20,7 @@ from flowbook.engine.changes import Changes
 from flowbook.engine.engine import Engine
 from flowbook.engine.fleet import Fleet
 from flowbook.engine.inspections import Inspections
-from flowbook.engine.links import ClientLink, pieces
+from flowbook.engine.links import ClientLink
 from flowbook.engine.many import Many
 from flowbook.engine.modules import Modules
 from flowbook.engine.moves import Moves
@@ -34,13 +34,13 @@ from flowbook.engine.schedule_calls import ScheduleCalls
 from flowbook.engine.summaries import summary_of
 from flowbook.engine.views import ViewMaker
 from flowbook.errors import FlowbookError, InternalError, ProtocolError
-from flowbook.store.base import Stop, decode_recorded
+from flowbook.store.base import Stop
 from flowbook.store.home import Home
 from flowbook.store.values import ValueFiles
 from flowbook.wire import calls
 from flowbook.wire.history import ExportRun, ImportRun, Prune
 from flowbook.wire.many import MatchRuns, TellRuns
-from flowbook.wire.protocol import Request
+from flowbook.wire.protocol import Request, pieces
 from flowbook.wire.queues import ChangeQueue, DrainWorker
 from flowbook.wire.schedules import ChangeSchedule, OfSchedule
 
@@ -213,7 +213,7 @@ class Answers:
             return
         if params.run not in self._engine.runs.owing:
             for ended in await anyio.to_thread.run_sync(self._engine.store.ends, [params.run]):
-                client.answer(request, summary_of(decode_recorded(ended.first), decode_recorded(ended.last)))
+                client.answer(request, summary_of(ended))
                 return
         await self._load_first(client, request, asked)
 
@@ -332,7 +332,7 @@ class Answers:
 
 def _answered(records: Sequence[bytes]) -> bytes:
     """As many of them as fit into a frame. Whoever gets fewer than were asked for asks for the rest."""
-    return b"[" + b",".join(pieces(records)[0]) + b"]"
+    return b"[" + b",".join(pieces(records, len)[0]) + b"]"
 
 
 def _page(params: calls.GetHistory) -> int:

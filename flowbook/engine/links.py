@@ -14,7 +14,6 @@ from flowbook.core.events import Place
 from flowbook.core.ids import Key, RunId, WorkerId
 from flowbook.errors import FlowbookError, ProtocolError, UserError
 from flowbook.wire.protocol import (
-    PIECE,
     Goodbye,
     Incoming,
     Packet,
@@ -24,6 +23,7 @@ from flowbook.wire.protocol import (
     Update,
     WorkerHello,
     pack,
+    pieces,
     read_incoming,
 )
 
@@ -36,19 +36,6 @@ def framed(*parts: bytes) -> bytes:
     """A frame around a body made of encoded parts."""
     body = b"".join(parts)
     return len(body).to_bytes(4, "big") + body
-
-
-def pieces(records: Iterable[bytes]) -> list[list[bytes]]:
-    """The records in order, cut so that each part fits into a frame. There is at least one, which may be empty."""
-    parts: list[list[bytes]] = [[]]
-    room = PIECE
-    for record in records:
-        if len(record) > room and parts[-1]:
-            parts.append([])
-            room = PIECE
-        parts[-1].append(record)
-        room -= len(record)
-    return parts
 
 
 class Link(asyncio.Protocol):
@@ -201,7 +188,7 @@ class WorkerLink:
 
     def commit(self, run: RunId, events: Iterable[bytes], reports: int = 0, lease: str = "") -> None:
         """Send ``Commit`` from encoded events."""
-        *earlier, last = pieces(events)
+        *earlier, last = pieces(events, len)
         for piece in earlier:
             self.link.send(framed(b'{"type":"Commit","run":%s,"events":[' % _encode(run), b",".join(piece), b"]}"))
         self.link.send(
@@ -232,8 +219,8 @@ class WorkerLink:
 
     def _send_earlier(self, history: Iterable[bytes], reuse: Iterable[bytes]) -> tuple[bytes, bytes]:
         """Send what does not fit into one frame ahead of it; the rest of both, joined."""
-        *earlier, last = pieces(history)
-        *reusable_earlier, reusable = pieces(reuse)
+        *earlier, last = pieces(history, len)
+        *reusable_earlier, reusable = pieces(reuse, len)
         for name, ahead in ((b"history", earlier), (b"reuse", reusable_earlier)):
             for piece in ahead:
                 self.link.send(framed(b'{"type":"Earlier","%s":[' % name, b",".join(piece), b"]}"))

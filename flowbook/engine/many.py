@@ -15,7 +15,7 @@ from flowbook.engine.runs import LiveRun, newest_first
 from flowbook.engine.summaries import summary_of
 from flowbook.engine.told import Told
 from flowbook.errors import FlowbookError, UserError
-from flowbook.store.base import CLOSED_STATUS, ClosedRun, decode_recorded
+from flowbook.store.base import CLOSED_STATUS, ClosedRun
 from flowbook.wire.calls import ListRuns, Summary
 from flowbook.wire.many import MatchedRun, MatchRuns, TellRuns, ToldRun
 
@@ -66,7 +66,7 @@ class Many:
         """Of a run that is not in memory and owes nothing only first and last event are read."""
         if run.run in self._engine.runs.owing:
             return (await self._engine.load(run.run)).summary()
-        return summary_of(decode_recorded(run.first), decode_recorded(run.last))
+        return summary_of(run)
 
     async def match(self, client: ClientLink, request: int, params: MatchRuns) -> None:
         """Answer the open runs that are meant."""

@@ -20,13 +20,10 @@ _NOTES = ("running-*", "trace-*", "blocked-*.json")
 class Remains(NamedTuple):
     """``left`` is what it ran, ``place`` where its code stood, ``blamed`` the run it could not get away from."""
 
-    left: mark.Left = mark.NOTHING_LEFT
-    place: str = ""
-    blamed: RunId = RunId("")
-    blame: str = ""
-
-
-NO_REMAINS = Remains()
+    left: mark.Left
+    place: str
+    blamed: RunId
+    blame: str
 
 
 def collect(home: Home, pid: int) -> Remains:

@@ -132,7 +132,7 @@ class Runs:
         for run in closed:
             self._note_chain(run)
         for ended in reversed(recent):
-            self._recent[ended.run] = summary_of(decode_recorded(ended.first), decode_recorded(ended.last))
+            self._recent[ended.run] = summary_of(ended)
 
     def recall_owing(self, runs: Iterable[LiveRun]) -> None:
         """Learn at start what closed runs owe. Those that another run is at stay in memory."""
@@ -218,8 +218,8 @@ class Runs:
         """A closed run that came from elsewhere."""
         self.keep(run)
         self._note_chain(run.id)
+        self._note_owing(run)
         self._recent[run.id] = run.summary()
-        self.changed(run)
 
     def chain(self, id: RunId) -> set[RunId]:
         """The closed runs of the chain that the run is a member of."""
@@ -244,19 +244,22 @@ class Runs:
         """The run has ended."""
         del self.open[run.id]
         self.keep(run)
+        self._note_owing(run)
         self._recent[run.id] = run.summary()
-        self.changed(run)
         if len(self._recent) > RECENT:
             self._recent.popitem(last=False)
 
     def changed(self, run: LiveRun) -> None:
-        """Something has happened to a closed run, or its end: what it owes may be another thing."""
+        """Something has happened to a closed run: what it owes may be another thing."""
+        self._note_owing(run)
+        if run.id in self._recent:
+            self._recent[run.id] = run.summary()
+
+    def _note_owing(self, run: LiveRun) -> None:
         if run.state.obligations:
             self.owing.add(run.id)
         else:
             self.owing.discard(run.id)
-        if run.id in self._recent:
-            self._recent[run.id] = run.summary()
 
     def summaries(self, limit: int, status: str = "") -> list[Summary] | None:
         """The newest runs, or None when that many can only be had from the store."""

@@ -15,6 +15,7 @@ from flowbook.core.events import (
 from flowbook.core.evolve import fold
 from flowbook.core.ids import Key
 from flowbook.core.state import LiveObligation, RunState
+from flowbook.store.base import ClosedRun, decode_recorded
 from flowbook.wire.calls import OriginOfRun, Owed, Pending, Summary
 
 
@@ -89,8 +90,9 @@ def _owed(key: Key, owed: LiveObligation) -> Owed:
     )
 
 
-def summary_of(first: Recorded, last: Recorded) -> Summary:
+def summary_of(run: ClosedRun) -> Summary:
     """A closed run that owes nothing, from its first event and the one that closed it."""
+    first, last = decode_recorded(run.first), decode_recorded(run.last)
     assert isinstance(first.event, RunStarted)
     return summary(fold([first, last]), last)
 

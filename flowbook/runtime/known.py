@@ -10,6 +10,7 @@ from flowbook.core.value import Value
 from flowbook.errors import UserError
 
 if TYPE_CHECKING:
+    from flowbook.runtime.begun import Begun
     from flowbook.runtime.definitions import Step
     from flowbook.runtime.values import Values
 
@@ -49,6 +50,13 @@ class Known:
             return cls(step, {**dict(zip(names, args, strict=False)), **kwargs})
         place = names.index(many)
         return cls(step, {**dict(zip(names[:place], args, strict=False)), many: args[place:], **kwargs})
+
+    async def learn(self, begun: Begun) -> None:
+        """Have the step end that was begun with these arguments, and know its key, and its result if it has one."""
+        await begun.ended()
+        self.key = begun.idempotency_key
+        if begun.has_result:
+            self.result = begun.task.result()
 
     def encoded(self, values: Values) -> dict[str, Value]:
         """The arguments, to be recorded."""

@@ -23,7 +23,7 @@ from flowbook.runtime.context import standing_in, step_context
 from flowbook.runtime.definitions import Step, Workflow
 from flowbook.runtime.duties import NOT_STARTED, Duty, Owed
 from flowbook.runtime.handles import given
-from flowbook.runtime.known import Known
+from flowbook.runtime.known import Known, spread
 
 if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
@@ -186,13 +186,28 @@ async def ended(cancel: Step[..., Any], confirm: Step[..., Any] | None, every: f
         await asyncio.sleep(every)
 
 
+async def undone(undo: Step[..., Any], known: Known) -> bool:
+    """Call what takes a step back; False, and nothing is called, where too little is known for that."""
+    wanted = known.for_undo(undo)
+    if wanted is None:
+        return False
+    args, kwargs = spread(undo, wanted)
+    await called(undo, *args, **kwargs)
+    return True
+
+
+async def called(step: Step[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a step gives, in a run and in a plain call, asynchronous or not."""
+    result = step(*args, **kwargs)
+    return await result if inspect.isawaitable(result) else result
+
+
 async def _called(step: Step[..., Any], known: Known) -> Any:
     arguments = known.for_cancel(step)
     if arguments is None:
         raise OutcomeUnknown(f"'{step.name}' needs what '{known.step.name}' returned, which is not known")
     args, kwargs = arguments
-    result = step(*args, **kwargs)
-    return await result if inspect.isawaitable(result) else result
+    return await called(step, *args, **kwargs)
 
 
 def _is_something(answer: Any) -> bool:
@@ -217,8 +232,7 @@ class _Plain:
         steps.check(known)
         with standing_in(steps.start.name):
             known.key = step_context().idempotency_key
-            made = steps.start(*self.args, **self.kwargs)
-            known.result = await made if inspect.isawaitable(made) else made
+            known.result = await called(steps.start, *self.args, **self.kwargs)
         try:
             async with asyncio.timeout(steps.timeout):
                 return await steps.ready(known)
@@ -280,10 +294,7 @@ class _Operation:
         """Nothing is given up half-way: what is being started is told to stop, and waited for."""
         steps = self.steps
         if self.begun is not None:
-            await self.begun.ended()
-            self.known.key = self.begun.idempotency_key
-            if self.begun.has_result:
-                self.known.result = self.begun.task.result()
+            await self.known.learn(self.begun)
         if self.begun is None or self.begun.began_nothing(steps.not_started):
             self.duty.settle(NOT_STARTED)
         elif steps.cancel is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -16,8 +15,8 @@ from flowbook.runtime.context import standing_in, step_context
 from flowbook.runtime.definitions import Step
 from flowbook.runtime.duties import NO_KEY, NOT_STARTED, Duty, Owed
 from flowbook.runtime.handles import given
-from flowbook.runtime.known import Known, spread
-from flowbook.runtime.operation import as_step, patient
+from flowbook.runtime.known import Known
+from flowbook.runtime.operation import as_step, called, patient, undone
 from flowbook.runtime.shielding import unbroken
 
 if TYPE_CHECKING:
@@ -70,14 +69,12 @@ class Saga:
         self._check(doing.name)
         execution = current.execution()
         if undo is None:
-            called = doing(*args, **kwargs)
-            return await called if inspect.isawaitable(called) else called
+            return await called(doing, *args, **kwargs)
         if execution is None:
             owed = _Undo(self, None, undo, Known.of(doing, args, kwargs))
             with standing_in(doing.name):
                 owed.known.key = step_context().idempotency_key
-                called = doing(*args, **kwargs)
-                owed.known.result = await called if inspect.isawaitable(called) else called
+                owed.known.result = await called(doing, *args, **kwargs)
             self._owed.append(owed)
             return owed.known.result
         site = sites.here()
@@ -238,10 +235,7 @@ class _Undo:
         duty, begun = self.duty, self.begun
         assert duty is not None
         if begun is not None:
-            await begun.ended()
-            self.known.key = begun.idempotency_key
-            if begun.has_result:
-                self.known.result = begun.task.result()
+            await self.known.learn(begun)
         if self.as_called is None and (begun is None or begun.began_nothing()):
             # It has not begun, and does not any more.
             duty.settle(NOT_STARTED)
@@ -251,13 +245,7 @@ class _Undo:
 
     async def _undone(self) -> bool:
         """Call the undo; False where its step ended before it gave what the undo needs."""
-        if self.as_called is not None:
-            result = self.undo(*self.as_called)
-        elif (wanted := self.known.for_undo(self.undo)) is not None:
-            args, kwargs = spread(self.undo, wanted)
-            result = self.undo(*args, **kwargs)
-        else:
-            return False
-        if inspect.isawaitable(result):
-            await result
+        if self.as_called is None:
+            return await undone(self.undo, self.known)
+        await called(self.undo, *self.as_called)
         return True

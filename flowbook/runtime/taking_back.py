@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +13,8 @@ from flowbook.core.keys import idempotency_key
 from flowbook.core.owing import ARGUMENT, TAKE_BACK
 from flowbook.errors import OutcomeUnknown, UserError
 from flowbook.runtime.definitions import Step, Workflow
-from flowbook.runtime.known import KEY, Known, spread
-from flowbook.runtime.operation import ended, patient
+from flowbook.runtime.known import KEY, Known
+from flowbook.runtime.operation import ended, patient, undone
 
 Find = Callable[[str, str], Step[..., Any] | None]
 """The step of a name and a home, where there is one."""
@@ -51,22 +50,12 @@ def taking_back(find: Find) -> Workflow[..., object]:
         if about.what == "operation":
             confirm = None if about.confirm is None else patient(_found(find, about.confirm))
             await ended(undo, confirm, about.every, known)
-        else:
-            await _undone(undo, known)
+        elif not await undone(undo, known):
+            what = f"what '{known.step.name}' returned{'' if known.key else f', or its {KEY}'}"
+            raise OutcomeUnknown(f"'{undo.name}' needs {what}, which is not known")
         return None
 
     return Workflow(take_back, TAKE_BACK)
-
-
-async def _undone(undo: Step[..., Any], known: Known) -> None:
-    wanted = known.for_undo(undo)
-    if wanted is None:
-        what = f"what '{known.step.name}' returned{'' if known.key else f', or its {KEY}'}"
-        raise OutcomeUnknown(f"'{undo.name}' needs {what}, which is not known")
-    args, kwargs = spread(undo, wanted)
-    result = undo(*args, **kwargs)
-    if inspect.isawaitable(result):
-        await result
 
 
 def _found(find: Find, ref: StepRef) -> Step[..., Any]:

@@ -7,8 +7,8 @@ a ``WorkerHello`` or ``ClientHello`` carrying the token; anything else, or a wro
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,8 @@ from flowbook.core.messages import ReportItem
 from flowbook.core.module import Module
 from flowbook.core.value import Value
 from flowbook.errors import ProtocolError
+
+T = TypeVar("T")
 
 VERSION = 1
 MAXIMUM_FRAME = 256 * 1024 * 1024
@@ -334,6 +336,20 @@ def pack(message: Packet, room: int = 0) -> bytes:
             f"it takes {len(body):,} bytes, more than the {MAXIMUM_FRAME - room:,} that can be sent at once"
         )
     return _length.pack(len(body)) + body
+
+
+def pieces(items: Iterable[T], weigh: Callable[[T], int]) -> list[list[T]]:
+    """The items in order, cut so that each part fits into a frame. There is at least one, which may be empty."""
+    parts: list[list[T]] = [[]]
+    room = PIECE
+    for item in items:
+        taken = weigh(item)
+        if taken > room and parts[-1]:
+            parts.append([])
+            room = PIECE
+        parts[-1].append(item)
+        room -= taken
+    return parts
 
 
 def size(item: ReportItem) -> int:

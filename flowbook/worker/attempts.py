@@ -153,12 +153,9 @@ class Attempt:
         except asyncio.CancelledError as error:
             await self._end_of_part()
             return self._cancelled(error)
-        except GeneratorExit as error:
-            if self._is_being_closed():
-                raise
-            is_unwanted = await self._end_of_part()
-            return None if is_unwanted else self._failed(error)
         except BaseException as error:
+            if isinstance(error, GeneratorExit) and self._is_being_closed():
+                raise
             is_unwanted = await self._end_of_part()
             return None if is_unwanted else self._failed(error)
         finally:

@@ -16,11 +16,11 @@ from flowbook.runtime.commands import StepCall
 from flowbook.runtime.execution import Execution
 from flowbook.runtime.modules import LoadedModule
 from flowbook.runtime.outcomes import failure_of
-from flowbook.wire.protocol import Activate, Commit, Glimpse, Released, RunReport
+from flowbook.wire.protocol import Activate, Commit, Glimpse, Released, RunReport, pieces
 from flowbook.worker import facts
 from flowbook.worker.attempts import Attempt
 from flowbook.worker.notes import Glance
-from flowbook.worker.packing import fitting
+from flowbook.worker.packing import weight
 from flowbook.worker.watchdog import Watchdog
 from flowbook.worker.workplace import Workplace
 
@@ -244,7 +244,7 @@ class HeldRun:
     def cut(self, report: RunReport) -> list[RunReport]:
         """The last report in several, which fit into frames; but for an item that alone is too large for one."""
         self._unanswered.pop()
-        parts = list(enumerate(fitting(report.items), report.number))
+        parts = list(enumerate(pieces(report.items, weight), report.number))
         self._unanswered += parts
         self._number = parts[-1][0]
         return [RunReport(report.run, report.lease, number, tuple(items)) for number, items in parts]

@@ -17,21 +17,12 @@ UNSAYABLE = (ValueError, TypeError, msgspec.MsgspecError)
 Report = TypeVar("Report", RunReport, TaskReport)
 
 
-def fitting(items: Iterable[ReportItem]) -> list[list[ReportItem]]:
-    """The items in order, in parts that fit into frames. One that cannot be written down has a part to itself."""
-    parts: list[list[ReportItem]] = []
-    room = 0
-    for item in items:
-        try:
-            taken = size(item)
-        except UNSAYABLE:
-            taken = protocol.PIECE
-        if taken > room or not parts:
-            parts.append([])
-            room = protocol.PIECE
-        parts[-1].append(item)
-        room -= taken
-    return parts
+def weight(item: ReportItem) -> int:
+    """Bytes that it takes in a frame; one that cannot be written down takes a part to itself."""
+    try:
+        return size(item)
+    except UNSAYABLE:
+        return protocol.PIECE
 
 
 def reported(unsayable: Callable[[Report, Exception], Report], report: Report) -> bytes:

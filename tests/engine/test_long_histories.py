@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 import flowbook
 from flowbook.core import events as e
 from flowbook.core.ids import RunId, Seq, WorkerId
-from flowbook.engine import links
 from flowbook.testing import TestEngine
 from flowbook.wire import protocol
 from flowbook.worker import held, session
@@ -24,8 +23,7 @@ pytestmark = pytest.mark.anyio
 
 
 def small_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (links, protocol):
-        monkeypatch.setattr(module, "PIECE", 2_000)
+    monkeypatch.setattr(protocol, "PIECE", 2_000)
     monkeypatch.setattr(protocol, "MAXIMUM_FRAME", 8_000)
     monkeypatch.setattr(protocol, "ROOM", 500)
 
@@ -33,8 +31,8 @@ def small_frames(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(st.lists(st.binary(max_size=9), max_size=20), st.integers(1, 12))
 def test_pieces_are_the_records_in_order_and_fit(records: list[bytes], room: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(links, "PIECE", room)
-        found = links.pieces(records)
+        patch.setattr(protocol, "PIECE", room)
+        found = protocol.pieces(records, len)
     assert [record for piece in found for record in piece] == records
     assert all(len(piece) == 1 or sum(map(len, piece)) <= room for piece in found)
     assert len(found) <= 1 + sum(map(len, records)) * 2 // room + len(records)

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,23 @@ from tests.worker import steps
 @pytest.fixture
 def files(tmp_path: Path) -> ValueFiles:
     return ValueFiles(tmp_path)
+
+
+def beside(tried: Attempt, meanwhile: Callable[[list[Any]], Coroutine[Any, Any, None]]) -> Any:
+    """The outcome of an attempt that runs beside ``meanwhile``, which is given a list for it to come into."""
+    outcomes: list[Any] = []
+
+    async def main() -> None:
+        async def go() -> None:
+            outcomes.append(await tried.run())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(go)
+            await meanwhile(outcomes)
+
+    with streams():
+        anyio.run(main)
+    return outcomes[0]
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from flowbook.wire.protocol import Commit
 from flowbook.worker.attempts import Attempt
 from flowbook.worker.held import HeldRun, run_attempt
 from flowbook.worker.workplace import Workplace
-from tests.worker.test_attempts import attempt, files, run, streams, value  # noqa: F401
+from tests.worker.test_attempts import attempt, beside, files, run, streams, value  # noqa: F401
 from tests.worker.test_steps import failure, stopped_when
 
 
@@ -205,23 +205,15 @@ def test_a_silent_step_fails_where_it_is_silent(files: ValueFiles) -> None:  # n
 
 def _checked(tried: Attempt, ready: Any, after: float) -> Any:
     """The outcome of an attempt whose heartbeat is looked at, once ``ready``, as if so much time had passed."""
-    outcomes: list[Any] = []
 
-    async def main() -> None:
-        async def go() -> None:
-            outcomes.append(await tried.run())
+    async def look(_: list[Any]) -> None:
+        while not ready():
+            await anyio.sleep(0.005)
+        tried.check_heartbeat(time.monotonic() + after)
+        if not tried.stopped:
+            tried.stop()
 
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(go)
-            while not ready():
-                await anyio.sleep(0.005)
-            tried.check_heartbeat(time.monotonic() + after)
-            if not tried.stopped:
-                tried.stop()
-
-    with streams():
-        anyio.run(main)
-    return outcomes[0]
+    return beside(tried, look)
 
 
 def test_signs_of_life_can_be_given_for_a_step(files: ValueFiles) -> None:  # noqa: F811
@@ -418,25 +410,17 @@ def test_an_attempt_has_not_failed_before_the_end_of_such_a_part(files: ValueFil
         log("went on")
 
     tried = attempt(files, moves)
-    outcomes: list[Any] = []
 
-    async def main() -> None:
-        async def keep() -> None:
-            outcomes.append(await tried.run())
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(keep)
-            await anyio.sleep(0.15)
+    async def let_go(outcomes: list[Any]) -> None:
+        await anyio.sleep(0.15)
+        assert not outcomes
+        if is_stopped:
+            tried.stop()
+            await anyio.sleep(0.01)
             assert not outcomes
-            if is_stopped:
-                tried.stop()
-                await anyio.sleep(0.01)
-                assert not outcomes
-            go.set()
+        go.set()
 
-    with streams():
-        anyio.run(main)
-    (outcome,) = outcomes
+    outcome = beside(tried, let_go)
     if is_stopped:
         assert outcome is None
     else:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from flowbook.core import events as e
@@ -16,7 +17,7 @@ from flowbook.core.keys import idempotency_key
 from flowbook.engine.processes import is_alive
 from flowbook.store.values import ValueFiles
 from tests.worker import steps
-from tests.worker.test_attempts import attempt, files, run, value  # noqa: F401
+from tests.worker.test_attempts import attempt, beside, files, run, value  # noqa: F401
 from tests.worker.test_steps import failure, stopped_when
 
 pytestmark = pytest.mark.slow
@@ -176,22 +177,13 @@ def test_signs_of_life_come_from_its_process_as_long_as_that_lives(files: ValueF
 
 def watched(tried: Any) -> Any:
     """The outcome of an attempt whose heartbeat is looked at all the time."""
-    import anyio
 
-    outcomes: list[Any] = []
+    async def look(outcomes: list[Any]) -> None:
+        while not outcomes:
+            await anyio.sleep(0.02)
+            tried.check_heartbeat(time.monotonic())
 
-    async def main() -> None:
-        async def go() -> None:
-            outcomes.append(await tried.run())
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(go)
-            while not outcomes:
-                await anyio.sleep(0.02)
-                tried.check_heartbeat(time.monotonic())
-
-    anyio.run(main)
-    return outcomes[0]
+    return beside(tried, look)
 
 
 def test_its_last_words_are_kept(files: ValueFiles) -> None:  # noqa: F811

@@ -20,7 +20,7 @@ from flowbook.core.value import shown
 from flowbook.errors import UserError
 from flowbook.store.values import ValueFiles
 from flowbook.worker.attempts import Attempt
-from tests.worker.test_attempts import attempt, files, run, streams, value  # noqa: F401
+from tests.worker.test_attempts import attempt, beside, files, run, streams, value  # noqa: F401
 
 
 def failure(outcome: Any) -> Failure:
@@ -30,22 +30,14 @@ def failure(outcome: Any) -> Failure:
 
 def stopped_when(tried: Attempt, ready: Callable[[], bool], within: float = 10.0) -> Any:
     """Run the attempt, stop it once ``ready``, and give its outcome."""
-    outcomes: list[Any] = []
 
-    async def main() -> None:
-        async def go() -> None:
-            outcomes.append(await tried.run())
+    async def stop(_: list[Any]) -> None:
+        with anyio.fail_after(within):
+            while not ready():
+                await anyio.sleep(0.01)
+        tried.stop()
 
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(go)
-            with anyio.fail_after(within):
-                while not ready():
-                    await anyio.sleep(0.01)
-            tried.stop()
-
-    with streams():
-        anyio.run(main)
-    return outcomes[0]
+    return beside(tried, stop)
 
 
 def test_a_step_knows_its_attempt(files: ValueFiles) -> None:  # noqa: F811
