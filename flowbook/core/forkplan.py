@@ -33,9 +33,10 @@ _WIRING = ("map", "when", "wait", "loop", "until", "undo")
 
 
 class ForkRow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One step: ``reuse`` takes the saved result, ``rerun`` does again what was done, ``run`` does what was not,
+    """One step, and what is done about it.
 
-    ``new`` is not in the origin's code and ``gone`` not in the new code. The items are those of a mapped step.
+    ``reuse`` takes the saved result, ``rerun`` does again what was done, ``run`` does what was not, ``new`` is not in
+    the origin's code and ``gone`` not in the new code. The items are those of a mapped step.
     """
 
     step: str
@@ -48,9 +49,10 @@ class ForkRow(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ForkPlan(msgspec.Struct, frozen=True):
-    """``rows`` in page order; ``rerun`` names the steps whose saved results must not be taken;
+    """What a fork reuses: ``rows`` in page order.
 
-    ``seq`` is the last event of the origin that anything is taken from.
+    ``rerun`` names the steps whose saved results must not be taken; ``seq`` is the last event of the origin that
+    anything is taken from.
     """
 
     rows: tuple[ForkRow, ...]

@@ -1,6 +1,7 @@
-"""What is known of a run between two facts. Only what decisions need: no results, no output, no finished steps
+"""What is known of a run between two facts.
 
-beyond their keys. How facts change it is in ``evolve``; policy is in ``decide``; what time asks for is in ``due``.
+Only what decisions need: no results, no output, no finished steps beyond their keys. How facts change it is in
+``evolve``; policy is in ``decide``; what time asks for is in ``due``.
 """
 
 from __future__ import annotations
@@ -96,11 +97,11 @@ class Sending:
 
 @dataclass(slots=True)
 class LiveObligation:
-    """Something owed outside. ``result`` is what the step returned that it is owed for, ``failure`` why taking it back
+    """Something owed outside.
 
-    was given up; ``arguments`` are what it was tried with. ``reused`` is the idempotency key of the step's call where
-    that was another run's. ``trying`` is the run that tries again, ``tries`` counts
-    those.
+    ``result`` is what the step returned that it is owed for, ``failure`` why taking it back was given up; ``arguments``
+    are what it was tried with. ``reused`` is the idempotency key of the step's call where that was another run's.
+    ``trying`` is the run that tries again, ``tries`` counts those.
     """
 
     opened: ObligationOpened

@@ -68,9 +68,10 @@ class TaskHolder(Protocol):
 
 
 class Fleet:
-    """The workers of one engine. ``grace`` is how long a worker may take to come back, ``silence`` how long it may
+    """The workers of one engine.
 
-    say nothing before it is replaced, in seconds.
+    ``grace`` is how long a worker may take to come back, ``silence`` how long it may say nothing before it is replaced,
+    in seconds.
     """
 
     def __init__(self, engine: Engine, home: Home, spawn: Spawn, grace: float, silence: float = 30.0) -> None:

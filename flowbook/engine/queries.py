@@ -35,9 +35,10 @@ class Queries:
         self._leaving = anyio.Event()
 
     async def run(self, ask: Callable[[Stop], T], timeout: float = LONGEST) -> T:
-        """What ``ask`` gives, in a thread. It is interrupted when its time is up, when this task is cancelled, and
+        """What ``ask`` gives, in a thread.
 
-        when the engine leaves. Raises UserError then.
+        It is interrupted when its time is up, when this task is cancelled, and when the engine leaves. Raises UserError
+        then.
         """
         async with self._turns:
             if self._leaving.is_set():

@@ -168,9 +168,9 @@ class Schedules:
                 told.answer(told.events, told.error)
 
     def take_back(self, error: StoreError) -> None:
-        """What was taken was refused: answer those who wait. A time that has come is tried again later;
+        """What was taken was refused: answer those who wait.
 
-        the end of a run comes again with that run's own events.
+        A time that has come is tried again later; the end of a run comes again with that run's own events.
         """
         taken, self._taken = self._taken, []
         touched, self._before = self._before, {}

@@ -23,9 +23,10 @@ from flowbook.wire.protocol import CancelTask, StopTask, Task, TaskRef, TaskRepo
 
 
 class QueueStep:
-    """A step that waits or runs. ``seq`` is where its ``StepScheduled`` lies; ``worker`` has ``attempt`` in hand,
+    """A step that waits or runs.
 
-    or is about to get it (``reserved``).
+    ``seq`` is where its ``StepScheduled`` lies; ``worker`` has ``attempt`` in hand, or is about to get it
+    (``reserved``).
     """
 
     __slots__ = ("attempt", "id", "queue", "reserved", "seq", "ticket", "worker")

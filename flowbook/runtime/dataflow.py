@@ -262,9 +262,9 @@ class _Work:
 
 
 class _Undo:
-    """What takes a step back: the undo, what it is given besides, and the step's last call, and its last with a
+    """What takes a step back: the undo, and what it is given besides.
 
-    result.
+    ``begun`` is the step's last call, ``done`` its last with a result.
     """
 
     duty: Duty

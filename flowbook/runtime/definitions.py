@@ -34,9 +34,10 @@ Result = Coroutine[object, None, R]
 
 
 class Step(Generic[P, R]):
-    """A function whose results are recorded. Calling it gives an awaitable of its result, also of one that is not
+    """A function whose results are recorded.
 
-    ``async``; outside a workflow the call is the function's own, which type checkers know as ``step.function(...)``.
+    Calling it gives an awaitable of its result, also of one that is not ``async``; outside a workflow the call is the
+    function's own, which type checkers know as ``step.function(...)``.
 
     ``outputs`` names the values it returns where there are several (a tuple in that order); ``timeout`` is in
     seconds, for one attempt. ``queue`` is None where the run's own worker does it. Not ``is_reusable``: what it says or

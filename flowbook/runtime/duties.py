@@ -151,9 +151,9 @@ class Duty:
 
 
 class Duties:
-    """All duties of one run, in the order they were opened. ``blocks`` are the sagas that the
+    """All duties of one run, in the order they were opened.
 
-    code is inside of, and their tasks.
+    ``blocks`` are the sagas that the code is inside of, and their tasks.
     """
 
     def __init__(self, execution: Execution) -> None:
@@ -223,9 +223,9 @@ class Duties:
         return [duty for duty in self._all.values() if duty.open]
 
     def around(self, but: Collection[asyncio.Task[Any]]) -> str:
-        """What the code is inside of that would be taken back if it ended now, in words; except in some tasks, and in
+        """What the code is inside of that would be taken back if it ended now, in words.
 
-        those that nobody waits for any more.
+        What some tasks are inside of does not count, nor what those are that nobody waits for any more.
         """
         current = asyncio.current_task()
         going_on = {task.path for task in self.execution.loop.unfinished() if task is current or not task.cancelling()}

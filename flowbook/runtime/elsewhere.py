@@ -55,9 +55,9 @@ def line_of_call(depth: int = 3) -> tuple[str, int]:
 
 
 class OtherRun:
-    """Another run of the project, seen from workflow code: what is said to it is said once, however often this run is
+    """Another run of the project, seen from workflow code.
 
-    re-executed. StepFailed where there is no such run.
+    What is said to it is said once, however often this run is re-executed. StepFailed where there is no such run.
     """
 
     def __init__(self, id: str) -> None:

@@ -102,9 +102,9 @@ class Known:
     # By place: poll, cancel and confirm
 
     def for_cancel(self, step: Step[..., Any]) -> Call | None:
-        """The arguments of what follows an operation's start: first what that returned, then, by name, what it wants
+        """The arguments of what follows an operation's start. None where it needs a result and there is none.
 
-        of the start's own arguments and its idempotency key. None where it needs a result and there is none.
+        First comes what that returned, then, by name, what it wants of the start's own arguments and idempotency key.
         """
         first, others = _parameters(step)
         known = {KEY: self.key, **self.arguments}

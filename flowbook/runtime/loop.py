@@ -35,11 +35,7 @@ FEW = 64
 """Tasks up to which those that are done are let go of after each drain; of more, now and then."""
 
 REDELIVERIES, IN_VAIN = 1000, 20
-"""How often one drain delivers anyio's cancellations anew to tasks that go on all the same, and how often in a row
-where
-
-nothing else happens.
-"""
+"""How often one drain cancels anew what goes on all the same, and how often in a row where nothing else happens."""
 
 _REDELIVER = CancelScope._deliver_cancellation
 """anyio cancels anew in each turn of the loop, for as long as somebody does not listen. Here time passes with events:

@@ -109,9 +109,10 @@ class Mark:
 
 
 class Left(NamedTuple):
-    """What a worker ran when it died. ``code`` is the run, or the module, whose code it was, "" for nobody's;
+    """What a worker ran when it died.
 
-    ``ran`` are the attempts in its own process, None where that is not known; ``groups`` are those of the others.
+    ``code`` is the run, or the module, whose code it was, "" for nobody's; ``ran`` are the attempts in its own process,
+    None where that is not known; ``groups`` are those of the others.
     """
 
     code: str = ""

@@ -49,10 +49,11 @@ class TaskRef(Packet, frozen=True, tag=True):
 
 
 class WorkerHello(Packet, frozen=True, tag=True):
-    """A worker offers itself. ``holding`` maps the runs it still has in memory to the last event it has
+    """A worker offers itself.
 
-    applied; the engine answers each with ``Commit`` (go on) or ``Evict`` (somebody else has it). ``tasks`` are the
-    attempts it has in hand; it takes at most ``concurrency`` tasks at once.
+    ``holding`` maps the runs it still has in memory to the last event it has applied; the engine answers each with
+    ``Commit`` (go on) or ``Evict`` (somebody else has it). ``tasks`` are the attempts it has in hand; it takes at most
+    ``concurrency`` tasks at once.
     """
 
     token: str
@@ -236,9 +237,10 @@ class ModuleSource(Packet, frozen=True, tag=True):
 
 
 class Inspect(Packet, frozen=True, tag=True):
-    """Re-execute this history in view mode (no step runs, nothing is reported) and show frames and values;
+    """Re-execute this history in view mode: no step runs, nothing is reported.
 
-    or answer ``query`` with its arguments; or, for ``fit``, say whether the code does all that the history says.
+    Show frames and values; or answer ``query`` with its arguments; or, for ``fit``, say whether the code does all that
+    the history says.
     """
 
     request: int

@@ -98,8 +98,9 @@ class Attempt:
         self._beats, self._heard, self._begun = 0, 0.0, 0.0
 
     async def run(self, announce: Callable[[], None] = _nothing) -> Outcome | None:
-        """Run to the end; None when it was stopped. Has a task to itself. ``announce`` says its start, where that has
-        to be recorded first and was not said yet.
+        """Run to the end; None when it was stopped. Has a task to itself.
+
+        ``announce`` says its start, where that has to be recorded first and was not said yet.
         """
         self._task = asyncio.current_task()
         try:
@@ -168,9 +169,9 @@ class Attempt:
         return self._task is None or asyncio.current_task(self._task.get_loop()) is not self._task
 
     async def _end_of_part(self) -> bool:
-        """Wait for a part of it that is not to be broken off: no attempt begins beside that. True where it was stopped
+        """Wait for a part of it that is not to be broken off: no attempt begins beside that.
 
-        meanwhile.
+        True where it was stopped meanwhile.
         """
         was_stopped = self.stopped
         if self._thread is not None:

@@ -67,9 +67,7 @@ ANNOUNCE_AFTER = 0.005
 """Seconds an attempt runs before its start is worth an event of its own."""
 
 BURST = 32
-"""Results that are sent without waiting for the turn of the loop to end, so that the engine works beside this worker
-
-and not after it."""
+"""Results that are sent before the turn of the loop ends, so that the engine works beside this worker, not after it."""
 
 KEEP_IDLE = 5.0
 """Seconds an idle run stays in memory, so that the next signal finds it there."""

@@ -66,9 +66,10 @@ def _nothing() -> None:
 
 
 class StepRaised(Exception):
-    """What a step has raised, as a value: asyncio lets no exit and no interrupt pass through a future, and coroutines
+    """What a step has raised, as a value.
 
-    raise something else for the end of an iteration.
+    asyncio lets no exit and no interrupt pass through a future, and coroutines raise something else for the end of an
+    iteration.
     """
 
     def __init__(self, error: BaseException) -> None:
