@@ -220,7 +220,7 @@ def main() -> int:
     os.dup2(nothing, 0)
     os.set_inheritable(pipe, False)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(write_through=True, errors="backslashreplace")  # type: ignore[union-attr]
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     os.environ.setdefault("MPLBACKEND", "Agg")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
