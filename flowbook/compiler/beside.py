@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 
 from flowbook.core.module import Imported
+from flowbook.core.syntax import written
 
 Find = Callable[[str], Imported | None]
 
@@ -76,6 +77,6 @@ def marks(modules: Iterable[Imported]) -> dict[str, str]:
 def _normalised(text: str) -> str:
     """The code without layout and comments."""
     try:
-        return ast.dump(ast.parse(text))
+        return written(ast.parse(text))
     except (SyntaxError, ValueError):
         return text

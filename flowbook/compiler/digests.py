@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from flowbook.compiler.beside import imported
 from flowbook.core.ids import Digest
+from flowbook.core.syntax import written
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -98,7 +99,7 @@ def _normalised(node: ast.stmt, name: str = "") -> str:
         given = [a for a in node.names if name in ("", a.asname or a.name.partition(".")[0])]
         return f"import {source} {[(a.name, a.asname) for a in given]}"
     if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        return ast.dump(node)
+        return written(node)
     body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
-    decorators = [ast.dump(decorator) for decorator in node.decorator_list] if name else []
-    return f"{type(node).__name__}{decorators}{ast.dump(node.args)}{[ast.dump(statement) for statement in body]}"
+    decorators = [written(decorator) for decorator in node.decorator_list] if name else []
+    return f"{type(node).__name__}{decorators}{written(node.args)}{[written(statement) for statement in body]}"

@@ -31,8 +31,16 @@ async def _generator() -> AsyncGenerator[None, None]:
     yield
 
 
-_made = _generator()
-_STEPS = (type(_made.asend(None)), type(_made.athrow(GeneratorExit)), type(anext(_made, None)))
+def _types_of_steps() -> tuple[type, ...]:
+    generator, types = _generator(), []
+    for step in (generator.asend(None), generator.athrow(GeneratorExit), anext(generator, None)):
+        types.append(type(step))
+        # One that was never awaited is complained of.
+        step.close()
+    return tuple(types)
+
+
+_STEPS = _types_of_steps()
 """The types of what runs an asynchronous generator for one step: they have no names of their own."""
 
 

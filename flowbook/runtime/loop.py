@@ -26,6 +26,7 @@ from weakref import ref
 from anyio._backends._asyncio import CancelScope
 
 from flowbook.errors import NotDeterministic
+from flowbook.runtime import nested
 
 SPIN_LIMIT = 200_000
 """Callbacks in one drain after which the code is taken to spin without ever waiting."""
@@ -159,7 +160,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._forgotten: list[AsyncGenerator[Any, Any]] = []
         self._ready: deque[Handle | Timer] = deque()
         self._again: list[Handle] = []
-        self._outer: list[tuple[Any, Any, bool]] = []
+        self._outer: list[tuple[nested.Outer, Any, bool]] = []
         self._created = 0
         self.attended = False
         self._closed = False
@@ -171,9 +172,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         """Be the running loop. What nobody refers to any more is not collected meanwhile: when that happens is
         chance.
         """
-        self._outer.append((asyncio._get_running_loop(), sys.get_asyncgen_hooks(), gc.isenabled()))
+        self._outer.append((nested.enter(self), sys.get_asyncgen_hooks(), gc.isenabled()))
         gc.disable()
-        asyncio._set_running_loop(self)
         sys.set_asyncgen_hooks(self._generator_begins, self._generator_is_dropped)
 
     def __exit__(
@@ -181,7 +181,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     ) -> None:
         outer, hooks, collecting = self._outer.pop()
         sys.set_asyncgen_hooks(*hooks)
-        asyncio._set_running_loop(outer)
+        nested.leave(outer)
         if collecting:
             gc.enable()
 
@@ -204,6 +204,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         ready, budget, redeliveries, in_vain = self._ready, SPIN_LIMIT, REDELIVERIES, IN_VAIN
         ready.extend(self._again)
         self._again.clear()
+        handle: Handle | Timer | None = None
         while ready:
             handle = ready.popleft()
             if handle._cancelled:
@@ -226,6 +227,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             budget -= 1
             if not budget:
                 self._spinning(handle)
+        # The traceback of what failed may keep this frame, and with it the task that nobody else holds any more.
+        handle = None
 
     # Asynchronous generators
 

@@ -7,11 +7,12 @@ import asyncio
 import functools
 import linecache
 import sys
+from itertools import islice
 from types import CodeType, FrameType, FunctionType
 from typing import NamedTuple
 
 import flowbook
-from flowbook.core import keys
+from flowbook.core import keys, syntax
 from flowbook.runtime.loop import DeterministicLoop
 
 _bottoms = {id(DeterministicLoop.drain.__code__): DeterministicLoop.drain.__code__}
@@ -51,7 +52,6 @@ class Site(NamedTuple):
 
 
 _sites: dict[tuple[int, int], tuple[CodeType, Site]] = {}
-_trees: dict[str, ast.Module] = {}
 
 
 def here(depth: int = 2) -> Site | None:
@@ -83,14 +83,8 @@ def statement(depth: int = 2) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _statement(code: CodeType, instruction: int) -> str:
-    span, file = _span(code, instruction), code.co_filename
-    if file not in _trees:
-        try:
-            _trees[file] = ast.parse("".join(linecache.getlines(file)))
-        except SyntaxError:
-            _trees[file] = ast.Module([], [])
-    text = keys.statement(_trees[file], span) if span else ""
-    return keys.fingerprint(f"{code.co_qualname} {text or instruction}")
+    span = _span(code, instruction)
+    return _label(code, instruction, syntax.statement(_tree(code.co_filename), span) if span else "")
 
 
 def _site(code: CodeType, instruction: int) -> Site:
@@ -98,17 +92,26 @@ def _site(code: CodeType, instruction: int) -> Site:
     if found is not None and found[0] is code:
         return found[1]
     span = _span(code, instruction)
-    text = keys.normalised("".join(linecache.getlines(code.co_filename)), span) if span else ""
-    label = keys.fingerprint(f"{code.co_qualname} {text or instruction}")
-    site = Site(label, span[0] if span else code.co_firstlineno)
+    label = _label(code, instruction, syntax.expression(_tree(code.co_filename), span) if span else "")
+    site = Site(label, span.line if span else code.co_firstlineno)
     _sites[(id(code), instruction)] = (code, site)
     return site
 
 
-def _span(code: CodeType, instruction: int) -> keys.Span | None:
-    for index, (line, end_line, column, end_column) in enumerate(code.co_positions()):
-        if index == instruction // 2:
-            if line is None or end_line is None or column is None or end_column is None:
-                return None
-            return (line, column, end_line, end_column)
-    return None
+def _label(code: CodeType, instruction: int, text: str) -> str:
+    return keys.fingerprint(f"{syntax.scope(code.co_qualname)} {text or instruction}")
+
+
+@functools.lru_cache(maxsize=16)
+def _tree(file: str) -> ast.Module:
+    try:
+        return ast.parse("".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])
+
+
+def _span(code: CodeType, instruction: int) -> syntax.Span | None:
+    line, end_line, column, end_column = next(islice(code.co_positions(), instruction // 2, None), (None,) * 4)
+    if line is None or end_line is None or column is None or end_column is None:
+        return None
+    return syntax.Span(line, column, end_line, end_column)

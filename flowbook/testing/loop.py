@@ -13,11 +13,12 @@ import heapq
 import itertools
 import sys
 import threading
-from asyncio import events
 from collections import deque
 from collections.abc import Callable
 from math import inf
 from typing import Any
+
+from flowbook.runtime import nested
 
 NEVER = 5 * 365 * 86400.0
 """A timer further away than this many seconds keeps nobody waiting."""
@@ -67,8 +68,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def drive(self, done: Callable[[], bool], until: float = inf) -> bool:
         """Run until ``done()``, or until the loop is quiet or would pass ``until``; True when it is done."""
-        outer, hooks = events._get_running_loop(), sys.get_asyncgen_hooks()
-        events._set_running_loop(self)
+        outer, hooks = nested.enter(self), sys.get_asyncgen_hooks()
         self._thread_id = threading.get_ident()
         sys.set_asyncgen_hooks(self._asyncgen_firstiter_hook, self._asyncgen_finalizer_hook)
         spins = self.spin_limit
@@ -83,7 +83,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     raise RuntimeError(f"the clock was moved {self.spin_limit} times with no end in sight; {waiting}")
             return True
         finally:
-            events._set_running_loop(outer)
+            nested.leave(outer)
             self._thread_id = None
             sys.set_asyncgen_hooks(*hooks)
 

@@ -42,7 +42,19 @@ class Importable:
         module, name = thing.__module__, thing.__qualname__
         if module == "__main__" or not is_at(sys.modules.get(module), name, thing):
             return None
-        return module, name
+        return _public(module, name, thing), name
+
+
+def _public(module: str, name: str, thing: Any) -> str:
+    """The package that shows what one of its private modules defines: where the private one is, is its own affair, and
+    is another matter in the next version (Python 3.13 has ``pathlib._local``).
+    """
+    while "._" in module:
+        package = module.rpartition(".")[0]
+        if not is_at(sys.modules.get(package), name, thing):
+            break
+        module = package
+    return module
 
 
 def inner(module: Any, name: str) -> Any:

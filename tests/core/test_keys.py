@@ -2,20 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from flowbook.core import keys
-
-
-@pytest.mark.parametrize(
-    "source",
-    ["x = load( order ,  2)\n", "x = load(order, 2)  # why\n", "x = load(\n    order,\n    2,\n)\n"],
-)
-def test_layout_and_comments_do_not_change_the_normal_form(source: str) -> None:
-    lines = source.splitlines()
-    end = next(index for index, line in enumerate(lines) if ")" in line)
-    span = (1, 4, end + 1, lines[end].index(")") + 1)
-    assert keys.normalised(source, span) == "load(order, 2)"
 
 
 def test_keys_count_visits() -> None:

@@ -169,6 +169,7 @@ SCENARIOS: dict[str, Scenario] = {
             w.at_length,
             w.owes_for_good,
             w.annotated,
+            w.structures,
         )
     },
     "messages": _messages,

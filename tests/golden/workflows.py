@@ -6,6 +6,7 @@ A new feature gets a new workflow and a new recording (``python -m tests.golden.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -299,3 +300,50 @@ async def annotated() -> str:
     await made
     await broken()
     return "?"
+
+
+@workflow
+async def structures() -> list[Any]:
+    """Every way to wait for several things, and to write it: Python's own do it otherwise in each version."""
+    found: list[Any] = [await asyncio.wait_for(double(1), 60), await asyncio.wait_for(sleep("1s"), None)]
+    try:
+        await asyncio.wait_for(asyncio.sleep(100), 5)
+    except TimeoutError:
+        found.append("late")
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(double(number)) for number in (2, 3)]
+    found += [task.result() for task in tasks]
+    found += [await soonest for soonest in asyncio.as_completed([double(4), double(5)], timeout=50)]
+    done, _ = await asyncio.wait([asyncio.create_task(double(6)), asyncio.create_task(asyncio.sleep(9))], timeout=3)
+    found += [task.result() for task in done]
+    found += [{await double(number) for number in (7, 8)}, {number: await double(number) for number in (9,)}]
+    found += [number async for number in _doubled(10, 11)]
+    found.append([f"{await double(12)} and {await double(13)}", await asyncio.to_thread(len, "four")])
+    queue: asyncio.Queue[int] = asyncio.Queue(1)
+    async with anyio.create_task_group() as scoped, asyncio.timeout(30):
+        scoped.start_soon(_fill, queue)
+        found += [await queue.get() for _ in range(2)]
+        with anyio.fail_after(20):
+            await (
+                asyncio
+                .sleep(2)
+            )  # fmt: skip
+        scoped.cancel_scope.cancel()
+    for _ in (1, 2):
+        try:
+            async with asyncio.timeout(None) as limit:
+                limit.reschedule(asyncio.get_running_loop().time() + 1)
+                await asyncio.Event().wait()
+        except TimeoutError:
+            found.append(await asyncio.shield(double(14)))
+    return found
+
+
+async def _doubled(*numbers: int) -> AsyncIterator[int]:
+    for number in numbers:
+        yield await double(number)
+
+
+async def _fill(queue: asyncio.Queue[int]) -> None:
+    for number in (15, 16, 17, 18):
+        await queue.put(await double(number))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -65,6 +66,10 @@ async def through_a_context() -> None:
         pass
 
 
+COMPREHENSION = ["<listcomp>"] if sys.version_info < (3, 12) else []
+"""The frame of its own that it has in some versions."""
+
+
 async def through_a_comprehension() -> list[Any]:
     return [await deep(0) for number in (1, 2)]
 
@@ -84,7 +89,7 @@ async def in_an_anyio_group() -> None:
         (nested, ["deep", "deep", "deep", "nested"], {"here": 0, "level": 0}),
         (through_a_generator, ["rows", "through_a_generator"], {"inside": 5}),
         (through_a_context, ["opened", "through_a_context"], {"opening": 7}),
-        (through_a_comprehension, ["deep", "<listcomp>", "through_a_comprehension"], {"level": 0}),
+        (through_a_comprehension, ["deep", *COMPREHENSION, "through_a_comprehension"], {"level": 0}),
         (in_an_anyio_group, ["in_an_anyio_group", "child"], {}),
     ],
 )
