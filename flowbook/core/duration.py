@@ -61,12 +61,19 @@ def time_limit(timeout: float | int | str | None) -> float:
 
 
 def setting(environment: Mapping[str, str], name: str, default: float, read: Callable[[str], float] = seconds) -> float:
-    """A duration that the environment may give. Raises UserError naming the variable."""
+    """A duration, or what else ``read`` reads, that the environment may give. Raises UserError naming the variable."""
     text = environment.get(name, "").strip()
     try:
         return read(text) if text else default
     except UserError as error:
         raise UserError(f"{name} is set to '{text}': {error}") from None
+
+
+def whole(text: str) -> int:
+    """A number of things, at least 1. Raises UserError where the text is none."""
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise UserError(f"'{text}' is not a whole number of at least 1")
+    return int(text)
 
 
 def spoken(length: float) -> str:

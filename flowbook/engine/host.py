@@ -12,7 +12,7 @@ import anyio.to_thread
 import msgspec
 
 import flowbook
-from flowbook.core.duration import seconds_with_unit, setting
+from flowbook.core.duration import seconds_with_unit, setting, whole
 from flowbook.core.ids import RunId, WorkerId
 from flowbook.core.messages import WorkerLost
 from flowbook.engine import remains
@@ -264,6 +264,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     usual = Settings()
     # The workers' to use, and they are this engine's children: here it can still be said.
     setting(environment, "FLOWBOOK_BLOCK_BUDGET", 0.0)
+    setting(environment, "FLOWBOOK_WORKER_THREADS", 1, whole)
     return Settings(
         reconnect_grace=setting(environment, "FLOWBOOK_RECONNECT_GRACE", usual.reconnect_grace),
         worker_silence=setting(environment, "FLOWBOOK_WORKER_SILENCE", usual.worker_silence),

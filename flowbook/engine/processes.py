@@ -12,6 +12,7 @@ from typing import Protocol
 import anyio
 
 from flowbook.core.events import Place
+from flowbook.engine.places import Places
 from flowbook.store.home import Home
 
 _TAIL = 1500
@@ -42,17 +43,21 @@ Spawn = Callable[[Place, str], Awaitable[Child]]
 
 
 def spawner(home: Home) -> Spawn:
-    """Starts ``python -m flowbook.worker`` of a place, its output in the place's worker log."""
+    """Starts ``python -m flowbook.worker`` of a place, wherever that is now; its output in the project's log."""
+    places = Places(home)
 
     async def spawn(place: Place, queue: str) -> Child:
-        command = [place.python, "-P", "-m", "flowbook.worker", "--home", str(home.folder), "--queue", queue]
+        now = places.now(place)
+        command = [now.python, "-P", "-m", "flowbook.worker", "--home", str(home.folder), "--queue", queue]
+        if now != place:
+            command += ["--stands-for", place.folder, place.python]
         with worker_log(home).open("ab") as log:
             return await anyio.open_process(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd=place.folder,
+                cwd=now.folder,
                 env={**os.environ, **WORKER_ENVIRONMENT},
                 start_new_session=True,
             )

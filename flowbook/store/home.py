@@ -29,6 +29,7 @@ class Home:
         self.token = self.folder / "token"
         self.address = self.folder / "engine.json"
         self.workers = self.folder / "workers.json"
+        self.folders = self.folder / "folders.json"
         self.engine_lock = self.folder / "engine.lock"
         self.launch_lock = self.folder / "launch.lock"
 

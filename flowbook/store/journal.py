@@ -10,7 +10,7 @@ import sqlite3
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -74,11 +74,15 @@ class Journal:
         self._spare = spare
         self.wrong = ""
         in_use = was_in_use(path)
-        try:
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-            self._open(maximum_pages, in_use)
-        except sqlite3.DatabaseError as error:
-            raise DamagedJournal(f"the journal {path} cannot be read ({error})") from error
+        with ExitStack() as on_failure:
+            try:
+                self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+                on_failure.callback(self._connection.close)
+                self._open(maximum_pages, in_use)
+            except (sqlite3.DatabaseError, UnicodeError) as error:
+                # Damage in a name is no text, and that is what some versions of Python say of it.
+                raise DamagedJournal(f"the journal {path} cannot be read ({error})") from error
+            on_failure.pop_all()
         self.drained = 0
 
     def _open(self, maximum_pages: int, in_use: bool) -> None:

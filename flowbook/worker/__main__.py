@@ -11,6 +11,8 @@ import traceback
 from pathlib import Path
 
 from flowbook.client.launch import find_home
+from flowbook.core.duration import setting, whole
+from flowbook.core.events import Place
 from flowbook.worker import capture, clocks, guard
 from flowbook.worker.leaving import leave
 from flowbook.worker.loop import WorkerLoop
@@ -19,12 +21,15 @@ from flowbook.worker.session import DRAIN_GRACE, THREADS, Session
 
 def main() -> int:
     """Run one worker until it is no longer needed."""
+    # Workers that the engine starts have its environment, which the engine has read as well.
+    usual = int(setting(os.environ, "FLOWBOOK_WORKER_THREADS", THREADS, whole))
     parser = argparse.ArgumentParser(prog="flowbook worker", description="Run steps and workflows of this project.")
     parser.add_argument("--home", type=Path, default=None, help="the project's state folder (found by default)")
     parser.add_argument("--queue", action="append", default=[], help="task queue to serve (default: 'default')")
     parser.add_argument("--concurrency", type=int, default=100, help="tasks of queues it runs at once")
-    parser.add_argument("--threads", type=int, default=_threads(), help="plain steps it runs at once, in threads")
+    parser.add_argument("--threads", type=int, default=usual, help="plain steps it runs at once, in threads")
     parser.add_argument("--grace", type=float, default=DRAIN_GRACE, help="seconds for running steps when it leaves")
+    parser.add_argument("--stands-for", nargs=2, metavar=("FOLDER", "PYTHON"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     _have_same_hashes()
     os.environ.setdefault("MPLBACKEND", "Agg")
@@ -41,6 +46,7 @@ def main() -> int:
         grace=options.grace,
         threads=max(1, options.threads),
         always_evict=always_evict,
+        place=Place(*options.stands_for) if options.stands_for else None,
     )
     session.watch()
     # The runner is not closed: it would wait for tasks and threads of steps, which have had their time.
@@ -53,12 +59,6 @@ def main() -> int:
         traceback.print_exc()
         return 1
     return 0
-
-
-def _threads() -> int:
-    """How many, where nobody says so here: workers that the engine starts have its environment."""
-    text = os.environ.get("FLOWBOOK_WORKER_THREADS", "").strip()
-    return int(text) if text.isdecimal() else THREADS
 
 
 def _have_same_hashes() -> None:

@@ -102,13 +102,14 @@ class Session:
         threads: int = THREADS,
         always_evict: bool = False,
         mark: Mark | None = None,
+        place: Place | None = None,
     ) -> None:
         self.home = home
         self.queues = queues
         self.concurrency = concurrency
         self._grace = grace
         self.worker = WorkerId(f"{os.getpid()}-{uuid.uuid4().hex[:8]}")
-        self.place = Place(os.getcwd(), sys.executable)
+        self.place = place or Place(os.getcwd(), sys.executable)
         self._files = ValueFiles(home)
         self._mark = mark or Mark(Home(home).running(os.getpid()))
         self._workplace = Workplace(self._files, self._mark, asyncio.Semaphore(threads))
@@ -133,12 +134,12 @@ class Session:
     def watch(self) -> None:
         """Take charge of this process for its life, which is the worker's own.
 
-        A thread looks whether its loop turns, steps begin in the place's folder, and what they fork has no part in the
+        A thread looks whether its loop turns, steps begin in its folder, and what they fork has no part in the
         connection.
         """
         self._watchdog.start()
         os.register_at_fork(after_in_child=self._forked)
-        self._workplace.folder = self._workplace.start = self.place.folder
+        self._workplace.folder = self._workplace.start = os.getcwd()
 
     def _forked(self) -> None:
         if self._link is not None:

@@ -273,6 +273,7 @@ def test_a_folder_may_be_called_by_another_name(home: Path) -> None:
         ("FLOWBOOK_WORKER_SILENCE", "1x", "not a duration"),
         ("FLOWBOOK_RETENTION", "30", "has no unit"),
         ("FLOWBOOK_BLOCK_BUDGET", "long", "not a duration"),
+        ("FLOWBOOK_WORKER_THREADS", "many", "not a whole number"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named(home: Path, name: str, value: str, said: str) -> None:

@@ -58,7 +58,7 @@ def test_hostile_names_and_values_stay_text_everywhere() -> None:
 
 
 def test_dot_text_with_hostile_names_is_read_back_as_names() -> None:
-    pygraphviz = pytest.importorskip("pygraphviz")
+    pygraphviz = pytest.importorskip("pygraphviz", exc_type=ImportError)
     graph = GRAPH
     drawn = pygraphviz.AGraph(string=dot.render(graph))
     assert set(drawn.nodes()) == {node.id for node in graph.nodes}
