@@ -25,8 +25,9 @@ from flowbook.runtime import implicit, remote, sites
 from flowbook.runtime.commands import DurableFuture, SignalCommand, StepCall, StepCommand, TimerCommand
 from flowbook.runtime.definitions import Step
 from flowbook.runtime.handles import given
-from flowbook.runtime.loop import DeterministicLoop, Task, Timer
+from flowbook.runtime.loop import DeterministicLoop
 from flowbook.runtime.replay import OTHER_CODE, SAME_CODE, Asked, Expectations, Reuse, is_like, mismatch
+from flowbook.runtime.scheduled import Task, Timer
 from flowbook.runtime.values import Values, are_plain
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ import msgspec
 
 from flowbook.core.ids import Digest, Key
 from flowbook.core.value import Value
-from flowbook.runtime.loop import Future
+from flowbook.runtime.scheduled import Future
 
 if TYPE_CHECKING:
     from flowbook.core.events import StepReused
     from flowbook.core.messages import ReportItem
     from flowbook.runtime.definitions import Step
-    from flowbook.runtime.loop import Timer
+    from flowbook.runtime.scheduled import Timer
 
 
 class DurableFuture(Future):

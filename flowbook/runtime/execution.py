@@ -26,8 +26,8 @@ from flowbook.runtime.definitions import Workflow
 from flowbook.runtime.duties import Duties
 from flowbook.runtime.going_on import ContinueAsNew, Patches, continued, going_on
 from flowbook.runtime.handlers import Handlers
-from flowbook.runtime.loop import Task
 from flowbook.runtime.replay import Asked, Expectations, Reuse, mismatch
+from flowbook.runtime.scheduled import Task
 from flowbook.runtime.stopping import Stopping
 from flowbook.runtime.values import Values
 from flowbook.wire import codec

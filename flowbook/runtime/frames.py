@@ -22,8 +22,8 @@ from flowbook.runtime.commands import Argument, StepCommand
 from flowbook.runtime.definitions import Step, Workflow
 from flowbook.runtime.execution import Execution
 from flowbook.runtime.handles import SKIPPED, Handle
-from flowbook.runtime.loop import Task
 from flowbook.runtime.outcomes import Places
+from flowbook.runtime.scheduled import Task
 from flowbook.wire import codec
 
 

@@ -26,7 +26,7 @@ from flowbook.wire.calls import HANDLERS
 
 if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
-    from flowbook.runtime.loop import Task
+    from flowbook.runtime.scheduled import Task
 
 F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")

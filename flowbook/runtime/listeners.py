@@ -13,7 +13,7 @@ from flowbook.runtime import current, typed
 
 if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
-    from flowbook.runtime.loop import Task
+    from flowbook.runtime.scheduled import Task
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -11,7 +11,6 @@ what to use instead. Nothing here knows runs, steps or signals.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import gc
 import itertools
 import sys
@@ -27,6 +26,8 @@ from anyio._backends._asyncio import CancelScope
 
 from flowbook.errors import NotDeterministic
 from flowbook.runtime import nested
+from flowbook.runtime.refused import refuse_all
+from flowbook.runtime.scheduled import Future, Handle, Redelivery, Task, Timer
 
 SPIN_LIMIT = 200_000
 """Callbacks in one drain after which the code is taken to spin without ever waiting."""
@@ -66,79 +67,6 @@ class Host(Protocol):
 
     def failed_silently(self, context: dict[str, Any]) -> None:
         """An exception nobody awaited."""
-
-
-class Handle(asyncio.Handle):
-    """A ready callback. Slimmer than asyncio's: no debug information."""
-
-    __slots__ = ()
-
-    def __init__(self, callback: Any, args: Any, loop: Any, context: contextvars.Context | None) -> None:
-        self._context = contextvars.copy_context() if context is None else context
-        self._callback = callback
-        self._args = args
-        self._loop = loop
-        self._cancelled = False
-        self._repr = None
-        self._source_traceback = None
-
-    def cancel(self) -> None:
-        self._cancelled = True
-        self._callback = None
-        self._args = ()
-
-
-class Redelivery(Handle):
-    """anyio's cancelling anew."""
-
-    __slots__ = ()
-
-
-class Timer(asyncio.TimerHandle):
-    """A callback with a time; cancelling it tells the host."""
-
-    __slots__ = ("host", "key", "site")
-
-    def __init__(self, when: float, callback: Any, args: Any, loop: Any, context: Any, host: Host) -> None:
-        super().__init__(when, callback, args, loop, context)
-        self.host = host
-        self.key = ""
-        self.site = 0
-
-    def cancel(self) -> None:
-        if not self._cancelled:
-            super().cancel()
-            self.host.timer_dropped(self)
-
-
-class Task(asyncio.Task):  # type: ignore[type-arg]
-    """A task with a place in the tree of tasks.
-
-    Its hash is its creation number in its run, so that the sets inside ``asyncio.wait`` iterate in creation order.
-    """
-
-    path: str
-    number: int
-
-    def __hash__(self) -> int:
-        return self.number
-
-    def cancel(self, msg: Any = None) -> bool:
-        loop: DeterministicLoop = self.get_loop()  # type: ignore[assignment]
-        if loop.on_cancel is not None:
-            loop.on_cancel(self)
-        return super().cancel(msg)
-
-
-class Future(asyncio.Future):  # type: ignore[type-arg]
-    """A future of the loop, or of what runs on it, that sets keep in the order in which they met it."""
-
-    number = 0
-
-    def __hash__(self) -> int:
-        if not self.number:
-            self.number = self.get_loop().next_number()  # type: ignore[attr-defined]
-        return self.number
 
 
 _registered = itertools.count()
@@ -440,53 +368,4 @@ def _is_of_a_task(handle: Handle | Timer) -> bool:
     return isinstance(getattr(handle._callback, "__self__", None), asyncio.Task)  # type: ignore[union-attr]
 
 
-def _refuse(name: str, instead: str) -> Callable[..., NoReturn]:
-    def refused(self: DeterministicLoop, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NotDeterministic(f"{name}() cannot be re-executed inside a workflow; {instead}")
-
-    refused.__name__ = name
-    return refused
-
-
-_NETWORK = "do network IO in a step"
-_FILES = "do file and pipe IO in a step"
-_PROCESS = "start processes in a step"
-_DRIVE = "the engine drives this loop; await the coroutine instead"
-_TASKS = "the tasks of a workflow are its loop's own"
-
-_REFUSED = {
-    "run_forever": _DRIVE,
-    "run_until_complete": _DRIVE,
-    "stop": "return from the workflow instead",
-    "set_task_factory": _TASKS,
-    "add_signal_handler": "use flowbook's signal()",
-    "remove_signal_handler": "use flowbook's signal()",
-    **dict.fromkeys(("add_reader", "remove_reader", "add_writer", "remove_writer"), _FILES),
-    **dict.fromkeys(("connect_read_pipe", "connect_write_pipe", "sendfile", "sock_sendfile"), _FILES),
-    **dict.fromkeys(("subprocess_shell", "subprocess_exec"), _PROCESS),
-    **dict.fromkeys(
-        (
-            "getaddrinfo",
-            "getnameinfo",
-            "create_connection",
-            "create_server",
-            "create_unix_connection",
-            "create_unix_server",
-            "create_datagram_endpoint",
-            "connect_accepted_socket",
-            "start_tls",
-            "sock_recv",
-            "sock_recv_into",
-            "sock_recvfrom",
-            "sock_recvfrom_into",
-            "sock_sendall",
-            "sock_sendto",
-            "sock_connect",
-            "sock_accept",
-        ),
-        _NETWORK,
-    ),
-}
-
-for _name, _instead in _REFUSED.items():
-    setattr(DeterministicLoop, _name, _refuse(_name, _instead))
+refuse_all(DeterministicLoop)

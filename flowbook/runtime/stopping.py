@@ -21,7 +21,7 @@ from flowbook.runtime import outcomes
 
 if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
-    from flowbook.runtime.loop import Task
+    from flowbook.runtime.scheduled import Task
 
 PATIENCE = 100
 """How often code that is told again at once may go on. Then it is dropped, and what it owes is taken back."""
