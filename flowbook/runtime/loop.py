@@ -25,7 +25,7 @@ from weakref import ref
 from anyio._backends._asyncio import CancelScope
 
 from flowbook.errors import NotDeterministic
-from flowbook.runtime import nested
+from flowbook.runtime.nested import swap_task
 from flowbook.runtime.refused import refuse_all
 from flowbook.runtime.scheduled import Future, Handle, Redelivery, Task, Timer
 
@@ -88,7 +88,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._forgotten: list[AsyncGenerator[Any, Any]] = []
         self._ready: deque[Handle | Timer] = deque()
         self._again: list[Handle] = []
-        self._outer: list[tuple[nested.Outer, Any, bool]] = []
+        self._outer: list[tuple[Any, Any, Any, bool]] = []
         self._created = 0
         self.attended = False
         self._closed = False
@@ -100,16 +100,23 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         """Be the running loop. What nobody refers to any more is not collected meanwhile: when that happens is
         chance.
         """
-        self._outer.append((nested.enter(self), sys.get_asyncgen_hooks(), gc.isenabled()))
+        # What ``nested`` does, without a call: this happens with every event.
+        outer, task = asyncio._get_running_loop(), None
+        if swap_task is not None and outer is not None and outer is not self:
+            task = swap_task(outer, None)
+        self._outer.append((outer, task, sys.get_asyncgen_hooks(), gc.isenabled()))
         gc.disable()
+        asyncio._set_running_loop(self)
         sys.set_asyncgen_hooks(self._generator_begins, self._generator_is_dropped)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        outer, hooks, collecting = self._outer.pop()
+        outer, task, hooks, collecting = self._outer.pop()
         sys.set_asyncgen_hooks(*hooks)
-        nested.leave(outer)
+        asyncio._set_running_loop(outer)
+        if task is not None and swap_task is not None:
+            swap_task(outer, task)
         if collecting:
             gc.enable()
 

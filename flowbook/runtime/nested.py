@@ -19,18 +19,18 @@ class Outer(NamedTuple):
     task: Any
 
 
-# Since 3.14 a thread has one current task; before, each loop had its own.
-_swap_task: Callable[[Any, Any], Any] | None = (
+swap_task: Callable[[Any, Any], Any] | None = (
     asyncio.tasks._swap_current_task if sys.version_info >= (3, 14) else None  # type: ignore[attr-defined,unused-ignore]
 )
+"""Since 3.14 a thread has one current task, where each loop had its own: gives the one that was so before."""
 
 
 def enter(loop: asyncio.AbstractEventLoop) -> Outer:
     """Make ``loop`` the running one; ``leave`` takes what this gives."""
     outer = asyncio._get_running_loop()
     task = None
-    if _swap_task is not None and outer is not None and outer is not loop:
-        task = _swap_task(outer, None)
+    if swap_task is not None and outer is not None and outer is not loop:
+        task = swap_task(outer, None)
     asyncio._set_running_loop(loop)
     return Outer(outer, task)
 
@@ -38,5 +38,5 @@ def enter(loop: asyncio.AbstractEventLoop) -> Outer:
 def leave(outer: Outer) -> None:
     """Make running what was so before."""
     asyncio._set_running_loop(outer.loop)
-    if outer.task is not None and _swap_task is not None:
-        _swap_task(outer.loop, outer.task)
+    if outer.task is not None and swap_task is not None:
+        swap_task(outer.loop, outer.task)

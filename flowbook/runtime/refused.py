@@ -7,7 +7,6 @@ from typing import Any, NoReturn
 
 from flowbook.errors import NotDeterministic
 
-
 _NETWORK = "do network IO in a step"
 _FILES = "do file and pipe IO in a step"
 _PROCESS = "start processes in a step"

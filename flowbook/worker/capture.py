@@ -127,7 +127,8 @@ class _Stream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        self._fallback.flush()
+        if not self._fallback.closed:
+            self._fallback.flush()
 
     def writable(self) -> bool:
         return True

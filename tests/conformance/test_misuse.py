@@ -210,7 +210,7 @@ INSIDE: list[tuple[Body, str]] = [
     (operation_of_a_number, r"operation\(\) takes steps, not int"),
     (saga_of_a_number, "a saga takes steps, not int"),
     (too_much_to_go_on_with, r"continue_as_new\(\): too many positional arguments; misused is misused\(\)"),
-    (awaited_number, "object int can't be used in 'await' expression"),
+    (awaited_number, "object int can't be used in 'await' expression|'int' object can't be awaited"),
 ]
 
 

@@ -151,7 +151,11 @@ def test_a_script_starts_its_own_workflow(project: Project) -> None:
 
 def test_a_kernel_cell_starts_its_own_workflow(project: Project) -> None:
     definitions, _, rest = SCRIPT.partition("@workflow")
-    cells = [definitions, f"@workflow{rest}\nrun = twice.start(4)", "print(run.result())\nprint(run.at(2).values)"]
+    cells = [
+        definitions,
+        f"@workflow{rest}\nrun = twice.start(4)",
+        "print(run.result())\nprint(run.at(run.history[-2].seq).values)",
+    ]
     code = (
         "from IPython.testing.globalipapp import start_ipython\n"
         f"shell = start_ipython()\nfor cell in {cells!r}:\n    shell.run_cell(cell, store_history=True)\n"
