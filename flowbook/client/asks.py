@@ -186,9 +186,9 @@ def wait(run: str, timeout: float | None) -> Ask[calls.Summary]:
     return Ask("wait", calls.Wait(RunId(run), timeout), calls.Summary)
 
 
-def watch(run: str | None) -> Ask[dict[str, Any]]:
+def watch(run: str | None, settled: bool = False) -> Ask[dict[str, Any]]:
     """Follow a run, or the list of runs."""
-    return Ask("watch", calls.Watch(None if run is None else RunId(run)))
+    return Ask("watch", calls.Watch(None if run is None else RunId(run), settled))
 
 
 def sql(query: str, limit: int, timeout: float) -> Ask[calls.Rows]:

@@ -200,10 +200,10 @@ class AsyncClient:
         """See ``Client``."""
         return await self._ask(asks.wait(run, timeout))
 
-    async def watch(self, run: str | None = None) -> AsyncIterator[dict[str, Any]]:
+    async def watch(self, run: str | None = None, settled: bool = False) -> AsyncIterator[dict[str, Any]]:
         """See ``Client``."""
         send, receive = anyio.create_memory_object_stream[msgspec.Raw | FlowbookError](inf)
-        ask = asks.watch(run)
+        ask = asks.watch(run, settled)
         number = await self._send(ask, _Updates(send))
         try:
             async with send, receive:

@@ -205,12 +205,13 @@ class Client:
         """Wait until the run is closed or paused, or for ``timeout`` seconds."""
         return self._ask(asks.wait(run, timeout))
 
-    def watch(self, run: str | None = None) -> Iterator[dict[str, Any]]:
+    def watch(self, run: str | None = None, settled: bool = False) -> Iterator[dict[str, Any]]:
         """Follow a run: ``{"view"}`` first and after trouble, ``{"patch", "seq"}`` between; ends with the run.
 
+        With ``settled`` it ends when the run owes nothing outside any more, which may be later.
         Without a run: ``{"runs": [...]}`` whenever the list changes.
         """
-        ask, sink = asks.watch(run), _Updates()
+        ask, sink = asks.watch(run, settled), _Updates()
         number = self._send(ask, sink)
         try:
             while (body := sink.queue.get()) is not None:

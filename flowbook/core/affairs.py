@@ -44,7 +44,8 @@ class Affairs:
                 status = "rejected" if event.rejected else "failed"
                 self._end(f"update {event.id}", status, time, error=said(event.failure))
             case e.ObligationOpened():
-                owed = {"key": event.key, "name": event.name, "what": event.what}
+                undo = event.undo.name if event.undo is not None else ""
+                owed = {"key": event.key, "name": event.name, "what": event.what, "undo": undo}
                 self._begin("obligations", event.key, "open", time, owed)
             case e.ObligationSettled():
                 self._end(event.key, event.outcome, time)

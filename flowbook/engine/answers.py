@@ -308,7 +308,7 @@ class Answers:
         if params.run is None:
             self.publisher.watch_list(client, request)
         else:
-            await self.publisher.watch(await self._engine.load(params.run), client, request)
+            await self.publisher.watch(await self._engine.load(params.run), client, request, params.settled)
 
     async def _query(self, client: ClientLink, request: int, params: calls.Ask) -> None:
         run = await self._engine.load(self._engine.runs.meant(params.run, "id"))

@@ -28,11 +28,14 @@ SLOW = 4 * 1024 * 1024
 
 
 class _Watcher:
-    __slots__ = ("client", "fresh", "request")
+    """``settled`` is one who watches on until the run owes nothing outside."""
 
-    def __init__(self, client: ClientLink, request: int) -> None:
+    __slots__ = ("client", "fresh", "request", "settled")
+
+    def __init__(self, client: ClientLink, request: int, settled: bool = False) -> None:
         self.client = client
         self.request = request
+        self.settled = settled
         self.fresh = True
 
 
@@ -89,8 +92,8 @@ class Publisher:
         except Exception:
             _log.exception("the view of run %s cannot show event %s", run, recorded.seq)
 
-    async def watch(self, run: LiveRun, client: ClientLink, request: int) -> None:
-        """Send the run's view now and its changes from now on."""
+    async def watch(self, run: LiveRun, client: ClientLink, request: int, settled: bool = False) -> None:
+        """Send the run's view now and its changes from now on, until it ends, or has ended and is ``settled``."""
         watched = self._watched.get(run.id)
         if watched is None:
             view = await self._views.live(run)
@@ -98,7 +101,7 @@ class Publisher:
             watched = self._watched.setdefault(run.id, _Watched(view, bool(run.state.closed)))
             watched.view.catch_up(run.records[: run.committed])
             watched.closed = bool(run.state.closed)
-        watched.watchers.append(_Watcher(client, request))
+        watched.watchers.append(_Watcher(client, request, settled))
         watched.dirty = True
         self._changed.set()
 
@@ -132,15 +135,20 @@ class Publisher:
         view = watched.view.shown()
         patch = watched.view.difference(watched.sent, view) if watched.sent else []
         watched.sent = view
-        for watcher in watched.watchers:
+        owes = any(owed["ended"] is None for owed in view.get("obligations", ()))
+        for watcher in list(watched.watchers):
+            is_last = watched.closed and not (watcher.settled and owes)
             if watcher.client.link.waiting > SLOW:
                 watcher.fresh = watched.dirty = True
-            elif watcher.fresh:
-                watcher.client.update(watcher.request, {"view": view}, watched.closed)
+                continue
+            if watcher.fresh:
+                watcher.client.update(watcher.request, {"view": view}, is_last)
                 watcher.fresh = False
-            elif patch or watched.closed:
-                watcher.client.update(watcher.request, {"patch": patch, "seq": view["seq"]}, watched.closed)
-        if watched.closed and not watched.dirty:
+            elif patch or is_last:
+                watcher.client.update(watcher.request, {"patch": patch, "seq": view["seq"]}, is_last)
+            if is_last:
+                watched.watchers.remove(watcher)
+        if not watched.watchers:
             del self._watched[id]
 
     async def _publish_runs(self) -> None:

@@ -258,6 +258,28 @@ class CompleteHandler(FlowbookHandler):
         self.answer(await (await project.client()).ask(asked))
 
 
+class SettleHandler(FlowbookHandler):
+    """POST: say that something the run owes outside is settled."""
+
+    @web.authenticated
+    @acts
+    async def post(self, run: str) -> None:
+        """``{key, note}`` -> summary."""
+        body = self.body()
+        self.answer(await (await self.project(body).client()).ask(demands.settle(run, body)))
+
+
+class RetryHandler(FlowbookHandler):
+    """POST: have a run of its own take back what the run owes outside."""
+
+    @web.authenticated
+    @acts
+    async def post(self, run: str) -> None:
+        """``{key}`` -> summary, which names the run that tries."""
+        body = self.body()
+        self.answer(await (await self.project(body).client()).ask(demands.retry(run, body)))
+
+
 def _encoded(project: Project, value: Any, name: str) -> Value:
     return running.value_of(project, name, value)
 
@@ -330,6 +352,8 @@ ROUTES: tuple[tuple[str, type[FlowbookHandler]], ...] = (
     (rf"{_RUN}/terminate", TerminateHandler),
     (rf"{_RUN}/update", UpdateHandler),
     (rf"{_RUN}/complete", CompleteHandler),
+    (rf"{_RUN}/settle", SettleHandler),
+    (rf"{_RUN}/retry", RetryHandler),
     (rf"{_RUN}/resume", ResumeHandler),
     (rf"{_RUN}/fork", ForkHandler),
     (r"flowbook/api/export", ExportHandler),

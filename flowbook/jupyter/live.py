@@ -89,7 +89,7 @@ class LiveHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     async def _watch_run(self, project: Project, run: str, head: dict[str, Any]) -> None:
         client = await project.client()
-        async with aclosing(cast(Updates, client.watch(run))) as updates:
+        async with aclosing(cast(Updates, client.watch(run, settled=True))) as updates:
             async for update in updates:
                 await self._say({**head, **update})
         await self._say({**head, "last": True})

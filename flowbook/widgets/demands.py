@@ -1,11 +1,13 @@
-"""What people do to a run from a picture of it, read from plain JSON: terminate, update, finish a step from outside."""
+"""What people do to a run from a picture of it, read from plain JSON: terminate, update, finish a step from outside,
+settle what it owes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flowbook.client.asks import Ask
+from flowbook.client.asks import Ask, retry_obligation, settle_obligation
 from flowbook.core.failure import Failure
 from flowbook.core.ids import RunId
 from flowbook.core.value import Value
@@ -43,3 +45,20 @@ def complete(given: Mapping[str, Any], encode: Encode) -> Ask[calls.Summary]:
         failure = Failure("Failed", str(given["failure"]), retryable=False)
         return Ask("complete", calls.Complete(token, failure=failure), calls.Summary)
     return Ask("complete", calls.Complete(token, encode(given.get("value"), "the answer")), calls.Summary)
+
+
+def settle(run: str, given: Mapping[str, Any]) -> Ask[calls.Summary]:
+    """``{key, note}``: nothing is owed any more, and why."""
+    return settle_obligation(run, _owed(given), str(given.get("note") or ""))
+
+
+def retry(run: str, given: Mapping[str, Any]) -> Ask[calls.Summary]:
+    """``{key}``: have it tried again to take it back."""
+    return retry_obligation(run, _owed(given))
+
+
+def _owed(given: Mapping[str, Any]) -> str:
+    key = given.get("key")
+    if not isinstance(key, str) or not key:
+        raise UserError("say which obligation: its 'key' is missing")
+    return key

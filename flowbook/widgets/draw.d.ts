@@ -41,6 +41,10 @@ export interface RunActions {
   update?(name: string, values: unknown[]): void | Promise<unknown>;
   /** Finish a step that waits for an answer from outside: with a value, or with a failure in words. */
   complete?(token: string, answer: { value: unknown } | { failure: string }): void | Promise<unknown>;
+  /** Say that what is owed outside is settled, with a note of what became of it. */
+  settle?(key: string, note: string): void | Promise<unknown>;
+  /** Have it tried again to take back what is owed outside. */
+  retry?(key: string): void | Promise<unknown>;
   /** Show another run: a child, a parent, the one before or after. */
   open?(run: string): void;
   /** Send a signal. The drawing asks for the value in a line of its own, unless there is `askSignal`. */

@@ -644,7 +644,9 @@ function changed(view, path, value) {
 
 // --- elements
 
-const fill = (element, ...parts) => element.replaceChildren(...parts);
+const kept = children => children.flat().filter(child => some(child) && child !== false && child !== '');
+
+const fill = (element, ...parts) => element.replaceChildren(...kept(parts));
 
 function h(tag, given, ...children) {
   const element = document.createElement(tag);
@@ -653,7 +655,7 @@ function h(tag, given, ...children) {
     else if (value === true) element.setAttribute(name, '');
     else if (some(value) && value !== false) element.setAttribute(name, String(value));
   }
-  for (const child of children.flat()) if (some(child) && child !== false) element.append(child);
+  element.append(...kept(children));
   return element;
 }
 
@@ -1011,6 +1013,7 @@ export function createRunView(element, source, given = null) {
 class RunDrawing {
   constructor(element, source, given) {
     this.source = source;
+    this.actions = source.actions ?? {};
     this.live = null;
     this.shown = null;
     this.at = null;
@@ -1019,7 +1022,7 @@ class RunDrawing {
     this.isOnline = true;
     this.asked = 0;
     this.events = [];
-    this.said = 0;
+    this.spoken = 0;
     this.build(element);
     this.gather();
     if (given) this.update(given);
@@ -1164,7 +1167,7 @@ class RunDrawing {
 
   reveal(name) {
     const node = this.shown?.graph?.nodes?.find(n => n.id === name);
-    if (node?.cell) this.source.actions?.reveal?.(node.cell, 1);
+    if (node?.cell) this.actions.reveal?.(node.cell, 1);
   }
 
   draw() {
@@ -1187,7 +1190,7 @@ class RunDrawing {
   }
 
   drawHead(view) {
-    const actions = this.source.actions ?? {};
+    const { actions } = this;
     const open = isOpen(this.live);
     const [done, total] = progress(view);
     this.elapsed = span('muted fb-elapsed');
@@ -1197,21 +1200,21 @@ class RunDrawing {
     fill(
       this.head,
       statusBadge(view.status),
-      ...(view.stopping && isOpen(view) ? [span('chip fb-hot', STOPPING[view.stopping.how])] : []),
+      view.stopping && isOpen(view) && span('chip fb-hot', STOPPING[view.stopping.how]),
       h('strong', { class: 'fb-workflow' }, view.workflow),
       h('code', { class: 'fb-id' }, view.id),
       h('span', null, `${done} of ${total} done`),
       this.elapsed,
-      ...(view.origin ? [span('muted', `fork of ${view.origin.run} at event ${view.origin.seq}`)] : []),
-      ...(owed.length ? [span(`chip fb-${owed.some(o => o.status === 'failed') ? 'bad' : 'hot'}`, owedWords(owed))] : []),
-      ...(view.queue ? [span('chip', `queue ${view.queue}`)] : []),
+      view.origin && span('muted', `fork of ${view.origin.run} at event ${view.origin.seq}`),
+      owed.length > 0 && span(`chip fb-${owed.some(o => o.status === 'failed') ? 'bad' : 'hot'}`, owedWords(owed)),
+      view.queue && span('chip', `queue ${view.queue}`),
       ...(this.isOnline || !open ? [] : [span('note', 'as last seen; not live')]),
       span('spacer'),
       part('div', 'actions', ...signals.map(wait => button(`Signal “${wait.name}”…`, () => this.askSignal(wait.name), 'main')),
-      ...(actions.fork && (!open || this.at !== null) ? [button('Fork…', fork)] : []),
-      ...(open && actions.update && view.updates?.length ? [button('Update…', () => this.askUpdate(view.updates.at(-1).name))] : []),
-      ...(open && actions.cancel ? [button('Cancel', () => this.confirm('Cancel', () => actions.cancel()))] : []),
-      ...(open && actions.terminate ? [button('Terminate…', () => this.confirm('Terminate', () => actions.terminate()))] : []))
+      actions.fork && (!open || this.at !== null) && button('Fork…', fork),
+      open && actions.update && view.updates?.length > 0 && button('Update…', () => this.askUpdate(view.updates.at(-1).name)),
+      open && actions.cancel && button('Cancel', () => this.confirm('Cancel', () => actions.cancel())),
+      open && actions.terminate && button('Terminate…', () => this.confirm('Terminate', () => actions.terminate())))
     );
     this.drawNews(view);
     this.drawClock();
@@ -1232,7 +1235,7 @@ class RunDrawing {
   place({ cell, line, number: page }) {
     if (!line) return [];
     const words = page ? `cell ${page}, line ${line}` : `line ${line}`;
-    const reveal = this.source.actions?.reveal;
+    const { reveal } = this.actions;
     if (!reveal || !cell) return [span('muted', ` (${words})`)];
     return [' ', h('a', { href: '#', click: event => (event.preventDefault(), reveal(cell, line)) }, words)];
   }
@@ -1323,7 +1326,7 @@ class RunDrawing {
     const node = this.shown?.graph?.nodes?.find(n => n.id === this.chosen) ?? { id: this.chosen };
     this.details.hidden = !this.chosen || !step;
     if (this.details.hidden) return;
-    const fork = this.source.actions?.fork && !isOpen(this.live);
+    const fork = this.actions.fork && !isOpen(this.live);
     const attempts = step.attempts.filter(a => !some(a.item)).slice(-12);
     const close = button('✕', () => this.choose(this.chosen), 'small', { title: 'Close', 'aria-label': 'Close' });
     this.drawOutput(this.printed, step.output, node.id);
@@ -1335,18 +1338,18 @@ class RunDrawing {
         h('strong', null, node.id),
         statusBadge(step.status),
         span('muted', wires(node)),
-        ...(step.queue ? [span('chip', `queue ${step.queue}`)] : []),
+        step.queue && span('chip', `queue ${step.queue}`),
         span('spacer'),
-        ...(fork ? [button('Fork from here…', () => this.source.actions.fork({ step: node.id }))] : []),
+        fork && button('Fork from here…', () => this.actions.fork({ step: node.id })),
         close
       ),
-      ...(node.doc ? [part('p', 'muted', node.doc)] : []),
-      ...(step.reason ? [h('p', null, step.reason)] : []),
-      ...(step.progress ? [progressLine(step.progress)] : []),
-      ...(step.heartbeat ? [part('p', 'muted', `last sign of life ${duration(Math.max(0, this.shown.time - step.heartbeat.time))} before event ${this.shown.seq}: ${clipped(valueWords(step.heartbeat.details))}`)] : []),
-      ...(step.error ? [part('div', 'trouble', h('strong', null, step.error.type), ` ${step.error.message}`, ...this.place(step.error))] : []),
-      ...(attempts.length > 1 || attempts[0]?.run ? [part('ol', 'attempts', attempts.map(a => h('li', null, attemptWords({ ...a, run: '' }, this.shown.time), ...(a.run ? [' ', this.runLink(a.run)] : []))))] : []),
-      ...(Object.keys(step.values).length ? [valuesTable('Values', step.values)] : [])
+      node.doc && part('p', 'muted', node.doc),
+      step.reason && h('p', null, step.reason),
+      step.progress && progressLine(step.progress),
+      step.heartbeat && part('p', 'muted', `last sign of life ${duration(Math.max(0, this.shown.time - step.heartbeat.time))} before event ${this.shown.seq}: ${clipped(valueWords(step.heartbeat.details))}`),
+      step.error && part('div', 'trouble', h('strong', null, step.error.type), ` ${step.error.message}`, ...this.place(step.error)),
+      (attempts.length > 1 || attempts[0]?.run) && part('ol', 'attempts', attempts.map(a => h('li', null, attemptWords({ ...a, run: '' }, this.shown.time), a.run && ' ', a.run && this.runLink(a.run)))),
+      Object.keys(step.values).length > 0 && valuesTable('Values', step.values)
     );
   }
 
@@ -1395,7 +1398,7 @@ class RunDrawing {
   }
 
   runLink(run) {
-    const open = this.source.actions?.open;
+    const { open } = this.actions;
     return open ? h('a', { href: '#', 'data-run': run, click: event => (event.preventDefault(), open(run)) }, run) : h('code', { class: 'fb-id' }, run);
   }
 
@@ -1411,22 +1414,34 @@ class RunDrawing {
     const outside = waits.filter(wait => wait.kind === 'outside');
     const plain = Object.entries(attributes).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
     const owed = owing(view);
-    const parts = [
-      ...(outside.length ? [h('h4', null, 'Waiting for answers from outside'), ...outside.map(wait => this.outside(wait, past))] : []),
-      ...table(owed.length ? owedWords(owed) : 'Obligations, all settled', obligations, entry => [h('strong', null, entry.name), entry.what, entry.status === 'retrying' ? this.runLink(entry.trying) : entry.error || (entry.status === 'open' ? 'owed' : '')]),
-      ...table('Children', children, child => [this.runLink(child.run), child.workflow, child.error || (child.close === 'cancel' ? '' : `${child.close} with this run`)]),
-      ...table('Updates', updates, update => [update.name, h('code', null, update.value ? clipped(valueWords(update.value)) : ''), update.error]),
-      ...table('Signals sent', sent, signal => [`“${signal.name}”`, this.runLink(signal.run), signal.error]),
-      ...(plain.length ? [part('p', 'chips', plain.map(words => span('chip', words)))] : []),
-      ...(patches.length ? [part('p', 'muted', `Takes the new branch of ${patches.join(', ')}`)] : []),
-      ...(Object.keys(memo).length ? [valuesTable('Memo', memo)] : [])
-    ];
+    const parts = kept([
+      outside.length > 0 && [h('h4', null, 'Waiting for answers from outside'), ...outside.map(wait => this.outside(wait, past))],
+      ...table(owed.length ? owedWords(owed) : 'Obligations, all settled', obligations, owe => [h('strong', null, owe.name), owe.what, owe.status === 'retrying' ? this.runLink(owe.trying) : owe.error || (owe.status === 'open' && 'owed'), this.remedies(owe)]),
+      ...table('Children', children, ({ run, workflow, error, close }) => [this.runLink(run), workflow, error || (close === 'cancel' ? '' : `${close} with this run`)]),
+      ...table('Updates', updates, ({ name, value, error }) => [name, h('code', null, value && clipped(valueWords(value))), error]),
+      ...table('Signals sent', sent, ({ name, run, error }) => [`“${name}”`, this.runLink(run), error]),
+      plain.length > 0 && part('p', 'chips', plain.map(words => span('chip', words))),
+      patches.length > 0 && part('p', 'muted', `Takes the new branch of ${patches.join(', ')}`),
+      Object.keys(memo).length > 0 && valuesTable('Memo', memo)
+    ]);
     this.affairs.hidden = !parts.length;
     fill(this.affairs, ...parts);
   }
 
+  /** What a person can do about what is owed, once the run's own code does not take care of it any more. */
+  remedies({ key, name, status, undo }) {
+    const { settle, retry } = this.actions;
+    if (this.at !== null || (status !== 'failed' && (status !== 'open' || isOpen(this.live)))) return;
+    const note = field(`What became of ${name}`, '');
+    const ask = () => {
+      this.inquire([h('label', null, `What became of “${name}”? `, note)], 'Settle', () => settle(key, note.value));
+      note.focus();
+    };
+    return [retry && undo && button('Try again', () => this.attempt(() => retry(key))), ' ', settle && button('Settle…', ask)];
+  }
+
   outside(wait, past) {
-    const complete = this.source.actions?.complete;
+    const { complete } = this.actions;
     const token = h('input', { class: 'fb-token', type: 'text', readonly: true, value: wait.token, 'aria-label': `Token of ${wait.name}`, click: event => event.target.select() });
     const value = field(`Answer for ${wait.name}, as JSON`, 'true');
     const form = complete && isOpen(this.live) && !past
@@ -1445,14 +1460,14 @@ class RunDrawing {
   }
 
   askSignal(name) {
-    const { signal, askSignal } = this.source.actions;
+    const { signal, askSignal } = this.actions;
     if (askSignal) askSignal(name);
     else this.inquireValue(`Value of “${name}” (JSON or text) `, `Value of ${name}, as JSON`, 'true', text => signal(name, typed(text)));
   }
 
   askUpdate(usual) {
     const name = field('Name of the update', usual);
-    this.inquireValue('Update ', 'Arguments, as a JSON list', '[]', text => this.source.actions.update(name.value, [typed(text)].flat()), name);
+    this.inquireValue('Update ', 'Arguments, as a JSON list', '[]', text => this.actions.update(name.value, [typed(text)].flat()), name);
   }
 
   inquireValue(words, title, usual, act, before = '') {
@@ -1502,11 +1517,11 @@ class RunDrawing {
     const now = Date.now();
     clearTimeout(this.later);
     if (this.at !== null || words === this.region.textContent) return;
-    if (now - this.said < 3000 && view.status !== 'failed') {
-      this.later = setTimeout(() => this.shown && this.speak(this.shown), 3000 - (now - this.said));
+    if (now - this.spoken < 3000 && view.status !== 'failed') {
+      this.later = setTimeout(() => this.shown && this.speak(this.shown), 3000 - (now - this.spoken));
       return;
     }
-    this.said = now;
+    this.spoken = now;
     this.region.textContent = words;
   }
 

@@ -160,12 +160,14 @@ function renderRun(model, el, stops) {
       cancel: () => ask('cancel'),
       terminate: () => ask('terminate'),
       update: (name, values) => ask('update', { name, values, id: `${Date.now()}-${Math.random()}` }),
-      complete: (token, answer) => ask('complete', { token, ...answer })
+      complete: (token, answer) => ask('complete', { token, ...answer }),
+      settle: (key, note) => ask('settle', { key, note }),
+      retry: key => ask('retry', { key })
     }
   };
   const drawing = createRunView(el, source, stored?.id ? stored : null);
   stops.push(() => drawing.dispose());
-  if (stored?.id && some(stored.ended)) return;
+  if (stored?.id && some(stored.ended) && !owing(stored).length) return;
   drawing.online(false);
   link.then(found => {
     if (stops.done) return;

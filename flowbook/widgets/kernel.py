@@ -79,6 +79,10 @@ class Answering:
                 return client.ask(demands.update(run, message, self._encoded))
             case "complete":
                 return client.ask(demands.complete(message, self._encoded))
+            case "settle":
+                return client.ask(demands.settle(run, message))
+            case "retry":
+                return client.ask(demands.retry(run, message))
             case other:
                 raise UserError(f"a widget cannot ask for {other!r}")
 
@@ -91,7 +95,7 @@ class Answering:
         with self._lock:
             self._followed[mark] = client
         try:
-            for update in client.watch(None if run == ALL else run):
+            for update in client.watch(None if run == ALL else run, settled=True):
                 self._send({"id": mark, "update": _plain(update)})
             self._send({"id": mark, "update": {"last": True}})
         except FlowbookError as error:

@@ -1,6 +1,7 @@
 """JavaScript of our own made shorter: spaces that mean nothing are left out. Strings, templates and patterns stay.
 
-For code without comments at the end of a line, without texts that span lines, and without empty statements.
+For code without comments at the end of a line, without texts that span lines, without empty statements, and where
+every statement that is no block or declaration ends with a semicolon.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ import re
 
 _STRING = r"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*\""""
 _PATTERN = r"(?:(?<=[(,=:\[!&|?{};] )|(?<=[(\[!]))/(?![/*])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n\[])+/[a-z]*"
-_SPACE = r" *[=<>?:;,{}()&|*%!+-] *| {2,}"
+_DIVIDED = r"(?<=[\w)\]])(?<!return) / (?=[\w(])"
+_SPACE = rf"{_DIVIDED}| *[=<>?:;,{{}}()&|*%!+-] *| {{2,}}"
 _TOKEN = re.compile(rf"(?P<kept>{_STRING}|{_PATTERN})|(?P<template>`)|(?P<space>{_SPACE})")
-_BREAK = re.compile(r"(?<=[;{,(\[=?:&|])\n|\n(?=[}\]).?:&|])")
+_BREAK = re.compile(r"(?<=[;{},(\[=?:&|])\n|\n(?=[}\]).?:&|])")
 _LAST = re.compile(r";\n(?= *\})")
 _INSIDE = re.compile(r"\\.|`|\$\{|[^`\\$]+|\$")
 
@@ -24,9 +26,8 @@ def squeezed(code: str) -> str:
         out.append(code[place : found.start()])
         place = found.end()
         if found["template"]:
-            end = _template(code, place)
-            out.append(code[found.start() : end])
-            place = end
+            text, place = _template(code, place)
+            out.append(text)
         elif found["space"] is not None:
             beside = code[found.start() - 1 : found.start()] + code[place : place + 1]
             out.append(_punctuation(found["space"], beside))
@@ -41,14 +42,18 @@ def _punctuation(text: str, beside: str) -> str:
     return text if mark and mark in "+-" and ("+" in beside or "-" in beside) else mark or " "
 
 
-def _template(code: str, place: int) -> int:
-    """Where a template that began before ``place`` ends; what is inside is left as it is."""
+def _template(code: str, place: int) -> tuple[str, int]:
+    """A template that began before ``place``, with what is put in squeezed and all else as it is; and where it ends."""
+    out = ["`"]
     while found := _INSIDE.match(code, place):
         place = found.end()
+        out.append(found[0])
         if found[0] == "`":
-            return place
+            return "".join(out), place
         if found[0] == "${":
-            place = _inner(code, place)
+            end = _inner(code, place)
+            out += [squeezed(code[place : end - 1]).strip(), "}"]
+            place = end
     raise ValueError("a template has no end")
 
 
@@ -60,7 +65,7 @@ def _inner(code: str, place: int) -> int:
             raise ValueError("an expression in a template has no end")
         place = found.end()
         if found[0] == "`":
-            place = _template(code, place)
+            _, place = _template(code, place)
         else:
             depth += {"{": 1, "}": -1}.get(found[0], 0)
     return place

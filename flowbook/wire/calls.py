@@ -179,9 +179,13 @@ class Wait(Call, frozen=True):
 
 
 class Watch(Call, frozen=True):
-    """watch: updates of one run's view, or of the list of runs."""
+    """watch: updates of one run's view, or of the list of runs.
+
+    ``settled``: also after the run's end, for as long as it owes something outside.
+    """
 
     run: RunId | None = None
+    settled: bool = False
 
 
 class Query(Call, frozen=True):

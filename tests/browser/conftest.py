@@ -44,9 +44,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, lab: Server) -> Iterator[Page]:
+    """A window; what is drawn there may raise nothing that nobody catches."""
+    uncaught: list[str] = []
     context = browser.new_context(viewport={"width": 1500, "height": 950})
     page = context.new_page()
+    page.on("pageerror", lambda error: uncaught.append(f"{error}\n{error.stack}"))
     page.set_default_timeout(30_000)
     expect.set_options(timeout=20_000)
     yield page
     context.close()
+    assert not uncaught, "\n".join(uncaught)

@@ -53,3 +53,35 @@ def test_a_run_is_terminated_after_a_second_look(page: Page, lab: Server) -> Non
     run.locator(".fb-ask").get_by_role("button", name="Terminate", exact=True).click()
     expect(run.locator(".fb-head .fb-status").first).to_have_attribute("data-status", "terminated")
     expect(run.locator(".fb-news")).to_contain_text("terminated in JupyterLab")
+
+
+OWING = notebook(
+    "#| step: create\n#| undo: delete\nvm = 'vm-7'",
+    "#| step: delete\n#| retries: 1\n#| backoff: 1s\nraise RuntimeError(f'{vm} is locked')",
+    "#| step: check\n#| needs: create\nraise ValueError('the image is broken')",
+)
+
+
+def test_what_an_ended_run_owes_is_tried_again_and_settled_by_hand(page: Page, lab: Server) -> None:
+    put(lab, "owing.ipynb", OWING)
+    open_notebook(page, lab, "owing.ipynb")
+    run_workflow(page)
+    strip(page).get_by_role("button", name="Open").click()
+    run = page.locator(".flow-RunView")
+    owed = run.get_by_role("region", name="Dealings with others").get_by_role("table")
+    expect(owed).to_contain_text("vm-7 is locked")
+    expect(run.locator(".fb-head .fb-status").first).to_have_attribute("data-status", "failed")
+    owed.get_by_role("button", name="Try again").click()
+    expect(owed.locator("a")).to_contain_text(".retry-")
+    # The run has long ended: what becomes of this is seen all the same.
+    expect(owed).to_contain_text("vm-7 is locked")
+    owed.get_by_role("button", name="Settle…").click()
+    note = run.get_by_label("What became of delete")
+    note.press("Enter")
+    expect(page.locator(".jp-Dialog")).to_contain_text("say what became of it")
+    page.locator(".jp-Dialog button.jp-mod-accept").click()
+    owed.get_by_role("button", name="Settle…").click()
+    note.fill("deleted in the console")
+    run.locator(".fb-ask").get_by_role("button", name="Settle", exact=True).click()
+    expect(owed).to_contain_text("Obligations, all settled")
+    expect(owed.get_by_role("button")).to_have_count(0)

@@ -35,7 +35,7 @@ def anyio_backend() -> str:
 
 
 class PlainView:
-    """Stands in for the real view: the status and the last number."""
+    """Stands in for the real view: what happened, the last number, and whether something is owed."""
 
     def __init__(self, module: Module | None) -> None:
         self.view: dict[str, Any] = {"module": module.name if module else None, "kinds": [], "seq": 0}
@@ -43,6 +43,9 @@ class PlainView:
     def apply(self, recorded: e.Recorded) -> None:
         kinds = [*self.view["kinds"], type(recorded.event).__name__]
         self.view = {**self.view, "seq": recorded.seq, "kinds": kinds}
+        if isinstance(recorded.event, e.ObligationOpened | e.ObligationSettled):
+            ended = recorded.time if isinstance(recorded.event, e.ObligationSettled) else None
+            self.view["obligations"] = [{"ended": ended}]
 
     def glimpse(self, said: e.StepProgress | e.StepHeartbeat, time: float) -> None:
         self.view = {**self.view, "glimpsed": getattr(said, "done", None)}

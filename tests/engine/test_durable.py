@@ -194,6 +194,20 @@ async def test_terminate_asks_the_worker_only_where_something_is_owed(project: P
         assert await ask(client, "terminate", calls.Terminate(RunId("r2"))) == {"outcome": "already done"}
 
 
+async def test_who_wants_to_know_watches_on_until_an_ended_run_owes_nothing(project: Project) -> None:
+    async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
+        await started(client)
+        await worker.take("r1")
+        await worker.report("r1", OWES, e.RunFailed(failure=Failure("ValueError", "no")))
+        seen = [update async for update in client.watch("r1")]
+        assert seen[-1]["view"]["kinds"][-1] == "RunFailed"
+        updates = client.watch("r1", settled=True)
+        assert (await anext(updates))["view"]["kinds"][-1] == "RunFailed"
+        await ask(client, "settle_obligation", calls.SettleObligation(RunId("r1"), "", "by hand"))
+        last = [update async for update in updates]
+        assert "ObligationSettled" in str(last[-1]["patch"])
+
+
 async def test_a_runs_own_time_out_cancels_it(project: Project) -> None:
     async with project.engine(), project.client() as client, ScriptedWorker(project.home.folder) as worker:
         await started(client, timeout=0.2)

@@ -130,6 +130,28 @@ def test_a_step_outside_is_finished_by_its_token_and_a_run_is_terminated(server:
     assert (ended["status"], ended["reason"]) == ("terminated", "enough")
 
 
+def test_what_an_ended_run_owes_is_tried_again_or_settled(server: Server) -> None:
+    content = notebook(
+        "#| step: create\n#| undo: delete\nvm = 'vm-7'",
+        "#| step: delete\n#| retries: 1\n#| backoff: 10ms\nraise RuntimeError('locked')",
+        "#| step: check\n#| needs: create\nraise ValueError('broken')",
+    )
+    run = started(server, content)
+    (owed,) = finished(server, run)["obligations"]
+    assert (owed["status"], owed["undo"], owed["ended"]) == ("failed", "delete", None)
+    asked = {"path": "a.ipynb", "key": owed["key"]}
+    status, summary = ask(server, "POST", f"runs/{run}/retry", asked)
+    (trying,) = summary["obligations"]
+    assert (status, trying["trying"].startswith(f"{run}.retry-")) == (200, True)
+    finished(server, trying["trying"])
+    status, answer = ask(server, "POST", f"runs/{run}/settle", asked)
+    assert (status, "say what became of it" in answer["error"]["message"]) == (400, True)
+    status, summary = ask(server, "POST", f"runs/{run}/settle", {**asked, "note": "deleted in the console"})
+    assert (status, summary["obligations"]) == (200, [])
+    status, answer = ask(server, "POST", f"runs/{run}/retry", {"path": "a.ipynb"})
+    assert (status, "'key' is missing" in answer["error"]["message"]) == (400, True)
+
+
 def outside(server: Server, run: str) -> list[dict[str, Any]]:
     """The run's waits for answers from outside, once there is one."""
     end = time.monotonic() + 30

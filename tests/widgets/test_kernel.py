@@ -56,7 +56,8 @@ class FakeClient:
         self.calls.put((ask.method, ask.params))
         return {"done": ask.method}
 
-    def watch(self, run: str | None) -> Any:
+    def watch(self, run: str | None, settled: bool = False) -> Any:
+        assert settled
         yield {"runs": []} if run is None else {"view": {"id": run}}
         if run == "short":
             return
@@ -135,6 +136,8 @@ ANSWER = token.token(RunId("r"), Key("/t/sign"))
         ({"ask": "update", "name": "add", "values": [1, "x"]}, "update", "add"),
         ({"ask": "complete", "token": ANSWER, "value": True}, "complete", ANSWER),
         ({"ask": "complete", "token": ANSWER, "failure": "no"}, "complete", "no"),
+        ({"ask": "settle", "key": "/t/vm", "note": "by hand"}, "settle_obligation", "by hand"),
+        ({"ask": "retry", "key": "/t/vm"}, "retry_obligation", "/t/vm"),
     ],
 )
 def test_a_run_is_acted_on(
@@ -153,6 +156,8 @@ def test_a_run_is_acted_on(
         ({"ask": "update"}, "which update"),
         ({"ask": "update", "name": "add", "values": "x"}, "are a list"),
         ({"ask": "complete"}, "'token' is missing"),
+        ({"ask": "settle", "note": "by hand"}, "'key' is missing"),
+        ({"ask": "retry", "key": 3}, "'key' is missing"),
     ],
 )
 def test_what_cannot_be_done_is_explained(

@@ -68,6 +68,14 @@ export class Requests {
     return this.post(`runs/${encodeURIComponent(run)}/complete`, { ...place, token, ...answer });
   }
 
+  settle(run: string, place: Place, key: string, note: string): Promise<Summary> {
+    return this.post(`runs/${encodeURIComponent(run)}/settle`, { ...place, key, note });
+  }
+
+  retry(run: string, place: Place, key: string): Promise<Summary> {
+    return this.post(`runs/${encodeURIComponent(run)}/retry`, { ...place, key });
+  }
+
   resume(run: string, place: Place): Promise<Summary> {
     return this.post(`runs/${encodeURIComponent(run)}/resume`, { ...place });
   }

@@ -42,6 +42,7 @@ export interface Obligation {
   key: string;
   name: string;
   what: string;
+  undo: string;
   status: string;
   trying?: string;
   since: number;

@@ -21,6 +21,8 @@ export function runActions(app: JupyterFrontEnd, flows: Flows, run: string, home
     terminate: () => requests.terminate(run, place).catch(error => report('The run was not terminated', error)),
     update: (name, values) => requests.update(run, place, name, values, UUID.uuid4()).catch(error => report('The update was not sent', error)),
     complete: (token, answer) => requests.complete(run, place, token, answer).catch(error => report('The step was not completed', error)),
+    settle: (key, note) => requests.settle(run, place, key, note).catch(error => report('It is owed as before', error)),
+    retry: key => requests.retry(run, place, key).catch(error => report('It is not tried again', error)),
     open: other => void app.commands.execute(CommandIds.openRun, { run: other, home }),
     signal: async (name, value) => {
       const sent = value === undefined ? await askSignal(run, name) : { value };
