@@ -79,7 +79,7 @@ def test_what_an_ended_run_owes_is_tried_again_and_settled_by_hand(page: Page, l
     note = run.get_by_label("What became of delete")
     note.press("Enter")
     expect(page.locator(".jp-Dialog")).to_contain_text("say what became of it")
-    page.locator(".jp-Dialog button.jp-mod-accept").click()
+    page.locator(".jp-Dialog").get_by_role("button", name="Close").click()
     owed.get_by_role("button", name="Settle…").click()
     note.fill("deleted in the console")
     run.locator(".fb-ask").get_by_role("button", name="Settle", exact=True).click()
