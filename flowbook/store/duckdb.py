@@ -237,4 +237,9 @@ def _explained(path: Path, error: duckdb.Error) -> StoreError:
         return StoreError(f"the history {path} cannot be opened: permission denied. Give yourself access to the file.")
     if "no space left" in text.lower():
         return StoreError(f"the disk that holds {path} is full. Free some space and try again; nothing was lost.")
+    if "newer version of duckdb" in text.lower():
+        return StoreError(
+            f"the history {path} was written with a newer DuckDB than the {duckdb.__version__} that is installed here. "
+            "Upgrade it (pip install -U duckdb), or use the environment that wrote it; nothing was touched."
+        )
     return DamagedDatabase(f"the history {path} cannot be read ({first_line(error)})")

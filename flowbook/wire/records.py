@@ -143,7 +143,7 @@ def _model_defaults(kind: Any) -> dict[str, Any]:
 
 def _is_model(kind: type) -> bool:
     """True for pydantic's models, without importing it."""
-    return hasattr(kind, "__pydantic_fields__") and hasattr(kind, "model_fields")
+    return hasattr(kind, "__pydantic_core_schema__") and hasattr(kind, "model_fields")
 
 
 def _class(where: str, classes: Classes) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 import threading
@@ -145,6 +146,23 @@ def test_a_file_held_by_another_process_names_it_and_loses_nothing(home: Home) -
     store = LocalStore(home)
     assert seqs(store, "r") == [1, 2, 3, 4, 5, 6]
     store.close()
+
+
+def test_a_file_of_a_newer_duckdb_is_no_damaged_one(home: Home) -> None:
+    store = LocalStore(home)
+    store.commit(group("r"))
+    store.close()
+    written = bytearray(home.database.read_bytes())
+    # A checksum, four letters, the version of the format. The checksum is one of DuckDB's own for each eight bytes.
+    checksum, word = struct.unpack("<QQ", written[:16])
+    newer = struct.unpack("<Q", written[8:12] + struct.pack("<I", 99_999))[0]
+    for value in (word, newer):
+        checksum ^= value * 0xBF58476D1CE4E5B9 % 2**64
+    written[:16] = struct.pack("<QQ", checksum, newer)
+    home.database.write_bytes(written)
+    with pytest.raises(StoreError, match=r"written with a newer DuckDB .*nothing was touched"):
+        LocalStore(home)
+    assert home.database.read_bytes() == written and not list(home.quarantine.glob("*"))
 
 
 def _spoil(path: Path, how: str) -> None:
