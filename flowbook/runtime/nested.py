@@ -17,6 +17,7 @@ class Outer(NamedTuple):
 
     loop: asyncio.AbstractEventLoop | None
     task: Any
+    library: str | None
 
 
 swap_task: Callable[[Any, Any], Any] | None = (
@@ -32,11 +33,25 @@ def enter(loop: asyncio.AbstractEventLoop) -> Outer:
     if swap_task is not None and outer is not None and outer is not loop:
         task = swap_task(outer, None)
     asyncio._set_running_loop(loop)
-    return Outer(outer, task)
+    return Outer(outer, task, _sniffed("asyncio"))
 
 
 def leave(outer: Outer) -> None:
     """Make running what was so before."""
     asyncio._set_running_loop(outer.loop)
+    _sniffed(outer.library)
     if outer.task is not None and swap_task is not None:
         swap_task(outer.loop, outer.task)
+
+
+def _sniffed(library: str | None) -> str | None:
+    """Tell sniffio, whom anyio asks where it is installed and who looks for a current task, which library is running.
+
+    Gives what it was told before.
+    """
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is None:
+        return None
+    before: str | None = sniffio.thread_local.name
+    sniffio.thread_local.name = library
+    return before
