@@ -197,7 +197,10 @@ class Execution(Asking):
 
     def _handed_out(self, event: e.StepWaiting) -> None:
         self.expected.handed_out(event.key)
-        self.promise_recorded(event.key)
+        self.recorded("promise", event.key)
+
+    def _patch_marked(self, event: e.PatchMarked) -> None:
+        self.recorded("patch", event.id)
 
     def _closed(self, event: e.AnyEvent) -> None:
         self.closed = True
@@ -465,6 +468,7 @@ _NOTES: dict[type[e.AnyEvent], Callable[[Execution, Any], None]] = {
     e.StepAttemptFailed: Execution._attempt_failed,
     e.StepHeartbeat: Execution._heartbeat,
     e.StepWaiting: Execution._handed_out,
+    e.PatchMarked: Execution._patch_marked,
     **dict.fromkeys(e.CLOSING, Execution._closed),
 }
 """What is done about notes. The code is told nothing of them."""

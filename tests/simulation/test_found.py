@@ -112,6 +112,39 @@ async def test_a_new_run_takes_the_new_branch_even_where_a_signal_was_there_befo
         assert await (await env.start(branching, signal=("go", 1))).result() == "new"
 
 
+doomed: list[World] = []
+"""Worlds whose worker dies with the first step that it begins."""
+
+
+@flowbook.step
+async def work(what: str) -> str:
+    if doomed:
+        doomed.pop().workers[0].kill()
+        raise asyncio.CancelledError
+    return what
+
+
+async def cleaned() -> str:
+    return await work("clean" if flowbook.patched("clean first") else "dirty")
+
+
+@flowbook.workflow
+async def branching_beside_a_step() -> list[Any]:
+    return list(await asyncio.gather(cleaned(), work("done")))
+
+
+@pytest.mark.parametrize("evict", [False, True])
+async def test_a_new_run_takes_the_new_branch_again_when_its_worker_was_lost_at_once(evict: bool) -> None:
+    """It was recorded that a step had begun, and not yet that the branch was the new one: so that was older code's.
+
+    The run took the old branch then, and was paused where the step was one of the new branch's.
+    """
+    async with TestEngine(evict=evict) as env:
+        env._world_now.network.weather = Slow()
+        doomed.append(env._world_now)
+        assert await (await env.start(branching_beside_a_step)).result() == ["clean", "done"]
+
+
 @flowbook.step
 def begin() -> str:
     return "vm"
