@@ -43,7 +43,11 @@ FAREWELLS = 100
 
 
 class Asking:
-    """The commands of one run. ``is_view``: nothing is to be done about them; ``is_live``: the history is behind us."""
+    """The commands of one run.
+
+    ``is_view``: nothing is to be done about them; ``is_live``: the history is behind us; ``concluded``: the run has
+    said how it ends, and what is left of its code asks for is said to nobody.
+    """
 
     duties: Duties
 
@@ -71,6 +75,7 @@ class Asking:
         self.dropping = False
         self.is_live = False
         self.is_view = view
+        self.concluded = False
         self.now = 0.0
         self.reported = 0
         self.unrecorded: set[tuple[str, str]] = set()
@@ -140,6 +145,8 @@ class Asking:
         command.key = self.matched(own, Asked("step", command.step.name, command.digest))
         if command.key != own:
             self.duties.renamed(own, command.key)
+        if self.concluded:
+            return
         command.future.abandoned = functools.partial(self._abandon_step, command)
         self.steps[command.key] = command
         if self.is_live and not self.is_view:
@@ -173,6 +180,8 @@ class Asking:
         site = sites.here()
         key = self.key(f"signal.{name}@{site.label}" if site else f"signal.{name}")
         key = self.matched(key, Asked("signal", name))
+        if self.concluded:
+            return future
         self.note("signal", key, e.SignalAwaited(key=key, name=name, site=site.line if site else 0))
         if waiting:
             self.hand_over(waiting.popleft(), future)
@@ -271,7 +280,7 @@ class Asking:
 
     def note(self, what: str, key: Key, item: ReportItem) -> None:
         """Report ``item`` once: not when re-executing, where the history has it already."""
-        if not self.is_view and not self.expected.is_noted(what, key):
+        if not self.is_view and not self.concluded and not self.expected.is_noted(what, key):
             self.items.append(item)
 
     def dispatch(self, command: StepCommand, *, again: bool = False) -> None:

@@ -254,3 +254,31 @@ async def test_a_request_that_comes_twice_is_answered_and_harms_nobody() -> None
         assert world.engine is not None and world.engine.alive and not world.loop.errors
     finally:
         world.close()
+
+
+async def withdraws() -> None:
+    try:
+        await flowbook.signal("never")
+    finally:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await flowbook.get_run("other").cancel("withdrawn")
+
+
+@flowbook.workflow
+async def ends_before_a_task() -> str:
+    task = asyncio.create_task(withdraws())
+    await flowbook.sleep("1s")
+    return "done" if task else ""
+
+
+@pytest.mark.parametrize("evict", [False, True])
+async def test_what_a_task_asks_for_when_its_run_ends_is_heard_whether_or_not_that_was_in_memory(evict: bool) -> None:
+    """It came a turn of the loop too late, after the end, and was said to nobody; but first by a re-execution."""
+    async with TestEngine(evict=evict) as env:
+        other = await env.start(waits, id="other")
+        run = await env.start(ends_before_a_task)
+        assert await run.result() == "done"
+        assert await other.wait() == "cancelled"
+        kinds = [type(recorded.event).__name__ for recorded in run.history]
+    assert kinds[-2:] == ["CancelSent", "RunCompleted"]
