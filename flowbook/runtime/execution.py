@@ -75,7 +75,8 @@ class Execution(Asking):
         self.ending: e.AnyEvent | None = None
         self.seq = 0
         self._taking = False
-        self._is_well = self._is_at_end = self._is_wound_up = False
+        self._goes_on = self._is_well = False
+        self._is_at_end = self._is_wound_up = False
         self._handling: list[Task] = []
         self.run = ""
         self.id = RunId("")
@@ -281,6 +282,10 @@ class Execution(Asking):
         """True when the workflow's code has come to its end, or was dropped."""
         return self.terminated or self.main is None or self.main.done()
 
+    def is_outlived(self, close: str) -> bool:
+        """True when the code has come to its end, and a child with this ``parent_close`` has not because of that."""
+        return self.has_ended and (close == "abandon" or self._goes_on)
+
     def _run_started(self, event: e.RunStarted) -> None:
         self._started = event
         if not event.queue:
@@ -365,7 +370,7 @@ class Execution(Asking):
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         error = None if task.cancelled() else task.exception()
-        goes_on = going_on(error) is not None and self.stopping.error is None
+        goes_on = self._goes_on = going_on(error) is not None and self.stopping.error is None
         self._is_well = goes_on or (error is None and not task.cancelled() and self.stopping.error is None)
         self._handling = self.handlers.running if goes_on else []
         self.handlers.leave()
