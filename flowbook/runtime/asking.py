@@ -44,7 +44,11 @@ FAREWELLS = 100
 
 
 class Asking:
-    """The commands of one run. ``is_view``: nothing is to be done about them; ``is_live``: the history is behind us."""
+    """The commands of one run.
+
+    ``is_view``: nothing is to be done about them; ``is_live``: the history is behind us; ``concluded``: the run has
+    said how it ends, and what is left of its code asks for is said to nobody.
+    """
 
     duties: Duties
 
@@ -72,12 +76,13 @@ class Asking:
         self.dropping = False
         self.is_live = False
         self.is_view = view
+        self.concluded = False
         self.now = 0.0
         self.reported = 0
-        self.promised: set[Key] = set()
+        self.unrecorded: set[tuple[str, str]] = set()
         self.closing: set[asyncio.Task[Any]] = set()
         self._unwanted: set[Key] = set()
-        self._held_back: list[StepCommand] = []
+        self._held_back: list[tuple[StepCommand, bool]] = []
         self._remote: set[Key] = set()
         self._visits: dict[tuple[str, str], int] = {}
         self._label = ""
@@ -141,6 +146,8 @@ class Asking:
         command.key = self.matched(own, Asked("step", command.step.name, command.digest))
         if command.key != own:
             self.duties.renamed(own, command.key)
+        if self.concluded:
+            return
         command.future.abandoned = functools.partial(self._abandon_step, command)
         self.steps[command.key] = command
         if self.is_live and not self.is_view:
@@ -174,6 +181,8 @@ class Asking:
         site = sites.here()
         key = self.key(f"signal.{name}@{site.label}" if site else f"signal.{name}")
         key = self.matched(key, Asked("signal", name))
+        if self.concluded:
+            return future
         self.note("signal", key, e.SignalAwaited(key=key, name=name, site=site.line if site else 0))
         if waiting:
             self.hand_over(waiting.popleft(), future)
@@ -272,7 +281,7 @@ class Asking:
 
     def note(self, what: str, key: Key, item: ReportItem) -> None:
         """Report ``item`` once: not when re-executing, where the history has it already."""
-        if not self.is_view and not self.expected.is_noted(what, key):
+        if not self.is_view and not self.concluded and not self.expected.is_noted(what, key):
             self.items.append(item)
 
     def dispatch(self, command: StepCommand, *, again: bool = False) -> None:
@@ -282,7 +291,7 @@ class Asking:
         key = command.key
         reuse = self.reuse if command.step.is_reusable else None
         if reuse is not None and reuse.match_step(key, command.step.name, command.digest):
-            self.promise_recorded(key)
+            self.recorded("promise", key)
             return
         if self._is_remote(command):
             self._remote.add(key)
@@ -290,21 +299,28 @@ class Asking:
                 self.report(command.elsewhere or remote.scheduled(command, self.values))
             return
         attempt = self.expected.attempts.get(key, 0) + 1
-        if self.promised:
-            # It may hand on the token of a promise: nobody is to keep one that is not recorded yet.
-            self._held_back.append(command)
+        if self.unrecorded:
+            self._held_back.append((command, again))
             return
         retry_at, details = self.expected.retry_at.get(key, 0.0), self.expected.heartbeats.get(key)
         self.calls.append(StepCall(command, attempt, retry_at, details, again, key in self._unwanted))
 
-    def promise_recorded(self, key: Key) -> None:
-        """The promise can be kept from here on, or nobody waits for it any more: what was held back begins."""
-        self.promised.discard(key)
-        if self._held_back and not self.promised:
+    def record_first(self, what: str, name: str) -> None:
+        """No step begins before this is recorded: of a lost worker it is known which steps it began, and no more.
+
+        A step may hand on the token of a ``promise``, which nobody can keep that is not recorded. And where there is
+        no mark of a ``patch``, a step that was begun after it has been asked for by older code.
+        """
+        self.unrecorded.add((what, name))
+
+    def recorded(self, what: str, name: str) -> None:
+        """It is, or nobody waits for that any more: what was held back begins."""
+        self.unrecorded.discard((what, name))
+        if self._held_back and not self.unrecorded:
             held_back, self._held_back = self._held_back, []
-            for command in held_back:
+            for command, again in held_back:
                 if command.key in self.steps:
-                    self.dispatch(command)
+                    self.dispatch(command, again=again)
 
     def _is_remote(self, command: StepCommand) -> bool:
         """True where a worker of the step's queue runs it. What has begun one way goes on that way."""
@@ -316,7 +332,7 @@ class Asking:
         self.abandoned.add(command.key)
         if self.steps.pop(command.key, None) is None or self.is_view:
             return
-        self.promise_recorded(command.key)
+        self.recorded("promise", command.key)
         if command.key not in self._remote and not self.expected.is_noted("scheduled", command.key):
             self.calls = [call for call in self.calls if call.command is not command]
             self.stops.append(command.key)

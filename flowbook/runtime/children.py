@@ -43,7 +43,8 @@ class Options(NamedTuple):
 
     ``parent_close``: what becomes of it when its parent ends (``cancel``, ``terminate`` or ``abandon``).
     ``on_cancel``: what ``cancel()`` of its handle does: ``request`` asks it to stop and awaiting it raises at once,
-    ``wait`` raises when it has ended, ``abandon`` lets it go on; with ``wait`` a cancelled await of it does the same.
+    ``wait`` raises when it has ended, ``abandon`` lets it go on; with ``wait`` a cancelled await of it does the same,
+    but for one that the run's end has cancelled, where the child outlives that.
     ``on_conflict``: an open run has its id: ``fail``, or ``use_existing``, which awaits that run and leaves it alone.
     ``signal`` is delivered with the start.
     """
@@ -76,17 +77,20 @@ class _Begun(asyncio.Event):
 class ChildHandle(StepHandle[R]):
     """A child run: await it for its result, signal it, cancel it. ``id`` is the run's."""
 
-    def __init__(self, task: asyncio.Task[R], label: str, id: RunId, begun: _Begun, waits: bool) -> None:
+    def __init__(self, task: asyncio.Task[R], label: str, id: RunId, begun: _Begun, chosen: Options) -> None:
         super().__init__(task, label, ())
         self.id = id
         self._begun = begun
-        self._waits = waits
+        self._waits = chosen.on_cancel == "wait"
+        self._close = chosen.parent_close
 
     async def value(self) -> Any:
         try:
             return await asyncio.shield(self.task)
         except asyncio.CancelledError:
-            if self._waits and not self.task.done():
+            execution = current.execution()
+            outlives = execution is not None and execution.is_outlived(self._close)
+            if self._waits and not self.task.done() and not outlives:
                 self.task.cancel()
                 with suppress(StepFailed):
                     await unbroken(self.task)
@@ -137,7 +141,7 @@ def start_child(
     task: asyncio.Task[R] = execution.loop.create_task(body())
     task.add_done_callback(lambda _: begun.set())
     execution.children.add(task)
-    return ChildHandle(task, workflow.name, run, begun, chosen.on_cancel == "wait")
+    return ChildHandle(task, workflow.name, run, begun, chosen)
 
 
 async def _until_its_end(execution: Execution, run: RunId, future: DurableFuture) -> Any:

@@ -127,6 +127,6 @@ def awakeable(name: str = "awakeable", *, timeout: float | str | None = None) ->
     expires = 0.0 if timeout is None else execution.time() + seconds(timeout)
     waiting = e.StepWaiting(key=key, step=name, expires=expires, site=line)
     if not execution.expected.is_noted("scheduled", key):
-        execution.promised.add(key)
+        execution.record_first("promise", key)
     future = asked(execution, key, name, [], waiting, what="awakeable", site=line)
     return Awakeable(future, token(execution.id, key))

@@ -75,6 +75,9 @@ class Execution(Asking):
         self.ending: e.AnyEvent | None = None
         self.seq = 0
         self._taking = False
+        self._goes_on = self._is_well = False
+        self._is_at_end = self._is_wound_up = False
+        self._handling: list[Task] = []
         self.run = ""
         self.id = RunId("")
         self.original = RunId("")
@@ -162,7 +165,7 @@ class Execution(Asking):
                 wake(self, event)
                 self.reported = len(self.items)
                 self.loop.drain()
-                while self.stopping.settle():
+                while self.stopping.settle() or self._settle_end():
                     self.loop.drain()
             finally:
                 self.loop.attended = False
@@ -197,7 +200,10 @@ class Execution(Asking):
 
     def _handed_out(self, event: e.StepWaiting) -> None:
         self.expected.handed_out(event.key)
-        self.promise_recorded(event.key)
+        self.recorded("promise", event.key)
+
+    def _patch_marked(self, event: e.PatchMarked) -> None:
+        self.recorded("patch", event.id)
 
     def _closed(self, event: e.AnyEvent) -> None:
         self.closed = True
@@ -275,6 +281,10 @@ class Execution(Asking):
     def has_ended(self) -> bool:
         """True when the workflow's code has come to its end, or was dropped."""
         return self.terminated or self.main is None or self.main.done()
+
+    def is_outlived(self, close: str) -> bool:
+        """True when the code has come to its end, and a child with this ``parent_close`` has not because of that."""
+        return self.has_ended and (close == "abandon" or self._goes_on)
 
     def _run_started(self, event: e.RunStarted) -> None:
         self._started = event
@@ -360,38 +370,52 @@ class Execution(Asking):
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         error = None if task.cancelled() else task.exception()
-        goes_on = going_on(error) is not None and self.stopping.error is None
-        handling = self.handlers.running if goes_on else []
+        goes_on = self._goes_on = going_on(error) is not None and self.stopping.error is None
+        self._is_well = goes_on or (error is None and not task.cancelled() and self.stopping.error is None)
+        self._handling = self.handlers.running if goes_on else []
         self.handlers.leave()
         # What becomes of children is their parent_close's to say.
-        spared = {task, *handling, *self.children, *self.closing}
+        spared = {task, *self._handling, *self.children, *self.closing}
         for other in self.loop.unfinished():
             if other not in spared and not self.duties.owns(other.path):
                 other.cancel()
-        if handling or self.duties.outstanding or self.closing or self.loop.generators():
-            is_well = goes_on or (error is None and not task.cancelled() and self.stopping.error is None)
-            winding = self.duties.run(self._wind_up(handling, is_well))
-            winding.add_done_callback(lambda _: self._wound_up(winding, task, is_well))
-        else:
-            self.loop.call_soon(self._conclude, task)
+        self._is_at_end = True
 
-    async def _wind_up(self, handling: list[Task], is_well: bool) -> None:
-        if handling:
-            await asyncio.wait(handling)
+    def _settle_end(self) -> bool:
+        """Every task waits for something: a run that has come to its end concludes.
+
+        What its last tasks have asked for at once, cancelled as they were, comes before that. True where there is
+        something to wind up first.
+        """
+        is_at_end, self._is_at_end = self._is_at_end, False
+        if not is_at_end:
+            return False
+        left = self._handling or self.duties.outstanding or self.closing or self.loop.generators()
+        if left and not self._is_wound_up:
+            winding = self.duties.run(self._wind_up())
+            winding.add_done_callback(self._wound_up)
+            return True
+        self._conclude()
+        return False
+
+    async def _wind_up(self) -> None:
+        if self._handling:
+            await asyncio.wait(self._handling)
         while unfinished := [task for task in self.closing if not task.done()]:
             await asyncio.wait(unfinished)
         for generator in self.loop.generators():
             with suppress(Exception, asyncio.CancelledError):
                 await generator.aclose()
-        await self.duties.wind_up(keep=is_well)
+        await self.duties.wind_up(keep=self._is_well)
 
-    def _wound_up(self, winding: asyncio.Task[None], task: asyncio.Task[Any], is_well: bool) -> None:
+    def _wound_up(self, winding: asyncio.Task[None]) -> None:
         """Nothing stays owed because clean-up code has ended the winding up, by ``sys.exit()`` for one."""
-        if winding.cancelled() or winding.exception() is not None:
-            again = self.duties.run(self.duties.wind_up(keep=is_well))
-            again.add_done_callback(lambda _: self._conclude(task))
+        if not self._is_wound_up and (winding.cancelled() or winding.exception() is not None):
+            again = self.duties.run(self.duties.wind_up(keep=self._is_well))
+            again.add_done_callback(self._wound_up)
         else:
-            self._conclude(task)
+            self._is_at_end = True
+        self._is_wound_up = True
 
     def _terminate(self, ending: e.RunTerminated | e.RunFailed | e.RunCancelled) -> None:
         """Drop the workflow's code where it stands; what it owes is still taken back."""
@@ -412,9 +436,13 @@ class Execution(Asking):
         taking_back = self.duties.run(self.duties.take_back_all())
         taking_back.add_done_callback(lambda _: None if self.expected.closed else self.report(ending))
 
-    def _conclude(self, task: asyncio.Task[Any]) -> None:
-        if self.expected.closed or self.is_view or self.terminated:
+    def _conclude(self) -> None:
+        task = self.main
+        if task is None or self.expected.closed or self.is_view or self.terminated:
             return
+        self.concluded = True
+        # A signal that comes now is the next run's.
+        self.signals.clear()
         for command in list(self.steps.values()):
             self.stops.append(command.key)
         request = None if task.cancelled() else going_on(task.exception())
@@ -431,7 +459,7 @@ class Execution(Asking):
         """
         if self.continuing is None or self.expected.closed or self.is_view or self.terminated:
             return
-        self.items = [item for item in self.items if not isinstance(item, e.RunContinued)]
+        self.items = [item for item in self.items if not isinstance(item, e.CLOSING)]
         if self.unheard is not None and self.unheard.carried:
             self.items.append(outcomes.stopped(self.unheard))
         else:
@@ -465,6 +493,7 @@ _NOTES: dict[type[e.AnyEvent], Callable[[Execution, Any], None]] = {
     e.StepAttemptFailed: Execution._attempt_failed,
     e.StepHeartbeat: Execution._heartbeat,
     e.StepWaiting: Execution._handed_out,
+    e.PatchMarked: Execution._patch_marked,
     **dict.fromkeys(e.CLOSING, Execution._closed),
 }
 """What is done about notes. The code is told nothing of them."""

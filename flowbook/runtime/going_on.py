@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from flowbook.core import events as e
 from flowbook.core.chains import following
-from flowbook.core.ids import Seq
+from flowbook.core.ids import Key, Seq
 from flowbook.errors import UserError
 from flowbook.runtime import current, typed
 from flowbook.runtime.listeners import handling
@@ -78,7 +78,8 @@ def continued(execution: Execution, request: ContinueAsNew, cancel: e.CancelRequ
 def patched(id: str) -> bool:
     """True where this run should take the new branch; remembered, so that it takes the same one for ever.
 
-    A run that has passed this point with older code takes the old branch; every other one takes the new.
+    A run that has passed this point with older code takes the old branch; every other one takes the new. That is
+    recorded before any step begins which is asked for after it.
     """
     execution = current.required("patched()")
     return execution.patches.take(execution, id)
@@ -94,10 +95,12 @@ class Patches:
         """See ``patched``."""
         if id not in self._taken:
             expected = execution.expected
+            is_marked = expected.is_noted("patch", Key(id))
             # What was recorded and is yet to be asked for, older code has asked for after this point.
-            is_new = id in expected.patches or not (expected.asked or expected.closed or expected.is_past)
-            if is_new and id not in expected.patches:
-                execution.report(e.PatchMarked(id=id))
+            is_new = is_marked or not (expected.asked or expected.closed or expected.is_past)
+            if is_new and not is_marked:
+                execution.note("patch", Key(id), e.PatchMarked(id=id))
+                execution.record_first("patch", id)
             self._taken[id] = is_new
         return self._taken[id]
 

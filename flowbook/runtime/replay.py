@@ -40,7 +40,6 @@ class Expectations:
         self.noted: set[tuple[str, Key]] = set()
         self.attempts: dict[Key, int] = {}
         self.retry_at: dict[Key, float] = {}
-        self.patches: set[str] = set()
         self.heartbeats: dict[Key, Value] = {}
         self.names: dict[Key, Key] = {}
         self._queued: set[Key] = set()
@@ -96,7 +95,7 @@ class Expectations:
         self.noted.add(("update", Key(event.id)))
 
     def _patch(self, event: e.PatchMarked) -> None:
-        self.patches.add(event.id)
+        self.noted.add(("patch", Key(event.id)))
 
     def _output(self, event: e.RunOutput) -> None:
         self.noted.add(("output", output_mark(event.after)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -384,3 +385,42 @@ async def test_a_child_of_a_run_that_returns_at_once_is_started(
             await run.signal("go")
         assert await run.wait() == last
         assert await env.run("child").wait() == status
+
+
+# A child that is waited for when its run ends
+
+
+async def takes_its_time() -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await sleep("1m")
+
+
+async def waits_for(child: Any) -> None:
+    await child
+
+
+@workflow
+async def ends_while_a_task_waits(how: str, close: str) -> str:
+    if how == "again":
+        await signal("go")
+        return how
+    child = tidy.start("child", 30.0, id="child", on_cancel="wait", parent_close=close)
+    waiting, left = asyncio.create_task(waits_for(child)), takes_its_time()
+    await anext(left)
+    await sleep("1s")
+    if how == "goes on":
+        continue_as_new("again", close)
+    return "done" if waiting else ""
+
+
+@pytest.mark.parametrize(("how", "close"), [("goes on", "cancel"), ("ends", "abandon")])
+async def test_the_end_of_a_run_asks_no_child_to_stop_that_is_to_go_on(env: TestEngine, how: str, close: str) -> None:
+    """The task that waited for it was cancelled at the end, which is no wish that it stops."""
+    async with env:
+        run = await env.start(ends_while_a_task_waits, how, close)
+        assert await env.run("child").result() == "child"
+        if how == "goes on":
+            await env.run(f"{run.id}~2").signal("go")
+        assert await run.result() == ("again" if how == "goes on" else "done")

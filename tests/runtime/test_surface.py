@@ -13,6 +13,7 @@ from flowbook.core import events as e
 from flowbook.errors import NotDeterministic
 from flowbook.runtime.definitions import step
 from flowbook.runtime.elsewhere import awakeable
+from flowbook.runtime.going_on import patched
 from flowbook.runtime.loop import DeterministicLoop
 from flowbook.wire import codec
 from tests.runtime.driver import Driver, save
@@ -151,3 +152,34 @@ def test_a_step_waits_until_a_promise_whose_token_it_may_hand_on_is_recorded(evi
         e.StepCompleted(key=waiting.key, step="answer", value=codec.encode(5, save), digest=waiting.digest)
     )
     assert driver.run() == 6
+
+
+@both
+def test_a_step_waits_until_it_is_recorded_that_its_branch_is_new(evict: bool) -> None:
+    """Of a lost worker's steps it is recorded that they began: without the mark they look like those of older code."""
+
+    async def branch() -> str:
+        return "new" if patched("a") and patched("b") else "old"
+
+    async def flow() -> Any:
+        return await asyncio.gather(branch(), work(1))
+
+    driver = Driver(flow, evict=evict)
+    assert not driver.execution.calls
+    assert [type(item) for item in driver.execution.items] == [e.PatchMarked, e.PatchMarked]
+    assert driver.run() == ["new", 1]
+    assert driver.kinds()[1:4] == ["PatchMarked", "PatchMarked", "StepCompleted"]
+
+
+@both
+def test_a_step_that_waits_for_a_record_may_have_begun_before(evict: bool) -> None:
+    """Then nobody may say that it surely has not."""
+
+    async def flow() -> int:
+        promise = awakeable("answer")
+        return await work(len(promise.token))
+
+    driver = Driver(flow, evict=evict)
+    while not driver.execution.calls:
+        assert driver.turn()
+    assert driver.execution.calls[0].again

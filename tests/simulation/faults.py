@@ -80,13 +80,17 @@ def draw_climate(random: Random) -> Climate:
 
 
 class Trouble:
-    """Decides, occasion by occasion; ``log`` says what happened, for whoever reproduces a seed."""
+    """Decides, occasion by occasion; ``log`` says what happened, for whoever reproduces a seed.
+
+    ``stalled`` is for how many seconds processes did nothing, all in all.
+    """
 
     def __init__(self, climate: Climate, random: Random) -> None:
         self.climate = climate
         self.random = random
         self.losses = climate.losses
         self.refusals = climate.refusals
+        self.stalled = 0.0
         self.log: list[str] = []
 
     def happens(self, rate: float) -> bool:
@@ -123,7 +127,9 @@ class Storm(Weather):
         trouble, climate = self.trouble, self.climate
         if trouble.happens(climate.stall):
             trouble.log.append(f"{end.owner.name} stalls")  # type: ignore[attr-defined]
-            end.owner.stalled = end.network.loop.now + trouble.random.choice((0.5, 5.0))
+            seconds = trouble.random.choice((0.5, 5.0))
+            trouble.stalled += seconds
+            end.owner.stalled = end.network.loop.now + seconds
         if trouble.loses(climate.breaks, "a connection breaks"):
             if trouble.random.random() < 0.5:
                 end.sever()

@@ -185,7 +185,7 @@ def check_replay(run: str, history: list[e.Recorded], workflow: Workflow[..., An
     execution = Execution(workflow, save=_unsaved, load=_unloaded)
     try:
         execution.begin(shown)
-        if upto or not isinstance(ending, e.RunCompleted | e.RunFailed | e.RunCancelled):
+        if upto or not isinstance(ending, e.RunCompleted | e.RunFailed | e.RunCancelled | e.RunContinued):
             return
         asked = [
             item
@@ -193,9 +193,6 @@ def check_replay(run: str, history: list[e.Recorded], workflow: Workflow[..., An
             if not isinstance(item, e.SignalDropped | e.TimerCancelled | e.StepCancelled | e.StepStopRequested)
         ]
         require(not execution.calls, f"{run}: replay asks for steps {[call.key for call in execution.calls]}")
-        # What is said after the end is said to nobody.
-        end = next((at for at, item in enumerate(asked, 1) if isinstance(item, e.CLOSING)), len(asked))
-        del asked[end:]
         said = [f"{type(item).__name__} {getattr(item, 'key', '')}" for item in asked]
         if isinstance(ending, e.RunFailed) and ending.failure.type == "TimeoutError":
             # The engine lets no run go on that was told that its time is up.

@@ -428,7 +428,8 @@ class Simulation:
                 require(len(rounds) == plan.rounds + 1, f"{plan.run} gave {rounds} after {plan.rounds} rounds more")
                 for left, one in zip(range(plan.rounds, -1, -1), rounds, strict=True):
                     name = f"{plan.run}~{left}" if plan.rounds else plan.run
-                    facts = trees.Facts({name: sent.get(name, []) for name, _ in plan.signals}, self._undone(name))
+                    got = {name: sent.get(name, []) for name, _ in plan.signals}
+                    facts = trees.Facts(got, self._undone(name), self.trouble.stalled)
                     require(trees.fits(plan.tree, one, calm, facts), f"{plan.run} gave {one} for {plan.tree}")
                 check_heard(plan.run, heard, self.told.bumps.get(plan.run, set()), chain[-1])
             case e.RunFailed() if ending.failure.type == "TimeoutError":

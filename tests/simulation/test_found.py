@@ -112,6 +112,39 @@ async def test_a_new_run_takes_the_new_branch_even_where_a_signal_was_there_befo
         assert await (await env.start(branching, signal=("go", 1))).result() == "new"
 
 
+doomed: list[World] = []
+"""Worlds whose worker dies with the first step that it begins."""
+
+
+@flowbook.step
+async def work(what: str) -> str:
+    if doomed:
+        doomed.pop().workers[0].kill()
+        raise asyncio.CancelledError
+    return what
+
+
+async def cleaned() -> str:
+    return await work("clean" if flowbook.patched("clean first") else "dirty")
+
+
+@flowbook.workflow
+async def branching_beside_a_step() -> list[Any]:
+    return list(await asyncio.gather(cleaned(), work("done")))
+
+
+@pytest.mark.parametrize("evict", [False, True])
+async def test_a_new_run_takes_the_new_branch_again_when_its_worker_was_lost_at_once(evict: bool) -> None:
+    """It was recorded that a step had begun, and not yet that the branch was the new one: so that was older code's.
+
+    The run took the old branch then, and was paused where the step was one of the new branch's.
+    """
+    async with TestEngine(evict=evict) as env:
+        env._world_now.network.weather = Slow()
+        doomed.append(env._world_now)
+        assert await (await env.start(branching_beside_a_step)).result() == ["clean", "done"]
+
+
 @flowbook.step
 def begin() -> str:
     return "vm"
@@ -221,3 +254,31 @@ async def test_a_request_that_comes_twice_is_answered_and_harms_nobody() -> None
         assert world.engine is not None and world.engine.alive and not world.loop.errors
     finally:
         world.close()
+
+
+async def withdraws() -> None:
+    try:
+        await flowbook.signal("never")
+    finally:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await flowbook.get_run("other").cancel("withdrawn")
+
+
+@flowbook.workflow
+async def ends_before_a_task() -> str:
+    task = asyncio.create_task(withdraws())
+    await flowbook.sleep("1s")
+    return "done" if task else ""
+
+
+@pytest.mark.parametrize("evict", [False, True])
+async def test_what_a_task_asks_for_when_its_run_ends_is_heard_whether_or_not_that_was_in_memory(evict: bool) -> None:
+    """It came a turn of the loop too late, after the end, and was said to nobody; but first by a re-execution."""
+    async with TestEngine(evict=evict) as env:
+        other = await env.start(waits, id="other")
+        run = await env.start(ends_before_a_task)
+        assert await run.result() == "done"
+        assert await other.wait() == "cancelled"
+        kinds = [type(recorded.event).__name__ for recorded in run.history]
+    assert kinds[-2:] == ["CancelSent", "RunCompleted"]

@@ -165,6 +165,13 @@ def test_the_oracle_tells_results_apart(tree: dict, result: object, calm: bool, 
     assert fits(tree, result, False, facts) == stormy
 
 
+def test_the_oracle_allows_for_those_who_did_not_listen_for_a_while() -> None:
+    """A time limit may be over before a result is heard of, and the other way round; by so much and no more."""
+    for late, may_be in ((28.0, True), (26.0, False)):
+        assert fits(LIMIT, ["slept"], True, Facts({}, late=late)) == may_be
+        assert fits({**LIMIT, "d": 60.0}, ["timeout"], True, Facts({}, late=late)) == may_be
+
+
 def test_spans_add_up() -> None:
     assert span({"do": "sequence", "n": 0, "of": [WAIT, LIMIT, PLAIN]}) == (31.0, 31.0)
     assert span({"do": "gather", "n": 0, "of": [WAIT, LIMIT]}) == (30.0, 30.0)

@@ -81,10 +81,14 @@ class Plan:
 
 @dataclass
 class Facts:
-    """What happened outside: the signals' values in order, and how often a node's work was taken back."""
+    """What happened outside: the signals' values in order, and how often a node's work was taken back.
+
+    ``late`` are the seconds for which somebody who loses nothing by it did not listen: whatever is due may be so late.
+    """
 
     sent: dict[str, list[int]]
     undone: Callable[[int], int] = lambda n: 0
+    late: float = 0.0
 
 
 class Drawer:
@@ -240,6 +244,7 @@ def fits(node: Node, result: Any, calm: bool, facts: Facts) -> bool:
     """True when ``result`` can be what the tree gives; ``facts`` is what happened outside."""
     kind = result[0] if isinstance(result, list) and result else None
     inner = node.get("of", [])
+    slack = SLACK + facts.late
     match node["do"]:
         case "plain" | "record" | "there":
             return result == ["ok", node["n"]]
@@ -258,9 +263,9 @@ def fits(node: Node, result: Any, calm: bool, facts: Facts) -> bool:
         case "signal":
             return kind == "got" and _signals_fit(node, result[1], facts.sent[node["name"]])
         case "timeout":
-            if result == ["timeout"] and (not calm or span(inner[0])[1] + SLACK >= node["d"]):
+            if result == ["timeout"] and (not calm or span(inner[0])[1] + slack >= node["d"]):
                 return True
-            return fits(inner[0], result, calm, facts) and not (calm and span(inner[0])[0] > node["d"] + SLACK)
+            return fits(inner[0], result, calm, facts) and not (calm and span(inner[0])[0] > node["d"] + slack)
         case "group" | "nursery" if node["boom"]:
             # Even where all is done before the bomb goes off: the group waits for it, and it does.
             return result == ["boom"]
@@ -272,9 +277,9 @@ def fits(node: Node, result: Any, calm: bool, facts: Facts) -> bool:
                 one is None or fits(node, one, calm, facts) for node, one in zip(inner, done, strict=True)
             )
         case "cancel":
-            if result == ["cancelled"] and (not calm or span(inner[0])[1] + SLACK >= node["d"]):
+            if result == ["cancelled"] and (not calm or span(inner[0])[1] + slack >= node["d"]):
                 return True
-            return fits(inner[0], result, calm, facts) and not (calm and span(inner[0])[0] > node["d"] + SLACK)
+            return fits(inner[0], result, calm, facts) and not (calm and span(inner[0])[0] > node["d"] + slack)
         case "once":
             return result == ["ok", node["n"]] or (result == ["failed", "Interrupted"] and not calm)
         case "operation":
