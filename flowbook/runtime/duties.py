@@ -15,6 +15,7 @@ from flowbook.core import events as e
 from flowbook.core.ids import Key
 from flowbook.core.value import Value
 from flowbook.errors import OutcomeUnknown
+from flowbook.runtime.doing import doing
 from flowbook.runtime.outcomes import failure_of
 from flowbook.runtime.replay import Asked, mismatch
 from flowbook.runtime.shielding import unbroken
@@ -209,7 +210,7 @@ class Duties:
                 f"the history owes '{event.name}' here, and the code does not",
                 event.key,
                 recorded=f"obligation '{event.name}'",
-                asked=self.execution.doing(),
+                asked=doing(self.execution),
             )
         if event.begins and event.begins != duty.begins:
             # The code was edited. What is owed for begins under the key that is recorded, if it has not yet.

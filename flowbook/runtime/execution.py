@@ -23,6 +23,7 @@ from flowbook.runtime import outcomes, output, patching, sites, typed
 from flowbook.runtime.asking import Asking
 from flowbook.runtime.commands import StepCall, StepCommand
 from flowbook.runtime.definitions import Workflow
+from flowbook.runtime.doing import doing
 from flowbook.runtime.duties import Duties
 from flowbook.runtime.going_on import ContinueAsNew, Patches, continued, going_on
 from flowbook.runtime.handlers import Handlers
@@ -108,7 +109,7 @@ class Execution(Asking):
         for recorded in shown:
             self._advance(recorded)
         if not self.closed and not self.expected.closed and not until and self.expected.asked:
-            raise self.expected.unmet(self.doing(next(iter(self.expected.asked.values())).name), self.advice)
+            raise self.expected.unmet(doing(self, next(iter(self.expected.asked.values())).name), self.advice)
         self.is_live = True
         if self.is_view or self.closed:
             return
@@ -327,12 +328,12 @@ class Execution(Asking):
         return None if command.future.done() else command
 
     def _unasked(self, what: str, key: Key, name: str = "") -> HistoryMismatch:
-        doing = self.doing(name)
+        does = doing(self, name)
         return mismatch(
-            f"the history has {what} that the code did not ask for: {doing}",
+            f"the history has {what} that the code did not ask for: {does}",
             key,
             recorded=what,
-            asked=doing,
+            asked=does,
             advice=self.advice,
         )
 
@@ -340,25 +341,6 @@ class Execution(Asking):
     def other_timers(self) -> list[int]:
         """Lines of timers that wait for the time they were set for, although the code says another one now."""
         return [command.timer.site for key, command in self.timers.items() if key in self._other_times]
-
-    def doing(self, instead_of: str = "") -> str:
-        """What the code does now, in words, for those who look for what it should be doing."""
-        task = self.main
-        if task is not None and task.done():
-            error = None if task.cancelled() else task.exception()
-            if error is not None:
-                return f"it raised {type(error).__name__}: {error}{self._raised_at(error)}"
-            return "it was cancelled" if task.cancelled() else "it returned"
-        waits = [
-            *(_words(command, instead_of) for command in self.steps.values()),
-            *(f"signal '{command.name}'" for command in self.signals.values()),
-            *("a timer" for _ in self.timers),
-        ]
-        return f"it waits for {', '.join(waits[:3])}{', ...' if waits[3:] else ''}" if waits else "it waits for nothing"
-
-    def _raised_at(self, error: BaseException) -> str:
-        frames = outcomes.failure_of(error, self.places).frames
-        return f", in line {frames[-1].line} of {frames[-1].function}" if frames else ""
 
     def _deliver(self, event: e.SignalReceived) -> None:
         for key, command in self.signals.items():
@@ -467,11 +449,6 @@ class Execution(Asking):
 
     def _encode_result(self, value: Any) -> Value:
         return self.values.encoded(value, f"result of {self.workflow.name}")
-
-
-def _words(command: StepCommand, instead_of: str) -> str:
-    same = command.step.name == instead_of
-    return f"{command.what} '{command.step.name}'{' with other arguments' if same else ''}"
 
 
 _WAKES: dict[type[e.AnyEvent], Callable[[Execution, Any], None]] = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flowbook.core import events as e
-from flowbook.errors import NotStarted
+from flowbook.errors import HistoryMismatch, NotStarted
 from flowbook.runtime.dataflow import Call
 from flowbook.runtime.definitions import Step, step
 from flowbook.runtime.going_on import continue_as_new
@@ -216,3 +216,19 @@ def test_what_a_run_would_keep_is_taken_back_where_it_is_terminated_meanwhile(ev
     driver._tell(e.TerminateRequested())
     assert isinstance(driver.run(), e.RunTerminated)
     assert world.said == ["create", "delete"] and obligations(driver) == ["owes delete", "undone"]
+
+
+def test_code_that_no_longer_owes_what_the_history_owes_is_told_so(evict: bool) -> None:
+    async def flow() -> None:
+        await create.undo(unmake).start("a")
+
+    async def edited() -> None:
+        await tick(1)
+
+    driver = Driver(flow, evict=evict)
+    driver.run()
+    again = Driver(edited, evict=evict)
+    again.history = driver.history
+    with pytest.raises(HistoryMismatch, match="owes 'unmake' here, and the code does not") as found:
+        again._activate()
+    assert found.value.difference["asked"] == "it waits for step 'tick'"
