@@ -95,8 +95,8 @@ import flows
 import helper
 
 run = flows.flow.start(helper.Box(3), flows.Own(1), helper.Plain(7), id="r")
-while run.status != "waiting":
-    assert run.status == "running", run.summary
+while (seen := run.status) != "waiting":
+    assert seen == "running", run.summary
     time.sleep(0.02)
 rate = open("parts/rate.py").read()
 open("parts/rate.py", "w").write("RATE = 1000\\n")
