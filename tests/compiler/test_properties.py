@@ -184,7 +184,7 @@ def plain(sources: list[str]) -> dict[str, Any]:
     return space
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(steps, min_size=1, max_size=4))
 def test_a_workflow_gives_what_the_plain_notebook_gives(bodies: list[str]) -> None:
     text = START + "\n---\n".join(f"#| step: s{k}\n{body}" for k, body in enumerate(bodies))

@@ -68,7 +68,7 @@ def programs(depth: int = 2) -> st.SearchStrategy[list[Any]]:
 
 
 @given(program=programs(), breaks=st.lists(st.floats(0.1, 3.0), max_size=2), evict=st.booleans())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_random_program_sees_the_same_wherever_it_breaks(
     program: list[Any], breaks: list[float], evict: bool
 ) -> None:

@@ -8,7 +8,7 @@ from itertools import takewhile
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flowbook.core import calendar
@@ -489,7 +489,6 @@ MOVES = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(
     moves=MOVES,
     overlap=st.sampled_from(s.OVERLAPS),

@@ -136,7 +136,7 @@ MOVES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(moves=MOVES, overlaps=st.tuples(st.sampled_from(s.OVERLAPS), st.sampled_from(s.OVERLAPS)))
 def test_law_every_time_is_decided_once_and_has_its_run(
     moves: list[tuple[str, Any]], overlaps: tuple[str, str]

@@ -164,7 +164,7 @@ ENDINGS = st.none() | st.tuples(st.integers(0, 60), st.sampled_from([e.CancelReq
 
 
 @given(PIECES, ENDINGS, st.booleans(), st.booleans())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_what_is_there_was_kept_or_left_or_is_owed(
     pieces: list[Piece], ending: tuple[int, e.AnyEvent] | None, late: bool, evict: bool
 ) -> None:

@@ -40,9 +40,7 @@ def said(store: LocalStore, query: str, run: str) -> list[object]:
 
 
 @given(conversations)
-@settings(
-    max_examples=300, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_views_and_state_agree(store: LocalStore, told: list[m.AnyMessage]) -> None:
     history, state = lived(told)
     run = f"r{next(NUMBERS)}"
@@ -80,7 +78,7 @@ def test_views_and_state_agree(store: LocalStore, told: list[m.AnyMessage]) -> N
         max_size=20,
     )
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_schedules_and_their_view_agree(store: LocalStore, moves: list[tuple[str, Any]]) -> None:
     life = Life(limit=3)
     for move, detail in moves:

@@ -14,7 +14,7 @@ from flowbook.core.view import RunView, view, view_at
 
 from .histories import CLOSED, HISTORIES, MODULE
 
-law = settings(deadline=None, derandomize=True)
+law = settings(derandomize=True)
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=4),
