@@ -272,7 +272,9 @@ class Execution(Asking):
         self._continue_again()
 
     def _terminate_requested(self, event: e.TerminateRequested) -> None:
-        self._terminate(e.RunTerminated())
+        # Code that has said how it ends, and does not go on, has nothing left to drop: a run has one end.
+        if not self.concluded or self.continuing is not None:
+            self._terminate(e.RunTerminated())
 
     def give_up(self) -> None:
         """The code must end and does not."""

@@ -234,3 +234,12 @@ def test_a_run_that_would_go_on_and_is_cancelled_ends_once() -> None:
     driver._tell(e.CancelRequested(carried=True))
     driver._tell(e.SignalReceived(name="late", value=driver.execution.values.encoded(1)))
     assert asked(driver.execution) == ["RunCancelled"]
+
+
+def test_a_run_whose_code_has_ended_is_not_terminated_as_well() -> None:
+    async def work() -> int:
+        return 7
+
+    driver = Driver(work)
+    driver._tell(e.TerminateRequested())
+    assert asked(driver.execution) == ["RunCompleted"]
