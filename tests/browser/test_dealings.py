@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.driving import cell_strip, open_notebook, put, run_workflow, strip
+from tests.browser.driving import cell_strip, open_notebook, open_run, put, run_workflow, strip
 from tests.jupyter.asking import notebook
 from tests.jupyter.servers import Server
 
@@ -28,8 +28,7 @@ def test_progress_is_live_and_a_step_outside_is_finished_from_the_run_view(page:
     expect(cell_strip(page, "train")).to_contain_text(re.compile(r"\d+% epoch \d"))
     expect(cell_strip(page, "train").locator("progress")).to_be_visible()
     expect(strip(page)).to_contain_text("sign waits for an answer from outside")
-    strip(page).get_by_role("button", name="Open").click()
-    run = page.locator(".flow-RunView")
+    run = open_run(page)
     expect(run.locator(".fb-outside")).to_contain_text("sign")
     run.get_by_label("Answer for sign, as JSON").fill('"Ines"')
     run.get_by_role("button", name="Complete").click()
@@ -43,8 +42,7 @@ def test_a_run_is_terminated_after_a_second_look(page: Page, lab: Server) -> Non
     put(lab, "ended.ipynb", SIGNED)
     open_notebook(page, lab, "ended.ipynb")
     run_workflow(page)
-    strip(page).get_by_role("button", name="Open").click()
-    run = page.locator(".flow-RunView")
+    run = open_run(page)
     run.get_by_role("button", name="Terminate…").click()
     expect(run.locator(".fb-ask")).to_contain_text("Its code has no say")
     run.get_by_role("button", name="Not now").click()
@@ -66,8 +64,7 @@ def test_what_an_ended_run_owes_is_tried_again_and_settled_by_hand(page: Page, l
     put(lab, "owing.ipynb", OWING)
     open_notebook(page, lab, "owing.ipynb")
     run_workflow(page)
-    strip(page).get_by_role("button", name="Open").click()
-    run = page.locator(".flow-RunView")
+    run = open_run(page)
     owed = run.get_by_role("region", name="Dealings with others").get_by_role("table")
     expect(owed).to_contain_text("vm-7 is locked")
     expect(run.locator(".fb-head .fb-status").first).to_have_attribute("data-status", "failed")

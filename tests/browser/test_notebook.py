@@ -13,11 +13,13 @@ from tests.browser.driving import (
     cell_strip,
     open_notebook,
     open_panel,
+    open_run,
     put,
-    run_first_cell,
+    run_cell,
     run_workflow,
     shut_kernel_down,
     strip,
+    wait_for_kernel,
 )
 from tests.jupyter.asking import ask, notebook
 from tests.jupyter.servers import REPOSITORY, Server
@@ -55,6 +57,7 @@ def test_the_sample_shows_its_steps_and_its_graph(page: Page, lab: Server) -> No
 def test_a_run_is_followed_while_the_kernel_is_gone(page: Page, lab: Server) -> None:
     put(lab, "slow.ipynb", SLOW)
     open_notebook(page, lab, "slow.ipynb")
+    wait_for_kernel(page, lab, "slow.ipynb")
     expect(cell_strip(page, "load")).to_be_visible()
     run_workflow(page)
     expect(strip(page)).to_contain_text(re.compile(r"price \d of 8"))
@@ -192,8 +195,7 @@ def test_the_run_view_goes_back_in_time(page: Page, lab: Server) -> None:
     open_notebook(page, lab, "travel.ipynb")
     run_workflow(page)
     expect(strip(page)).to_contain_text("succeeded", timeout=60_000)
-    strip(page).get_by_role("button", name="Open").click()
-    view = page.locator(".flow-RunView")
+    view = open_run(page)
     expect(view).to_contain_text("succeeded")
     scrubber = view.locator("input[type=range]").first
     scrubber.focus()
@@ -207,7 +209,8 @@ def test_a_run_below_a_cell_lives_without_the_kernel(page: Page, lab: Server) ->
     put(lab, "shown.ipynb", SLOW)
     put(lab, "shows.ipynb", notebook("from flowbook import run\nrun('shown.ipynb')"))
     open_notebook(page, lab, "shows.ipynb")
-    run_first_cell(page)
+    wait_for_kernel(page, lab, "shows.ipynb")
+    run_cell(page, 0)
     output = page.locator(".flow-Output")
     expect(output).to_contain_text("of 3 done")
     shut_kernel_down(page)

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import browser, lab, page
-from tests.browser.driving import open_notebook, put
+from tests.browser.driving import ask_for, open_notebook, put, run_cell, wait_for_kernel
 from tests.jupyter.asking import notebook
 from tests.jupyter.servers import Server
 
@@ -29,21 +29,6 @@ LOOK = notebook(
     f"bundle = work.graph()._repr_mimebundle_()\n{WIDGET}",
     "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
 )
-
-
-def run_cell(page: Page, index: int) -> None:
-    """Until it has run: a page that has just opened drops the first request now and then."""
-    cell = page.locator(".jp-NotebookPanel .jp-Cell").nth(index)
-    prompt = cell.locator(".jp-InputPrompt")
-    while not re.match(r"\[\d", prompt.inner_text()):
-        if prompt.inner_text().strip() == "[ ]:":
-            ask_for(page, index)
-        page.wait_for_timeout(500)
-
-
-def ask_for(page: Page, index: int) -> None:
-    page.locator(".jp-NotebookPanel .jp-Cell").nth(index).locator(".cm-content").click()
-    page.keyboard.press("Control+Enter")
 
 
 def test_widgets_follow_a_run_and_act_on_it_without_a_kernel(lab: Server, page: Page) -> None:
@@ -77,6 +62,7 @@ def shown(lab: Server, page: Page, name: str = "look.ipynb", before: str = "0") 
     put(lab, "work.ipynb", WORK)
     put(lab, name, LOOK)
     open_notebook(page, lab, name)
+    wait_for_kernel(page, lab, name)
     page.evaluate(before)
     for index in range(3):
         run_cell(page, index)
