@@ -10,7 +10,7 @@ import sqlite3
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -74,15 +74,16 @@ class Journal:
         self._spare = spare
         self.wrong = ""
         in_use = was_in_use(path)
-        with ExitStack() as on_failure:
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
             try:
-                self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-                on_failure.callback(self._connection.close)
                 self._open(maximum_pages, in_use)
-            except (sqlite3.DatabaseError, UnicodeError) as error:
-                # Damage in a name is no text, and that is what some versions of Python say of it.
-                raise DamagedJournal(f"the journal {path} cannot be read ({error})") from error
-            on_failure.pop_all()
+            except BaseException:
+                self._connection.close()
+                raise
+        except (sqlite3.DatabaseError, UnicodeError) as error:
+            # Damage in a name is no text, and that is what some versions of Python say of it.
+            raise DamagedJournal(f"the journal {path} cannot be read ({error})") from error
         self.drained = 0
 
     def _open(self, maximum_pages: int, in_use: bool) -> None:
