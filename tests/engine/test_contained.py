@@ -10,8 +10,7 @@ from flowbook.client import schedule_asks
 from flowbook.core import schedule as s
 from flowbook.core.ids import Seq
 from flowbook.core.value import NOTHING
-from flowbook.engine import engine as loop
-from flowbook.engine import schedules
+from flowbook.engine import schedules, turn
 from flowbook.errors import InternalError
 from flowbook.store.base import Group
 from tests.engine.conftest import MODULE, Project
@@ -43,7 +42,7 @@ async def test_a_run_that_cannot_be_decided_about_waits_for_people(
         await project.start(client, "r1")
         await project.start(client, "r2")
         with monkeypatch.context() as patch:
-            breaking(patch, loop, where, lambda state, said, *_: getattr(_event(said), "name", "") == "boom")
+            breaking(patch, turn, where, lambda state, said, *_: getattr(_event(said), "name", "") == "boom")
             with pytest.raises(
                 InternalError, match='run "r1": the engine met a fault of its own: ZeroDivisionError: oh'
             ):
@@ -69,7 +68,7 @@ async def test_a_run_that_cannot_even_be_started_leaves_nothing(
 ) -> None:
     async with project.engine(), project.client() as client:
         with monkeypatch.context() as patch:
-            breaking(patch, loop, "decide", lambda state, message, now: getattr(message, "run", "") == "r1")
+            breaking(patch, turn, "decide", lambda state, message, now: getattr(message, "run", "") == "r1")
             with pytest.raises(InternalError):
                 await project.start(client, "r1")
         await project.start(client, "r2")
