@@ -89,7 +89,7 @@ class ChildHandle(StepHandle[R]):
             return await asyncio.shield(self.task)
         except asyncio.CancelledError:
             execution = current.execution()
-            outlives = execution is not None and execution.is_outlived(self._close)
+            outlives = execution is not None and execution.end.is_outlived(self._close)
             if self._waits and not self.task.done() and not outlives:
                 self.task.cancel()
                 with suppress(StepFailed):

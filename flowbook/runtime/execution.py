@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from contextvars import copy_context
 from typing import Any
 
@@ -25,10 +24,10 @@ from flowbook.runtime.commands import StepCall, StepCommand
 from flowbook.runtime.definitions import Workflow
 from flowbook.runtime.doing import doing
 from flowbook.runtime.duties import Duties
-from flowbook.runtime.going_on import ContinueAsNew, Patches, continued, going_on
+from flowbook.runtime.ending import Ending
+from flowbook.runtime.going_on import Patches
 from flowbook.runtime.handlers import Handlers
 from flowbook.runtime.replay import Asked, Expectations, Reuse, mismatch
-from flowbook.runtime.scheduled import Task
 from flowbook.runtime.stopping import Stopping
 from flowbook.runtime.values import Values
 from flowbook.wire import codec
@@ -70,15 +69,10 @@ class Execution(Asking):
         self.handles: list[asyncio.Task[Any]] = []
         self.duties = Duties(self)
         self.stopping = Stopping(self)
-        self.unheard: e.CancelRequested | None = None
-        self.continuing: ContinueAsNew | None = None
-        self.terminated = False
+        self.end = Ending(self)
         self.ending: e.AnyEvent | None = None
         self.seq = 0
         self._taking = False
-        self._goes_on = self._is_well = False
-        self._is_at_end = self._is_wound_up = False
-        self._handling: list[Task] = []
         self.run = ""
         self.id = RunId("")
         self.original = RunId("")
@@ -166,7 +160,7 @@ class Execution(Asking):
                 wake(self, event)
                 self.reported = len(self.items)
                 self.loop.drain()
-                while self.stopping.settle() or self._settle_end():
+                while self.stopping.settle() or self.end.settle():
                     self.loop.drain()
             finally:
                 self.loop.attended = False
@@ -252,11 +246,11 @@ class Execution(Asking):
 
     def _signalled(self, event: e.SignalReceived) -> None:
         self._deliver(event)
-        self._continue_again()
+        self.end.say_again()
 
     def _updated(self, event: e.UpdateReceived) -> None:
         self.handlers.receive(event)
-        self._continue_again()
+        self.end.say_again()
 
     def _obliged(self, event: e.ObligationOpened) -> None:
         self.duties.recorded(event)
@@ -264,30 +258,11 @@ class Execution(Asking):
     def _cancelled(self, event: e.CancelRequested) -> None:
         if self.main is None or not self.main.done():
             self.stopping.ask(event)
-            return
-        # Only what is finished before the run goes on can still hear it.
-        self.unheard = event
-        for task in self.handlers.running:
-            task.cancel()
-        self._continue_again()
+        else:
+            self.end.ask(event)
 
     def _terminate_requested(self, event: e.TerminateRequested) -> None:
-        # Code that has said how it ends, and does not go on, has nothing left to drop: a run has one end.
-        if not self.concluded or self.continuing is not None:
-            self._terminate(e.RunTerminated())
-
-    def give_up(self) -> None:
-        """The code must end and does not."""
-        self._terminate(self.stopping.outcome())
-
-    @property
-    def has_ended(self) -> bool:
-        """True when the workflow's code has come to its end, or was dropped."""
-        return self.terminated or self.main is None or self.main.done()
-
-    def is_outlived(self, close: str) -> bool:
-        """True when the code has come to its end, and a child with this ``parent_close`` has not because of that."""
-        return self.has_ended and (close == "abandon" or self._goes_on)
+        self.end.terminate()
 
     def _run_started(self, event: e.RunStarted) -> None:
         self._started = event
@@ -311,7 +286,7 @@ class Execution(Asking):
         self.context = copy_context()
         self.context.run(output.sink.set, self.printed.append)
         self.main = self.loop.create_task(main(), context=self.context)
-        self.main.add_done_callback(self._finished)
+        self.main.add_done_callback(self.end.come)
 
     def _failure(self, event: e.StepFailed, command: StepCommand, before: tuple[Failure, ...]) -> BaseException:
         error = outcomes.step_failed(event, self.workflow.function.__globals__, command.what)
@@ -351,106 +326,6 @@ class Execution(Asking):
                 self.hand_over(event, command.future)
                 return
         self.inbox.setdefault(event.name, deque()).append(event)
-
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        error = None if task.cancelled() else task.exception()
-        goes_on = self._goes_on = going_on(error) is not None and self.stopping.error is None
-        self._is_well = goes_on or (error is None and not task.cancelled() and self.stopping.error is None)
-        self._handling = self.handlers.running if goes_on else []
-        self.handlers.leave()
-        # What becomes of children is their parent_close's to say.
-        spared = {task, *self._handling, *self.children, *self.closing}
-        for other in self.loop.unfinished():
-            if other not in spared and not self.duties.owns(other.path):
-                other.cancel()
-        self._is_at_end = True
-
-    def _settle_end(self) -> bool:
-        """Every task waits for something: a run that has come to its end concludes.
-
-        What its last tasks have asked for at once, cancelled as they were, comes before that. True where there is
-        something to wind up first.
-        """
-        is_at_end, self._is_at_end = self._is_at_end, False
-        if not is_at_end:
-            return False
-        left = self._handling or self.duties.outstanding or self.closing or self.loop.generators()
-        if left and not self._is_wound_up:
-            winding = self.duties.run(self._wind_up())
-            winding.add_done_callback(self._wound_up)
-            return True
-        self._conclude()
-        return False
-
-    async def _wind_up(self) -> None:
-        if self._handling:
-            await asyncio.wait(self._handling)
-        while unfinished := [task for task in self.closing if not task.done()]:
-            await asyncio.wait(unfinished)
-        for generator in self.loop.generators():
-            with suppress(Exception, asyncio.CancelledError):
-                await generator.aclose()
-        await self.duties.wind_up(keep=self._is_well)
-
-    def _wound_up(self, winding: asyncio.Task[None]) -> None:
-        """Nothing stays owed because clean-up code has ended the winding up, by ``sys.exit()`` for one."""
-        if not self._is_wound_up and (winding.cancelled() or winding.exception() is not None):
-            again = self.duties.run(self.duties.wind_up(keep=self._is_well))
-            again.add_done_callback(self._wound_up)
-        else:
-            self._is_at_end = True
-        self._is_wound_up = True
-
-    def _terminate(self, ending: e.RunTerminated | e.RunFailed | e.RunCancelled) -> None:
-        """Drop the workflow's code where it stands; what it owes is still taken back."""
-        self.terminated = self.dropping = True
-        if self.main is not None:
-            self.main.remove_done_callback(self._finished)
-        for task in reversed(self.loop.unfinished()):
-            if not self.duties.owns(task.path):
-                self.loop.drop(task)
-        for key, command in list(self.steps.items()):
-            # What becomes of children is their parent_close's to say.
-            if not self.duties.owns(key) and not isinstance(command.elsewhere, e.ChildStarted):
-                command.future.cancel()
-        for timer in [timer for key, timer in self.timers.items() if not self.duties.owns(key)]:
-            timer.timer.cancel()
-        self.signals.clear()
-        self.dropping = False
-        taking_back = self.duties.run(self.duties.take_back_all())
-        taking_back.add_done_callback(lambda _: None if self.expected.closed else self.report(ending))
-
-    def _conclude(self) -> None:
-        task = self.main
-        if task is None or self.expected.closed or self.is_view or self.terminated:
-            return
-        self.concluded = True
-        # A signal that comes now is the next run's.
-        self.signals.clear()
-        for command in list(self.steps.values()):
-            self.stops.append(command.key)
-        request = None if task.cancelled() else going_on(task.exception())
-        if request is not None and self.stopping.error is None:
-            self.continuing, self.unheard = request, self.unheard or self.stopping.unheard
-            self._continue_again()
-        else:
-            self.items.append(outcomes.closing(task, self.stopping, self._encode_result, self.places))
-
-    def _continue_again(self) -> None:
-        """Ask to go on as a new run, with all that nobody has read; again where something came meanwhile.
-
-        A cancel is carried over once: code that waits for nothing would never hear it.
-        """
-        if self.continuing is None or self.expected.closed or self.is_view or self.terminated:
-            return
-        self.items = [item for item in self.items if not isinstance(item, e.CLOSING)]
-        if self.unheard is not None and self.unheard.carried:
-            self.items.append(outcomes.stopped(self.unheard))
-        else:
-            self.items.append(continued(self, self.continuing, self.unheard))
-
-    def _encode_result(self, value: Any) -> Value:
-        return self.values.encoded(value, f"result of {self.workflow.name}")
 
 
 _WAKES: dict[type[e.AnyEvent], Callable[[Execution, Any], None]] = {

@@ -75,12 +75,12 @@ class Stopping:
     def settle(self) -> bool:
         """Every task waits for something: tell those that are to be told again; True where there are any."""
         self._execution.loop.on_cancel = None
-        if not self._reached or self._execution.has_ended or not self._tell(at_once=True):
+        if not self._reached or self._execution.end.has_come or not self._tell(at_once=True):
             return False
         self.request = self._time_is_up or self.request
         self._repeated += 1
         if self._repeated == PATIENCE:
-            self._execution.give_up()
+            self._execution.end.give_up()
         return True
 
     def _tell(self, *, at_once: bool = False) -> bool:
