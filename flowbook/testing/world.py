@@ -205,9 +205,7 @@ class World:
         async def main() -> None:
             await asyncio.sleep(self.start_delay())
             mark = _Memory(self.home.running(process.pid), process)
-            session = Session(self.home.folder, (queue,), always_evict=not self.keep, mark=mark)
-            session._keep = self.keep
-            session._tick = self.tick
+            session = Session(self.home.folder, (queue,), keep=self.keep, tick=self.tick, mark=mark)
             # A watchdog is a thread in real time, and may end the process: it has no place in a test.
             session._watchdog._budget = 0.0
             await session.run()

@@ -14,9 +14,13 @@ from flowbook.client.launch import find_home
 from flowbook.core.duration import setting, whole
 from flowbook.core.events import Place
 from flowbook.worker import capture, clocks, guard
+from flowbook.worker.holding import KEEP_IDLE
 from flowbook.worker.leaving import leave
 from flowbook.worker.loop import WorkerLoop
-from flowbook.worker.session import DRAIN_GRACE, THREADS, Session
+from flowbook.worker.session import DRAIN_GRACE, THREADS, TICK, Session
+
+TICK_EVICTING = 0.002
+"""``TICK`` where every run is dropped whenever it waits, which is found out at a tick."""
 
 
 def main() -> int:
@@ -45,7 +49,8 @@ def main() -> int:
         concurrency=options.concurrency,
         grace=options.grace,
         threads=max(1, options.threads),
-        always_evict=always_evict,
+        keep=0.0 if always_evict else KEEP_IDLE,
+        tick=TICK_EVICTING if always_evict else TICK,
         place=Place(*options.stands_for) if options.stands_for else None,
     )
     session.watch()

@@ -29,7 +29,6 @@ from flowbook.runtime import modules
 from flowbook.store.home import Home
 from flowbook.store.mark import Mark
 from flowbook.store.values import ValueFiles
-from flowbook.wire import protocol
 from flowbook.wire.protocol import (
     Activate,
     Alive,
@@ -42,38 +41,28 @@ from flowbook.wire.protocol import (
     Goodbye,
     Inspect,
     ModuleSource,
-    Packet,
     Released,
     StopTask,
     Task,
     TaskReported,
     ToWorker,
     WorkerHello,
-    pack,
 )
-from flowbook.worker import packing
 from flowbook.worker.arrivals import Arrivals, NeedsCode
 from flowbook.worker.attempts import Attempt
 from flowbook.worker.crew import Crew
-from flowbook.worker.held import MOST_ITEMS, HeldRun, run_attempt
+from flowbook.worker.held import HeldRun, run_attempt
+from flowbook.worker.holding import KEEP_IDLE, Holding
 from flowbook.worker.inspection import Watch, inspect
 from flowbook.worker.link import Link
+from flowbook.worker.outbox import Outbox
 from flowbook.worker.reclaiming import Reclaimer
 from flowbook.worker.tasks import RemoteTask, Tasks, run_task
 from flowbook.worker.watchdog import Watchdog
 from flowbook.worker.workplace import Workplace
 
-ANNOUNCE_AFTER = 0.005
-"""Seconds an attempt runs before its start is worth an event of its own."""
-
-BURST = 32
-"""Results that are sent before the turn of the loop ends, so that the engine works beside this worker, not after it."""
-
-KEEP_IDLE = 5.0
-"""Seconds an idle run stays in memory, so that the next signal finds it there."""
-
-KEEP_COUNT = 100
-"""Idle runs kept in memory at most."""
+TICK = 0.05
+"""Seconds between looks at what runs."""
 
 THREADS = 100
 """Plain steps that run at once, each in a thread. As many as a worker takes tasks of queues, so that none of these
@@ -100,7 +89,8 @@ class Session:
         concurrency: int = 100,
         grace: float = DRAIN_GRACE,
         threads: int = THREADS,
-        always_evict: bool = False,
+        keep: float = KEEP_IDLE,
+        tick: float = TICK,
         mark: Mark | None = None,
         place: Place | None = None,
     ) -> None:
@@ -115,19 +105,15 @@ class Session:
         self._workplace = Workplace(self._files, self._mark, asyncio.Semaphore(threads))
         own = Home(home)
         self._watchdog = Watchdog(own.blocked(os.getpid()), own.trace(os.getpid()), self._warn_step, self._mark.set)
-        self._keep = 0.0 if always_evict else KEEP_IDLE
-        self._tick = 0.002 if always_evict else 0.05
-        self._held: dict[RunId, HeldRun] = {}
+        self._tick = tick
         self._crew = Crew(self._attempt_broke)
         self._remote = Tasks(self._workplace, self._begin_task)
-        self._drained_by: float | None = None
-        self._arrivals = Arrivals(self, self._send, self._loading)
+        self._outbox = Outbox(self._remote)
         self._reclaimer = Reclaimer()
+        self._held = Holding(self._outbox, self._reclaimer, keep)
+        self._arrivals = Arrivals(self, self._outbox.send, self._loading)
+        self._drained_by: float | None = None
         self._stirred = False
-        self._out: list[Packet] = []
-        self._speaking: dict[RunId, HeldRun] = {}
-        self._said = 0
-        self._link: Link | None = None
         self._stopped = False
         self._tasks: anyio.abc.TaskGroup
 
@@ -138,12 +124,8 @@ class Session:
         connection.
         """
         self._watchdog.start()
-        os.register_at_fork(after_in_child=self._forked)
+        os.register_at_fork(after_in_child=self._outbox.let_go)
         self._workplace.folder = self._workplace.start = os.getcwd()
-
-    def _forked(self) -> None:
-        if self._link is not None:
-            self._link.let_go()
 
     async def run(self) -> None:
         """Serve until the engine says goodbye, or none can be found."""
@@ -158,7 +140,7 @@ class Session:
                     if not self._stopped:
                         await anyio.sleep(0.3)
                 self._remote.drop()
-                self._drop_all()
+                self._held.drop_all()
                 await self._crew.rest(STOP_WITHIN)
                 self._tasks.cancel_scope.cancel()
         except BaseException as error:
@@ -167,15 +149,10 @@ class Session:
                 self._mark.seal()
             raise
         finally:
-            self._drop_all()
+            self._held.drop_all()
             self._crew.leave()
             self._watchdog.leave()
             self._mark.remove()
-
-    def _drop_all(self) -> None:
-        for held in self._held.values():
-            held.drop()
-        self._held.clear()
 
     async def _find_engine(self) -> launch.Address | None:
         deadline = time.monotonic() + RETURN_WITHIN
@@ -186,15 +163,15 @@ class Session:
         return None
 
     async def _serve(self, address: launch.Address) -> None:
-        self._out.clear()
+        self._outbox.clear()
         self._arrivals.clear()
-        holding = {run: held.seq for run, held in self._held.items()}
-        link = Link(self._receive, self._outgoing)
+        holding = self._held.seen
+        link = Link(self._receive, self._outbox.frames)
         try:
             await asyncio.get_running_loop().create_unix_connection(lambda: link, address.socket)
         except OSError:
             return
-        self._link = link
+        self._outbox.link = link
         self._remote.again()
         hello = WorkerHello(
             address.token,
@@ -206,53 +183,13 @@ class Session:
             self._remote.refs,
             self.concurrency,
         )
-        self._send(hello)
+        self._outbox.send(hello)
         if self._drained_by is not None:
-            self._send(Draining())
+            self._outbox.send(Draining())
         try:
             await link.closed.wait()
         finally:
             link.close()
-
-    def _outgoing(self) -> list[bytes]:
-        self._said = 0
-        frames = [packing.sent(packet) for packet in self._out]
-        self._out.clear()
-        speaking, self._speaking = self._speaking, {}
-        for held in speaking.values():
-            report = held.report()
-            while report is not None:
-                try:
-                    frame = pack(report, protocol.ROOM)
-                except packing.UNSAYABLE:
-                    frame = b""
-                # Most are small: what each item of a report takes is not looked at before the whole is too much.
-                if frame and len(frame) <= protocol.PIECE:
-                    frames.append(frame)
-                else:
-                    frames += packing.in_parts(held.unsayable, held.cut(report))
-                report = held.report() if len(report.items) >= MOST_ITEMS else None
-        frames += [packing.reported(self._remote.unsayable, task) for task in self._remote.outgoing()]
-        return frames
-
-    def _speak(self, held: HeldRun) -> None:
-        """The run may have something to report."""
-        self._speaking[held.run] = held
-        self._said += 1
-        if self._link is not None:
-            if self._said >= BURST:
-                self._link.send()
-            else:
-                self._link.flush()
-
-    def _speak_of_tasks(self) -> None:
-        if self._link is not None:
-            self._link.flush()
-
-    def _send(self, packet: Packet) -> None:
-        self._out.append(packet)
-        if self._link is not None:
-            self._link.flush()
 
     # What the engine says
 
@@ -271,15 +208,13 @@ class Session:
                 self._arrivals.take(packet)
             case Evict():
                 self._arrivals.forget(packet.run)
-                held = self._held.pop(packet.run, None)
-                if held is not None:
-                    held.drop()
+                self._held.drop(packet.run)
             case Task():
                 if self._remote.take(packet):
                     self._arrivals.take(packet)
             case CancelTask():
                 self._remote.cancel(packet.task)
-                self._speak_of_tasks()
+                self._outbox.speak_of_tasks()
             case StopTask():
                 self._remote.ask_to_stop(packet.task)
             case TaskReported():
@@ -291,8 +226,7 @@ class Session:
                 self._reclaimer.loaded()
             case Goodbye():
                 self._stopped = True
-                if self._link is not None:
-                    self._link.close()
+                self._outbox.hang_up()
                 if packet.reason:
                     sys.stderr.write(f"the engine ended the connection: {packet.reason}\n")
 
@@ -302,26 +236,26 @@ class Session:
         if held is not None:
             held.commit(packet)
             if held.over:
-                self._forget(held)
-            self._speak(held)
+                self._held.forget(held)
+            self._outbox.speak(held)
         elif packet.lease:
             # The run was dropped, under the last engine's lease, while this one's was on its way.
-            self._send(Released(packet.run, packet.lease, Seq(0)))
+            self._outbox.send(Released(packet.run, packet.lease, Seq(0)))
 
     def act(self, packet: NeedsCode, module: modules.LoadedModule) -> None:
         """See ``Doing``."""
         if isinstance(packet, Task):
             self._remote.begin(packet, module)
-            self._speak_of_tasks()
+            self._outbox.speak_of_tasks()
             return
         if isinstance(packet, Inspect):
-            self._send(inspect(packet, module, self._files, self._watching(packet)))
+            self._outbox.send(inspect(packet, module, self._files, self._watching(packet)))
             return
         held = self._hold(packet)
         held.activate(packet, module)
         if held.over:
-            self._forget(held)
-        self._speak(held)
+            self._held.forget(held)
+        self._outbox.speak(held)
 
     def _loading(self, digest: str) -> None:
         """This module is loaded from here on; "" for none."""
@@ -339,35 +273,27 @@ class Session:
         """See ``Doing``."""
         if isinstance(packet, Task):
             self._remote.cannot(packet, error)
-            self._speak_of_tasks()
+            self._outbox.speak_of_tasks()
             return
         if isinstance(packet, Inspect):
-            self._send(inspect(packet, None, self._files, self._watching(packet), error))
+            self._outbox.send(inspect(packet, None, self._files, self._watching(packet), error))
             return
         held = self._hold(packet)
         held.pause(error if isinstance(error, Exception) else RuntimeError(f"it called exit: {error}"))
-        self._speak(held)
+        self._outbox.speak(held)
 
     def _hold(self, packet: Activate) -> HeldRun:
-        before = self._held.pop(packet.run, None)
-        if before is not None:
-            before.drop()
         held = HeldRun(packet.run, packet.lease, self.worker, self._workplace, self._begin, self._watchdog)
-        held.draining = self._drained_by is not None
-        self._held[packet.run] = held
+        self._held.add(held)
         return held
-
-    def _forget(self, held: HeldRun) -> None:
-        if self._held.get(held.run) is held:
-            del self._held[held.run]
 
     # Attempts and idle runs
 
     def _begin(self, held: HeldRun, attempt: Attempt) -> None:
-        self._crew.run(run_attempt(held, attempt, self._speak))
+        self._crew.run(run_attempt(held, attempt, self._outbox.speak))
 
     def _begin_task(self, task: RemoteTask, attempt: Attempt) -> None:
-        self._crew.run(run_task(task, attempt, self._speak_of_tasks))
+        self._crew.run(run_task(task, attempt, self._outbox.speak_of_tasks))
 
     def _attempt_broke(self, error: BaseException) -> None:
         self._tasks.start_soon(_raise, error)
@@ -377,25 +303,19 @@ class Session:
         if self._drained_by is not None or self._stopped:
             return
         self._drained_by = time.monotonic() + (self._grace if grace is None else grace)
-        for held in self._held.values():
-            held.draining = True
-        self._send(Draining())
+        self._held.drain()
+        self._outbox.send(Draining())
 
     def _hand_over(self) -> None:
         """Let go of every run that has no step running; leave when nothing is left."""
         assert self._drained_by is not None
         if self._arrivals.waiting and time.monotonic() < self._drained_by:
             return
-        for held in list(self._held.values()):
-            packet = held.hand_over()
-            if packet is not None:
-                del self._held[held.run]
-                self._send(packet)
-        is_done = not self._held and not len(self._remote) and not self._out
+        self._held.hand_over()
+        is_done = not (len(self._held) or len(self._remote) or len(self._outbox))
         if is_done or time.monotonic() >= self._drained_by:
             self._stopped = True
-            if self._link is not None:
-                self._link.close()
+            self._outbox.hang_up()
 
     async def _tend(self) -> None:
         """Announce what runs for longer, pass on its output, let idle runs go, and leave with the project."""
@@ -404,60 +324,32 @@ class Session:
             await anyio.sleep(self._tick)
             ticks += 1
             self._watchdog.turned()
-            for held in self._held.values():
-                if held.attempts:
-                    self._announce(held, ticks)
-                    held.check_heartbeats()
+            self._held.tend(is_fifth=ticks % 5 == 0)
             now = time.monotonic()
             for attempt in self._remote.attempts:
                 attempt.check_heartbeat(now)
             if ticks % 5 == 0 and self._remote.hear():
-                self._speak_of_tasks()
+                self._outbox.speak_of_tasks()
                 for glimpse in self._remote.glimpses():
-                    self._send(glimpse)
-            self._release_idle()
+                    self._outbox.send(glimpse)
             self._reclaimer.reclaim(is_quiet=not self._stirred)
             self._stirred = False
             if self._drained_by is not None:
                 self._hand_over()
             if ticks % 20 == 0:
-                busy = sum(len(held.attempts) for held in self._held.values())
-                self._send(Alive(busy + self._remote.running))
+                self._outbox.send(Alive(len(list(self._held.attempts)) + self._remote.running))
                 if not self.home.exists():
                     self._stopped = True
                     self._tasks.cancel_scope.cancel()
 
     def _warn_step(self, code: CodeType, text: str) -> bool:
         """Put a warning into the log of the running step whose code this is; called from another thread."""
-        own = [attempt for held in list(self._held.values()) for attempt in list(held.attempts.values())]
-        for attempt in own + self._remote.attempts:
+        for attempt in (*self._held.attempts, *self._remote.attempts):
             function = unwrap(attempt.call.command.step.function)
             if getattr(function, "__code__", None) is code:
                 attempt.collected.add(Chunk(stream="log", text=text))
                 return True
         return False
-
-    def _announce(self, held: HeldRun, ticks: int) -> None:
-        now = time.time()
-        for attempt in held.attempts.values():
-            if attempt.began is None or now - attempt.began < ANNOUNCE_AFTER:
-                continue
-            if not attempt.announced or ticks % 5 == 0:
-                held.announce(attempt)
-                self._speak(held)
-        glimpse = held.glimpse()
-        if glimpse is not None:
-            self._send(glimpse)
-
-    def _release_idle(self) -> None:
-        now, monotonic = time.time(), time.monotonic()
-        idle = [held for held in self._held.values() if held.releasable(now)]
-        excess = len(idle) - KEEP_COUNT
-        for index, held in enumerate(sorted(idle, key=lambda held: held.idle_since)):
-            if index < excess or monotonic - held.idle_since >= self._keep:
-                del self._held[held.run]
-                self._send(held.release())
-                self._reclaimer.dropped()
 
 
 async def _raise(error: BaseException) -> None:

@@ -27,7 +27,7 @@ import time
 
 from flowbook import step
 from flowbook.runtime.definitions import Workflow
-from flowbook.worker.session import Session
+from flowbook.worker.holding import Holding
 
 
 def note(ledger, *words):
@@ -87,7 +87,7 @@ async def hanging(ledger: str):
 @step
 def breaks():
     # An error in the worker itself, and not in a step.
-    Session._announce = None
+    Holding.tend = None
     time.sleep(600)
 
 
