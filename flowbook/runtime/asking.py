@@ -20,13 +20,14 @@ from flowbook.core import events as e
 from flowbook.core import keys
 from flowbook.core.ids import Key
 from flowbook.core.messages import ReportItem
-from flowbook.errors import HistoryMismatch, NotDeterministic, UnloadableValue
+from flowbook.errors import NotDeterministic, UnloadableValue
 from flowbook.runtime import implicit, remote, sites
 from flowbook.runtime.commands import DurableFuture, SignalCommand, StepCall, StepCommand, TimerCommand
 from flowbook.runtime.definitions import Step
 from flowbook.runtime.handles import given
 from flowbook.runtime.loop import DeterministicLoop
-from flowbook.runtime.replay import OTHER_CODE, SAME_CODE, Asked, Expectations, Reuse, is_like, mismatch
+from flowbook.runtime.matching import Matching
+from flowbook.runtime.replay import Asked, Reuse
 from flowbook.runtime.scheduled import Task, Timer
 from flowbook.runtime.values import Values, are_plain
 
@@ -64,12 +65,8 @@ class Asking:
         self.timers: dict[Key, TimerCommand] = {}
         self.signals: dict[Key, SignalCommand] = {}
         self.inbox: dict[str, deque[e.SignalReceived]] = {}
-        self.expected = Expectations(())
-        self.renaming: dict[Key, Key] | None = None
-        self.advice = SAME_CODE
-        self.difference: HistoryMismatch | None = None
-        self._met: set[Key] = set()
-        self._other_times: set[Key] = set()
+        self.matching = Matching()
+        self.expected = self.matching.expected
         self.reuse: Reuse | None = None
         self.abandoned: set[Key] = set()
         self.closed = False
@@ -143,7 +140,7 @@ class Asking:
         if self._has_left():
             return
         own = command.key
-        command.key = self.matched(own, Asked("step", command.step.name, command.digest))
+        command.key = self.matching.matched(own, Asked("step", command.step.name, command.digest))
         if command.key != own:
             self.duties.renamed(own, command.key)
         if self.concluded:
@@ -180,7 +177,7 @@ class Asking:
         waiting = self.inbox.get(name)
         site = sites.here()
         key = self.key(f"signal.{name}@{site.label}" if site else f"signal.{name}")
-        key = self.matched(key, Asked("signal", name))
+        key = self.matching.matched(key, Asked("signal", name))
         if self.concluded:
             return future
         self.note("signal", key, e.SignalAwaited(key=key, name=name, site=site.line if site else 0))
@@ -225,54 +222,6 @@ class Asking:
 
     async def _nothing(self) -> None:
         await self.loop.create_future()
-
-    def allow_edits(self, advice: str = OTHER_CODE) -> None:
-        """The code may be another one than the history's: the same command may have another key (see ``renaming``)."""
-        self.renaming, self.advice = {}, advice
-
-    def matched(self, key: Key, asked: Asked) -> Key:
-        """The code asks for this: the key that the history has for it, which is ``key`` unless the code was edited."""
-        expected = self.expected
-        if self.renaming is None and not expected.names:
-            known = expected.asked.pop(key, None)
-            if known is not None and known != asked:
-                self._compare(key, known, asked)
-            return key
-        own, key = key, expected.names.get(key, key)
-        known = expected.asked.pop(key, None)
-        if known is not None and not is_like(known, asked) and expected.like("", asked) is not None:
-            # Something else has this key in the history, and this has another one.
-            expected.asked[key], known = known, None
-        if known is None and self.renaming is not None:
-            key = expected.like(own.rpartition("/")[0], asked) or key
-            known = expected.asked.pop(key, None)
-        if known is not None:
-            self._compare(key, known, asked)
-        while key in self._met:
-            key = Key(f"{key}'")
-        self._met.add(key)
-        if self.renaming is not None and key != own:
-            self.renaming[own] = key
-        return key
-
-    def _compare(self, key: Key, known: Asked, asked: Asked) -> None:
-        """Is it the same as recorded? The difference is raised when the code waits: it is not for the code to catch."""
-        if self.difference is not None or known == asked or (not known.digest and is_like(known, asked)):
-            return
-        if known.kind == asked.kind == "timer":
-            # It stands as it was set.
-            self._other_times.add(key)
-            return
-        same = (known.kind, known.name) == (asked.kind, asked.name)
-        self.difference = mismatch(
-            f"the code asked for {asked} with other arguments than recorded"
-            if same
-            else f"the code asked for {asked} where the history has {known}",
-            key,
-            recorded=f"{known} {known.digest}".strip(),
-            asked=f"{asked} {asked.digest}".strip(),
-            advice=self.advice,
-        )
 
     def report(self, item: ReportItem) -> None:
         """Report ``item``, whatever the history has."""
@@ -372,7 +321,7 @@ class Asking:
             return
         site = sites.here(3)
         own = self.key(f"timer@{site.label}" if site else "timer")
-        key = self.matched(own, Asked("timer", "", repr(timer.when())))
+        key = self.matching.matched(own, Asked("timer", "", repr(timer.when())))
         if key != own:
             self.duties.renamed(own, key)
         timer.key = key

@@ -173,7 +173,7 @@ class Duties:
     ) -> Duty:
         """Owe something from here on. Where its ``owner`` ends without settling it, it is taken back."""
         execution = self.execution
-        key = execution.matched(execution.key(f"owe.{about.name}"), Asked("obligation", about.name))
+        key = execution.matching.matched(execution.key(f"owe.{about.name}"), Asked("obligation", about.name))
         duty = self._all[key] = Duty(self, key, about, take_back, owner=owner, keep=keep)
         execution.note("obligation", key, about.opened(key))
         return duty

@@ -94,7 +94,7 @@ class Execution(Asking):
         Raises HistoryMismatch where the code does not fit the history.
         """
         shown = [recorded for recorded in history if not until or recorded.seq <= until]
-        self.expected = Expectations(shown)
+        self.expected = self.matching.expected = Expectations(shown)
         self.expected.is_past = is_past
         first = shown[0].event
         assert isinstance(first, e.RunStarted)
@@ -103,7 +103,7 @@ class Execution(Asking):
         for recorded in shown:
             self._advance(recorded)
         if not self.closed and not self.expected.closed and not until and self.expected.asked:
-            raise self.expected.unmet(doing(self, next(iter(self.expected.asked.values())).name), self.advice)
+            raise self.expected.unmet(doing(self, next(iter(self.expected.asked.values())).name), self.matching.advice)
         self.is_live = True
         if self.is_view or self.closed:
             return
@@ -166,8 +166,8 @@ class Execution(Asking):
                 self.loop.attended = False
             if self.printed:
                 self._note_output()
-            if self.difference is not None:
-                raise self.difference
+            if self.matching.difference is not None:
+                raise self.matching.difference
             return
         note = _NOTES.get(type(event))
         if note is not None:
@@ -301,7 +301,7 @@ class Execution(Asking):
             return None
         if command.step.name != event.step or (event.digest and event.digest != command.digest):
             known, asked = Asked("step", event.step, event.digest), Asked("step", command.step.name, command.digest)
-            self._compare(event.key, known, asked)
+            self.matching.compare(event.key, known, asked)
         return None if command.future.done() else command
 
     def _unasked(self, what: str, key: Key, name: str = "") -> HistoryMismatch:
@@ -311,13 +311,13 @@ class Execution(Asking):
             key,
             recorded=what,
             asked=does,
-            advice=self.advice,
+            advice=self.matching.advice,
         )
 
     @property
     def other_timers(self) -> list[int]:
         """Lines of timers that wait for the time they were set for, although the code says another one now."""
-        return [command.timer.site for key, command in self.timers.items() if key in self._other_times]
+        return [command.timer.site for key, command in self.timers.items() if key in self.matching.other_times]
 
     def _deliver(self, event: e.SignalReceived) -> None:
         for key, command in self.signals.items():

@@ -51,7 +51,7 @@ def _re_executed(recorded: list[e.Recorded], workflow: Workflow[..., Any], load:
     open_part = recorded if ending is None else recorded[: [one.event for one in recorded].index(ending)]
     execution = Execution(workflow, save=_digest_only, load=load)
     if edited:
-        execution.allow_edits(f"{SAME_CODE}. {OTHER_CODE}")
+        execution.matching.allow_edits(f"{SAME_CODE}. {OTHER_CODE}")
     try:
         execution.begin(open_part, is_past=ending is not None)
         asked: list[Any] = [

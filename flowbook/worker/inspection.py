@@ -66,11 +66,11 @@ def _executed(packet: Inspect, module: LoadedModule, files: ValueFiles, watch: W
 
 def _fitting(packet: Inspect, execution: Execution, module: LoadedModule) -> Inspection:
     execution.begin(packet.history, packet.reuse)
-    return Inspection(packet.request, names=execution.renaming or {}, timers=tuple(execution.other_timers))
+    return Inspection(packet.request, names=execution.matching.renaming or {}, timers=tuple(execution.other_timers))
 
 
 def _fitting_edited(packet: Inspect, execution: Execution, module: LoadedModule) -> Inspection:
-    execution.allow_edits()
+    execution.matching.allow_edits()
     return _fitting(packet, execution, module)
 
 

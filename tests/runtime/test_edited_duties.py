@@ -58,11 +58,11 @@ def moved(driver: Driver, *, names: bool, source: str = edited(BEFORE)) -> None:
     driver.execution.close()
     workflow = loaded(source).workflow(driver.workflow.name)
     checked = Execution(workflow, save=save, load=load, view=names)
-    checked.allow_edits()
+    checked.matching.allow_edits()
     checked.begin(driver.history)
     if names:
         checked.close()
-        driver._record(e.RunMoved(module=Digest("new"), names=checked.renaming))
+        driver._record(e.RunMoved(module=Digest("new"), names=checked.matching.renaming))
         driver.workflow = workflow
         checked = driver._activate()
     driver.execution, driver.calls = checked, []

@@ -63,7 +63,7 @@ def history() -> list[e.Recorded]:
 def executed(history: list[e.Recorded], source: str, *, edited: bool) -> Execution:
     execution = Execution(loaded(source).workflow("flow"), save=save, load=load, view=True)
     if edited:
-        execution.allow_edits()
+        execution.matching.allow_edits()
     try:
         execution.begin(history)
     except HistoryMismatch:
@@ -145,8 +145,8 @@ def test_a_timer_that_waits_keeps_its_time_and_is_named() -> None:
 def test_a_moved_run_goes_on_under_the_keys_of_its_history(history: list[e.Recorded], source: str) -> None:
     """What the check found out is recorded with the move, and the new code is the run's from then on."""
     checked = executed(history, source, edited=True)
-    assert checked.renaming
-    moved = e.RunMoved(Digest("new"), names=checked.renaming)
+    assert checked.matching.renaming
+    moved = e.RunMoved(Digest("new"), names=checked.matching.renaming)
     driver = Driver(loaded(source).workflow("flow"), 1, evict=True)
     driver.history = [*history, e.Recorded(Seq(len(history) + 1), history[-1].time, moved)]
     driver.execution = driver._activate()
