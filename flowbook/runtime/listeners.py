@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flowbook.errors import UserError
+from flowbook.core.events import Chunk
+from flowbook.errors import UnloadableValue, UserError
 from flowbook.runtime import current, typed
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ handling: ContextVar[str] = ContextVar("handling", default="")
 def on_signal(name: str) -> Callable[[F], F]:
     """Call this function of the workflow with the value of every signal of this name, one after the other.
 
-    A second handler of a name takes the place of the first, from then on. A handler that raises fails the run.
+    A second handler of a name takes the place of the first, from then on. A handler that raises fails the run. It is
+    not called with a value that its annotation does not allow; the run's log says so.
     """
     if not isinstance(name, str) or not name:
         raise UserError('@on_signal takes the name of the signal: write @on_signal("...") above the function')
@@ -82,15 +84,25 @@ class Listener:
             await asyncio.wait([self._before.task])
         while not self._is_leaving:
             try:
-                await self._handle(await self._execution.signal(self._name))
+                await self._take_next()
             except Exception as error:
                 self._execution.stopping.fail(error)
                 return
 
-    async def _handle(self, value: Any) -> None:
+    async def _take_next(self) -> None:
+        """Handle the next signal; what the handler cannot have is said in the run's log, and harms nobody."""
+        try:
+            value = await self._execution.signal(self._name)
+            given, _ = typed.bound(f"signal '{self._name}'", self.function, (value,), {})
+        except (UnloadableValue, UserError) as refusal:
+            self._execution.printed.append(Chunk(stream="log", text=f"not handled: {refusal}\n"))
+            self._execution.handlers.changed()
+        else:
+            await self._handle(given)
+
+    async def _handle(self, given: Sequence[Any]) -> None:
         self.is_busy = True
         try:
-            given, _ = typed.bound(f"signal '{self._name}'", self.function, (value,), {})
             result = self.function(*given)
             if inspect.isawaitable(result):
                 await result
