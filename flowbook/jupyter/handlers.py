@@ -1,13 +1,17 @@
-"""The HTTP routes below ``flowbook/api``: read the request, ask the engine, answer JSON. No decisions here."""
+"""The HTTP routes below ``flowbook/api``: read the request, ask the engine, answer JSON. No decisions here.
+
+What takes its time is done in threads of asyncio. Those of anyio end with the task that began them, and where the
+server is stopped before that, they keep its process from ending.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-import anyio.to_thread
 import msgspec
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
@@ -117,7 +121,7 @@ class CompileHandler(FlowbookHandler):
         """``{path, content}`` -> graph, diagnostics, parameters, source."""
         body = self.body()
         project = self.project(body)
-        found = await anyio.to_thread.run_sync(compiling.page, body.get("content"), project.notebook)
+        found = await asyncio.to_thread(compiling.page, body.get("content"), project.notebook)
         self.answer({**found, "home": str(project.home)})
 
 
@@ -201,7 +205,7 @@ class SignalHandler(FlowbookHandler):
         if not name:
             raise errors.UserError("say which signal: 'name' is missing")
         project = self.project(body)
-        value = await anyio.to_thread.run_sync(running.value_of, project, name, body.get("value"))
+        value = await asyncio.to_thread(running.value_of, project, name, body.get("value"))
         self.answer(await (await project.client()).signal(run, name, value, str(body.get("id") or "")))
 
 
@@ -239,7 +243,7 @@ class UpdateHandler(FlowbookHandler):
         """``{name, values, id}`` -> the update, as recorded."""
         body = self.body()
         project = self.project(body)
-        asked = await anyio.to_thread.run_sync(demands.update, run, body, partial(_encoded, project))
+        asked = await asyncio.to_thread(demands.update, run, body, partial(_encoded, project))
         self.answer(await (await project.client()).ask(asked))
 
 
@@ -252,7 +256,7 @@ class CompleteHandler(FlowbookHandler):
         """``{token, value | failure}`` -> summary. The token says which step; ``run`` must be its run."""
         body = self.body()
         project = self.project(body)
-        asked = await anyio.to_thread.run_sync(demands.complete, body, partial(_encoded, project))
+        asked = await asyncio.to_thread(demands.complete, body, partial(_encoded, project))
         if token.read(str(body["token"])).run != run:
             raise errors.UserError(f"this token is of another run, not of {run}")
         self.answer(await (await project.client()).ask(asked))
@@ -320,7 +324,7 @@ class ExportHandler(FlowbookHandler):
         """``{path, content}`` -> ``{source, name}``. Nothing is written; the browser saves it where it belongs."""
         body = self.body()
         project = self.project(body)
-        module, _ = await anyio.to_thread.run_sync(compiling.runnable, body.get("content"), project.notebook)
+        module, _ = await asyncio.to_thread(compiling.runnable, body.get("content"), project.notebook)
         self.answer({"source": module.source, "name": f"{project.notebook.stem}.py"})
 
 

@@ -44,20 +44,25 @@ class Project:
 class Keeper:
     """Holds one client open until it is told to let go, and opens another where that one has ended."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, is_closed: bool = False) -> None:
         self._home = home
+        self._is_closed = is_closed
         self._task: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[AsyncClient] | None = None
 
     async def client(self) -> AsyncClient:
-        """The open client."""
+        """The open client. Raises EngineUnavailable once this has let go."""
+        if self._is_closed:
+            # Pages go on asking until the server is gone, and nobody would close what is opened for them now.
+            raise EngineUnavailable("this Jupyter server is about to end.")
         if self._task is None or self._task.done() or self._ready is None:
             self._ready = asyncio.get_running_loop().create_future()
             self._task = asyncio.create_task(self._hold(self._ready), name=f"flowbook client of {self._home}")
         return await asyncio.shield(self._ready)
 
     async def close(self) -> None:
-        """Let go."""
+        """Let go, for good."""
+        self._is_closed = True
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError, Exception):
@@ -79,6 +84,7 @@ class Projects:
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().resolve()
         self._keepers: dict[Path, Keeper] = {}
+        self._is_closed = False
 
     def of_notebook(self, path: str) -> Project:
         """The project of a notebook, by its path as JupyterLab says it. Raises UserError for one outside the root."""
@@ -112,10 +118,10 @@ class Projects:
 
     async def close(self) -> None:
         """Close every client; the engines go on."""
+        self._is_closed = True
         for keeper in self._keepers.values():
             await keeper.close()
-        self._keepers.clear()
 
     def _project(self, home: Path, file: Path | None = None) -> Project:
-        keeper = self._keepers.setdefault(home, Keeper(home))
+        keeper = self._keepers.setdefault(home, Keeper(home, is_closed=self._is_closed))
         return Project(home, keeper, file)

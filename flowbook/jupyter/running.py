@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import anyio.to_thread
 
 from flowbook.api.arguments import checked, from_texts
 from flowbook.api.connection import new_id
@@ -33,10 +32,10 @@ async def start(project: Project, body: Mapping[str, Any]) -> Summary:
     ``arguments`` are JSON values; ``texts`` are arguments as typed into a form, read as the command line reads them.
     """
     file = project.notebook
-    module, workflow = await anyio.to_thread.run_sync(runnable, body.get("content"), file)
+    module, workflow = await asyncio.to_thread(runnable, body.get("content"), file)
     given = _mapping(body, "arguments")
     arguments = from_texts(module, workflow, _texts(body)) if body.get("texts") else checked(workflow, given)
-    encoded = await anyio.to_thread.run_sync(_encoded, project.home, arguments)
+    encoded = await asyncio.to_thread(_encoded, project.home, arguments)
     client = await project.client()
     await client.put_module(module)
     return await client.start(
@@ -58,7 +57,7 @@ async def planned(project: Project, run: str, body: Mapping[str, Any]) -> tuple[
     if not isinstance(started, e.RunStarted):
         raise UserError(f"the history of {run} does not begin with its start, so it cannot be forked")
     parent = await client.module(started.module)
-    new = await anyio.to_thread.run_sync(_code, project, body.get("content"), parent)
+    new = await asyncio.to_thread(_code, project, body.get("content"), parent)
     at, step = body.get("at"), body.get("step")
     if at is not None and type(at) is not int:
         raise UserError(f"'at' must be the number of an event, not {at!r}")
