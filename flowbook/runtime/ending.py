@@ -29,6 +29,7 @@ class Ending:
         self._goes_on = self._is_well = False
         self._is_reached = self._is_wound_up = False
         self._handling: list[Task] = []
+        self._left: list[Task] = []
         self._continuing: ContinueAsNew | None = None
         self._unheard: e.CancelRequested | None = None
 
@@ -43,7 +44,7 @@ class Ending:
         return self.has_come and (close == "abandon" or self._goes_on)
 
     def come(self, main: asyncio.Task[Any]) -> None:
-        """The workflow's own code is done: what else is at work has no more to do."""
+        """The workflow's own code is done: all else is cancelled, and cleans up before the end, as in asyncio.run()."""
         execution = self._execution
         error = None if main.cancelled() else main.exception()
         is_unharmed = execution.stopping.error is None
@@ -53,22 +54,25 @@ class Ending:
         execution.handlers.leave()
         # What becomes of children is their parent_close's to say.
         spared = {main, *self._handling, *execution.children, *execution.closing}
-        for other in execution.loop.unfinished():
-            if other not in spared and not execution.duties.owns(other.path):
-                other.cancel()
+        unfinished = execution.loop.unfinished()
+        self._left = [other for other in unfinished if other not in spared and not execution.duties.owns(other.path)]
+        for other in self._left:
+            other.cancel()
         self._is_reached = True
 
     def settle(self) -> bool:
         """Every task waits for something: a run that has come to its end concludes.
 
-        What its last tasks have asked for at once, cancelled as they were, comes before that. True where there is
-        something to wind up first.
+        True where that is only after other tasks have ended, or after something is wound up.
         """
         is_reached, self._is_reached = self._is_reached, False
         if not is_reached:
             return False
         execution = self._execution
-        left = self._handling or execution.duties.outstanding or execution.closing or execution.loop.generators()
+        if busy := self._busy:
+            execution.duties.run(_end_of(busy)).add_done_callback(self._come_again)
+            return True
+        left = execution.duties.outstanding or execution.closing or execution.loop.generators()
         if left and not self._is_wound_up:
             winding = execution.duties.run(self._wind_up())
             winding.add_done_callback(self._wound_up)
@@ -76,10 +80,16 @@ class Ending:
         self._conclude()
         return False
 
+    @property
+    def _busy(self) -> list[Task]:
+        """What the end waits for: handlers of a run that goes on, and the clean-up of what was cancelled."""
+        return [task for task in (*self._handling, *self._left) if not task.done()]
+
+    def _come_again(self, _: asyncio.Task[None]) -> None:
+        self._is_reached = True
+
     async def _wind_up(self) -> None:
         execution = self._execution
-        if self._handling:
-            await asyncio.wait(self._handling)
         while unfinished := [task for task in execution.closing if not task.done()]:
             await asyncio.wait(unfinished)
         for generator in execution.loop.generators():
@@ -116,9 +126,16 @@ class Ending:
         return self._execution.values.encoded(result, f"result of {self._execution.workflow.name}")
 
     def ask(self, request: e.CancelRequested) -> None:
-        """Somebody asks the run to stop whose code is done: only what is finished before it goes on can still hear."""
+        """Somebody asks the run to stop whose own code is done: what still cleans up is told again.
+
+        What is finished before the run goes on can hear it. When the time of the run is up, nothing is waited for.
+        """
         self._unheard = request
-        for task in self._execution.handlers.running:
+        cleaning = [task for task in self._left if not task.done()]
+        if cleaning and request.cause == "timeout" and not self.terminated:
+            self._drop(outcomes.stopped(request))
+            return
+        for task in dict.fromkeys((*self._execution.handlers.running, *cleaning)):
             task.cancel()
         self.say_again()
 
@@ -170,3 +187,7 @@ class Ending:
         execution.dropping = False
         taking_back = duties.run(duties.take_back_all())
         taking_back.add_done_callback(lambda _: None if execution.expected.closed else execution.report(ending))
+
+
+async def _end_of(tasks: list[Task]) -> None:
+    await asyncio.wait(tasks)

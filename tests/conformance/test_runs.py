@@ -102,6 +102,13 @@ async def test_a_cancelled_run_cleans_up(env: TestEngine) -> None:
         assert await run.cancel() == "already done"
 
 
+async def test_tasks_that_are_left_clean_up_before_the_run_has_ended(env: TestEngine) -> None:
+    async with env:
+        run = await env.start(w.leaves_tasks)
+        assert await run.result() == "done"
+        assert outside.said == ["done beside 2", "quick has cleaned up", "slow has cleaned up"]
+
+
 async def test_a_run_may_handle_its_cancellation(env: TestEngine) -> None:
     async with env:
         run = await env.start(w.refuses_to_stop)

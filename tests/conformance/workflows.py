@@ -674,6 +674,21 @@ async def cleans_up() -> str:
 
 
 @workflow
+async def leaves_tasks() -> str:
+    async def watch(name: str, seconds: float) -> None:
+        try:
+            await sleep("1h")
+        finally:
+            await sleep(seconds)
+            await say(f"{name} has cleaned up")
+
+    tasks = [asyncio.create_task(watch("slow", 120.0)), asyncio.create_task(watch("quick", 60.0))]
+    await sleep("1s")
+    await say(f"done beside {len(tasks)}")
+    return "done"
+
+
+@workflow
 async def cleans_up_slowly() -> str:
     try:
         await sleep("1h")

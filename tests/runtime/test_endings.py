@@ -12,7 +12,6 @@ import pytest
 
 from flowbook.core import events as e
 from flowbook.runtime.definitions import step
-from flowbook.runtime.elsewhere import other_run
 from flowbook.runtime.execution import Execution
 from flowbook.runtime.going_on import continue_as_new
 from flowbook.runtime.primitives import signal
@@ -138,51 +137,146 @@ def asked(execution: Execution) -> list[str]:
     return [type(item).__name__ for item in execution.items] + [call.command.step.name for call in execution.calls]
 
 
-async def leaves(last: Any, *more: Any) -> None:
-    """Its cancellation takes a few turns of the loop to come to its end."""
+async def cleans(*work: Any) -> None:
+    """Waits until it is cancelled, and has something to do then."""
     try:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
     finally:
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        with contextlib.suppress(Picky):
-            await last()
-        for one in more:
+        for one in work:
             await one()
 
 
-def withdraw() -> Any:
-    return other_run("other").cancel()
+def begin(*work: Any) -> None:
+    """A task beside the workflow's own code."""
+    # Kept alive by whoever cleans up; a task that nobody refers to may be collected, as with asyncio.
+    TASKS.append(asyncio.create_task(cleans(*work)))
+
+
+TASKS: list[asyncio.Task[None]] = []
 
 
 def hears() -> Any:
     return signal("late")
 
 
+async def fails() -> None:
+    with contextlib.suppress(Picky):
+        await picky()
+
+
+@both
 @pytest.mark.parametrize(
-    ("last", "said"),
+    ("work", "last"),
     [
-        (withdraw, ["CancelSent", "RunCompleted"]),
-        (picky, ["RunCompleted", "picky"]),
-        (lambda: asyncio.sleep(60), ["TimerStarted", "RunCompleted"]),
-        (hears, ["SignalAwaited", "RunCompleted"]),
+        ([nothing], ["StepCompleted"]),
+        ([fails, nothing], ["StepFailed", "StepCompleted"]),
+        ([lambda: asyncio.sleep(60)], ["TimerStarted", "TimerFired"]),
+        ([hears], ["SignalAwaited", "SignalReceived"]),
     ],
 )
-def test_what_a_task_asks_for_at_once_when_its_run_ends_comes_before_the_end(last: Any, said: list[str]) -> None:
-    """How many turns of the loop that takes made a difference, and whether the run was re-executed meanwhile."""
-
-    async def work() -> None:
-        tasks.append(asyncio.create_task(leaves(last)))
+@pytest.mark.parametrize("ending", ["returns", "raises"])
+def test_what_a_task_does_to_clean_up_is_done_before_its_run_ends(
+    evict: bool, work: list[Any], last: list[str], ending: str
+) -> None:
+    async def flow() -> str:
+        begin(*work)
         await nothing()
+        if ending == "raises":
+            raise ValueError("bad")
+        return "done"
 
-    tasks: list[asyncio.Task[None]] = []
-    driver = Driver(work)
-    while "StepCompleted" not in driver.kinds():
-        driver.turn()
+    driver = Driver(flow, evict=evict)
+    while driver.turn():
+        pass
+    if hears in work:
+        assert driver.kinds()[-1] == "SignalAwaited"
+        driver.send("late", 1)
+    driver.run()
+    closing = "RunCompleted" if ending == "returns" else "RunFailed"
+    assert driver.kinds() == ["RunStarted", "StepCompleted", *last, closing]
+
+
+def test_a_run_ends_as_plain_asyncio_does() -> None:
+    def told(said: list[str]) -> Any:
+        async def one(name: str, seconds: float, then: Any = None) -> None:
+            try:
+                await asyncio.sleep(0.2)
+            finally:
+                said.append(f"{name} is cancelled")
+                await asyncio.sleep(seconds)
+                said.append(f"{name} has cleaned up")
+                if then is not None:
+                    await then()
+
+        async def swallows() -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.2)
+            await asyncio.sleep(0.01)
+            said.append("it goes on a little")
+
+        async def flow() -> str:
+            tasks = [asyncio.create_task(each) for each in (one("a", 0.02), one("b", 0.01, swallows), swallows())]
+            await asyncio.sleep(0)
+            said.append(f"main leaves {len(tasks)}")
+            return "done"
+
+        return flow
+
+    plain: list[str] = []
+    asyncio.run(told(plain)())
+    durable: list[str] = []
+    assert Driver(told(durable)).run() == "done"
+    assert durable == plain
+
+
+@pytest.mark.parametrize(
+    ("event", "closing"),
+    [
+        (e.CancelRequested(reason="enough"), "RunCompleted"),
+        (e.CancelRequested(cause="timeout", reason="too late"), "RunFailed"),
+        (e.TerminateRequested(), "RunTerminated"),
+    ],
+)
+@both
+def test_clean_up_that_takes_for_ever_can_be_ended(evict: bool, event: e.AnyEvent, closing: str) -> None:
+    async def books() -> None:
+        async with saga() as done:
+            await done.do(nothing, undo=nothing)
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await hears()
+
+    async def flow() -> str:
+        begin(hears)
+        TASKS.append(asyncio.create_task(books()))
+        await asyncio.sleep(1)
+        return "done"
+
+    driver = Driver(flow, evict=evict)
+    while driver.turn():
+        pass
+    assert driver.kinds()[-2:] == ["SignalAwaited", "SignalAwaited"]
+    driver._tell(event)
+    driver.run()
+    assert driver.kinds()[-2:] == ["ObligationSettled", closing] and driver.executed == ["nothing", "nothing"]
     again = Execution(driver.workflow, save=save, load=load)
     again.begin(driver.history)
-    assert asked(driver.execution) == asked(again) == ["TimerCancelled", *said]
-    assert driver.run() is None
+    assert again.closed and not asked(again)
+
+
+@both
+def test_a_run_that_goes_on_cleans_up_first_and_leaves_what_comes_to_the_next_one(evict: bool) -> None:
+    async def flow(n: int) -> None:
+        begin(nothing)
+        await asyncio.sleep(0)
+        continue_as_new(n + 1)
+
+    driver = Driver(flow, 1, evict=evict)
+    driver.send("late", 1)
+    late = driver.mailbox[0]
+    ended = driver.run()
+    assert isinstance(ended, e.RunContinued) and ended.signals == (late,)
+    assert driver.executed == ["nothing"]
 
 
 def test_what_a_task_owes_when_its_run_ends_is_wound_up() -> None:
@@ -191,39 +285,12 @@ def test_what_a_task_owes_when_its_run_ends_is_wound_up() -> None:
             await done.do(nothing, undo=nothing)
 
     async def work() -> None:
-        tasks.append(asyncio.create_task(leaves(owes)))
+        begin(owes)
         await asyncio.sleep(0)
 
-    tasks: list[asyncio.Task[None]] = []
     driver = Driver(work)
     assert driver.run() is None
     assert driver.kinds()[-2:] == ["ObligationSettled", "RunCompleted"]
-
-
-async def stays() -> None:
-    for _ in range(3):
-        with contextlib.suppress(asyncio.CancelledError):
-            await hears()
-
-
-@pytest.mark.parametrize("rest", [lambda: leaves(picky, withdraw), lambda: leaves(picky, hears), stays])
-def test_a_run_that_goes_on_leaves_what_comes_to_the_next_one(rest: Any) -> None:
-    """The engine lets no run go on that has not seen a signal: it asks again, and what remains of it has no say."""
-
-    async def work(n: int) -> None:
-        tasks.append(asyncio.create_task(rest()))
-        await asyncio.sleep(0)
-        continue_as_new(n + 1)
-
-    tasks: list[asyncio.Task[None]] = []
-    driver = Driver(work, 1)
-    late = e.SignalReceived(name="late", value=driver.execution.values.encoded(1))
-    driver._tell(late)
-    for call in driver.execution.calls:
-        driver._tell(driver._execute(call))
-    said = asked(driver.execution)
-    assert "CancelSent" not in said and said.count("SignalAwaited") == (rest is stays)
-    assert [item.signals for item in driver.execution.items if isinstance(item, e.RunContinued)] == [(late,)]
 
 
 def test_a_run_that_would_go_on_and_is_cancelled_ends_once() -> None:
