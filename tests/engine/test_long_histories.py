@@ -14,7 +14,7 @@ from flowbook.core import events as e
 from flowbook.core.ids import RunId, Seq, WorkerId
 from flowbook.testing import TestEngine
 from flowbook.wire import protocol
-from flowbook.worker import held, session
+from flowbook.worker import held, outbox
 from flowbook.worker.workplace import Workplace
 from tests.engine.conftest import Project
 from tests.engine.scripted import ScriptedWorker
@@ -83,7 +83,7 @@ async def many_at_once(count: int) -> int:
 @pytest.mark.parametrize("most", [3, held.MOST_ITEMS], ids=["by number", "by size"])
 async def test_what_does_not_fit_into_one_report_is_said_in_several(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     monkeypatch.setattr(held, "MOST_ITEMS", most)
-    monkeypatch.setattr(session, "MOST_ITEMS", most)
+    monkeypatch.setattr(outbox, "MOST_ITEMS", most)
     small_frames(monkeypatch)
     async with TestEngine() as env:
         run = await env.start(many_at_once, 50)

@@ -33,11 +33,11 @@ LOOK = notebook(
 
 def test_widgets_follow_a_run_and_act_on_it_without_a_kernel(lab: Server, page: Page) -> None:
     run = shown(lab, page)
-    # JupyterLab says that the kernel has died, over everything.
-    page.add_locator_handler(page.locator(".jp-Dialog"), lambda: page.keyboard.press("Escape"))
     graph = page.locator(".jp-OutputArea .fb-graph").last
     expect(graph.locator("[data-step=load]")).to_have_attribute("aria-label", re.compile("load, done"))
     ask_for(page, 3)
+    # JupyterLab says that the kernel has died, over everything.
+    page.locator(".jp-Dialog").get_by_role("button", name="Ok").click()
     approve(run)
     run.locator("input[type=range]").focus()
     page.keyboard.press("Home")
