@@ -226,7 +226,8 @@ def test_a_run_ends_as_plain_asyncio_does() -> None:
     asyncio.run(told(plain)())
     durable: list[str] = []
     assert Driver(told(durable)).run() == "done"
-    assert durable == plain
+    # In which order asyncio cancels them is left to chance; Flowbook's is that in which they began.
+    assert sorted(durable) == sorted(plain) and durable[:3] == ["main leaves 3", "a is cancelled", "b is cancelled"]
 
 
 @pytest.mark.parametrize(

@@ -281,4 +281,4 @@ async def test_what_a_task_asks_for_when_its_run_ends_is_heard_whether_or_not_th
         assert await run.result() == "done"
         assert await other.wait() == "cancelled"
         kinds = [type(recorded.event).__name__ for recorded in run.history]
-    assert kinds[-2:] == ["CancelSent", "RunCompleted"]
+    assert kinds[-3:] == ["CancelSent", "StepCompleted", "RunCompleted"]
