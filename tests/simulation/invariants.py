@@ -62,6 +62,7 @@ def check_history(run: str, history: list[e.Recorded]) -> None:
     _check_attempts(run, history)
     if closing:
         _check_obligations(run, history)
+        _check_left(run, history)
 
 
 Chain = list[list[e.Recorded]]
@@ -154,6 +155,18 @@ def _check_obligations(run: str, history: list[e.Recorded]) -> None:
     failed = {r.event.key: r.event.failure for r in history if isinstance(r.event, e.ObligationFailed)}
     unknown = {key for key, failure in failed.items() if failure.type == "OutcomeUnknown"}
     require(set(opened) <= settled | unknown, f"{run} ended and owes {set(opened) - settled - unknown}: {failed}")
+
+
+def _check_left(run: str, history: list[e.Recorded]) -> None:
+    """Tasks that are left when the code returns have cleaned up before the end, where nobody has asked for that."""
+    events = [recorded.event for recorded in history]
+    if isinstance(events[-1], e.RunTerminated) or any(isinstance(event, e.CancelRequested) for event in events):
+        return
+    done = Counter(event.step for event in events if isinstance(event, e.StepCompleted))
+    require(
+        done["settle_in"] <= done["clear_up"],
+        f"{run}: of {done['settle_in']} tasks that were left only {done['clear_up']} have cleaned up",
+    )
 
 
 def _check_attempts(run: str, history: list[e.Recorded]) -> None:

@@ -99,6 +99,16 @@ def unbook(run: str, n: int) -> None:
     world.end(run, -n)
 
 
+@step
+def settle_in(run: str, n: int) -> None:
+    """What ``clear_up`` is for."""
+
+
+@step
+def clear_up(run: str, n: int) -> None:
+    """See ``invariants``: where this is not done, nobody has waited for a task that was left."""
+
+
 @step(at_most_once=True)
 async def once(run: str, n: int) -> int:
     world.begin(run, n)
@@ -308,6 +318,23 @@ async def _shield(run: str, node: Node) -> Any:
     return await asyncio.shield(asyncio.ensure_future(perform(run, node["of"][0])))
 
 
+async def _leave(run: str, node: Node) -> Any:
+    is_in = asyncio.Event()
+
+    async def stay() -> None:
+        try:
+            await settle_in(run, node["n"])
+            is_in.set()
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(node["d"])
+            await clear_up(run, node["n"])
+
+    staying = asyncio.create_task(stay())
+    await is_in.wait()
+    return ["left", staying.done()]
+
+
 async def _draw(run: str, node: Node) -> Any:
     return ["drawn", flowbook.random(), str(flowbook.uuid4()), flowbook.now().timestamp()]
 
@@ -416,6 +443,7 @@ ACTIONS = {
     "signal": _signal,
     "cancel": _cancel,
     "shield": _shield,
+    "leave": _leave,
     "draw": _draw,
     "record": _record,
     "map": _map,

@@ -32,6 +32,7 @@ LEAVES = (
     "patched",
     "there",
     "stop",
+    "leave",
 )
 TO_ITSELF = ("signal", "message")
 """What needs to know the run's own id, which a child and a run that goes on do not have."""
@@ -53,6 +54,8 @@ MANY = ("sequence", "gather", "group", "nursery", "first", "lock", "queue")
 TIMES = (0.01, 1.0, 3.0, 30.0, 3600.0)
 AWAKE = 5.0
 """Within so many seconds a promise is answered."""
+CLEANING = 20.0
+"""Seconds that a task cleans up for at most, which was left when its run's code had returned."""
 SLACK = 2.0
 """Seconds by which things may be late in a calm world (a worker that has to be started)."""
 
@@ -143,6 +146,8 @@ class Drawer:
                 node["failures"] = random.choice((0, 1, 2))
             case "sleep":
                 node["d"] = random.choice(TIMES)
+            case "leave":
+                node["d"] = random.choice((0.0, 0.5, CLEANING))
             case "there":
                 node["d"] = random.choice((0.0, 0.01, 1.0, 20.0))
             case "signal":
@@ -173,7 +178,7 @@ def span(node: Node) -> Span:
     """How long it takes in a calm world, in seconds: at least, at most."""
     inner = [span(one) for one in node.get("of", ())]
     match node["do"]:
-        case "plain" | "draw" | "record" | "map" | "failing" | "patched" | "message" | "stop":
+        case "plain" | "draw" | "record" | "map" | "failing" | "patched" | "message" | "stop" | "leave":
             return 0.0, 0.0
         case "once":
             return 0.2, 0.2
@@ -206,7 +211,9 @@ def span(node: Node) -> Span:
             return min(low for low, _ in inner), min(high for _, high in inner)
         case "cancel":
             return node["d"], node["d"]
-        case "shield" | "child":
+        case "child":
+            return inner[0][0], inner[0][1] + max((one["d"] for one in _all(node) if one["do"] == "leave"), default=0.0)
+        case "shield":
             return inner[0]
         case "raise":
             return 0.0, 0.0
@@ -298,6 +305,8 @@ def fits(node: Node, result: Any, calm: bool, facts: Facts) -> bool:
             return result == ["answered", node["n"]]
         case "patched":
             return result == ["new"]
+        case "leave":
+            return result == ["left", False]
         case "shield":
             return fits(inner[0], result, calm, facts)
     return False
