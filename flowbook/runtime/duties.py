@@ -23,7 +23,7 @@ from flowbook.runtime.shielding import unbroken
 if TYPE_CHECKING:
     from flowbook.runtime.execution import Execution
 
-Ending = Callable[[], Awaitable[None]]
+Deed = Callable[[], Awaitable[None]]
 
 NOT_STARTED = "not started"
 
@@ -60,10 +60,10 @@ class Duty:
         duties: Duties,
         key: Key,
         about: Owed,
-        take_back: Ending,
+        take_back: Deed,
         *,
         owner: asyncio.Task[Any] | None,
-        keep: Ending | None,
+        keep: Deed | None,
     ) -> None:
         self.key = key
         self.name = about.name
@@ -166,10 +166,10 @@ class Duties:
     def open(
         self,
         about: Owed,
-        take_back: Ending,
+        take_back: Deed,
         *,
         owner: asyncio.Task[Any] | None = None,
-        keep: Ending | None = None,
+        keep: Deed | None = None,
     ) -> Duty:
         """Owe something from here on. Where its ``owner`` ends without settling it, it is taken back."""
         execution = self.execution
