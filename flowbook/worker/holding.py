@@ -22,72 +22,65 @@ KEEP_COUNT = 100
 
 
 class Holding:
-    """The runs of one worker, by id. ``keep`` is how many seconds an idle one stays."""
+    """The ``runs`` of one worker, by id. ``keep`` is how many seconds an idle one stays."""
 
     def __init__(self, outbox: Outbox, reclaimer: Reclaimer, keep: float = KEEP_IDLE) -> None:
         self._outbox = outbox
         self._reclaimer = reclaimer
         self._keep = keep
-        self._runs: dict[RunId, HeldRun] = {}
+        self.runs: dict[RunId, HeldRun] = {}
         self._draining = False
-
-    def __len__(self) -> int:
-        return len(self._runs)
 
     @property
     def seen(self) -> dict[RunId, Seq]:
         """The last event that each run's code has seen."""
-        return {run: held.seq for run, held in self._runs.items()}
+        return {run: held.seq for run, held in self.runs.items()}
 
     @property
     def attempts(self) -> Iterator[Attempt]:
         """What runs now. Another thread may ask."""
-        return (attempt for held in list(self._runs.values()) for attempt in list(held.attempts.values()))
-
-    def get(self, run: RunId) -> HeldRun | None:
-        """The run, where it is held."""
-        return self._runs.get(run)
+        return (attempt for held in list(self.runs.values()) for attempt in list(held.attempts.values()))
 
     def add(self, held: HeldRun) -> None:
         """A run was given to this worker, anew where it is held already."""
         self.drop(held.run)
         held.draining = self._draining
-        self._runs[held.run] = held
+        self.runs[held.run] = held
 
     def drop(self, run: RunId) -> None:
         """A run was given to another worker, or is to be."""
-        held = self._runs.pop(run, None)
+        held = self.runs.pop(run, None)
         if held is not None:
             held.drop()
 
     def drop_all(self) -> None:
         """The worker leaves."""
-        for held in self._runs.values():
+        for held in self.runs.values():
             held.drop()
-        self._runs.clear()
+        self.runs.clear()
 
     def forget(self, held: HeldRun) -> None:
         """The run is over."""
-        if self._runs.get(held.run) is held:
-            del self._runs[held.run]
+        if self.runs.get(held.run) is held:
+            del self.runs[held.run]
 
     def drain(self) -> None:
         """Nothing new is begun from here on."""
         self._draining = True
-        for held in self._runs.values():
+        for held in self.runs.values():
             held.draining = True
 
     def hand_over(self) -> None:
         """Let go of every run that has no step running."""
-        for held in list(self._runs.values()):
+        for held in list(self.runs.values()):
             packet = held.hand_over()
             if packet is not None:
-                del self._runs[held.run]
+                del self.runs[held.run]
                 self._outbox.send(packet)
 
     def tend(self, *, is_fifth: bool) -> None:
         """Tell what runs for longer, and let idle runs go. ``is_fifth``: tell progress again."""
-        for held in self._runs.values():
+        for held in self.runs.values():
             if held.attempts:
                 self._announce(held, again=is_fifth)
                 held.check_heartbeats()
@@ -107,10 +100,10 @@ class Holding:
 
     def _release_idle(self) -> None:
         now, monotonic = time.time(), time.monotonic()
-        idle = [held for held in self._runs.values() if held.releasable(now)]
+        idle = [held for held in self.runs.values() if held.releasable(now)]
         excess = len(idle) - KEEP_COUNT
         for index, held in enumerate(sorted(idle, key=lambda held: held.idle_since)):
             if index < excess or monotonic - held.idle_since >= self._keep:
-                del self._runs[held.run]
+                del self.runs[held.run]
                 self._outbox.send(held.release())
                 self._reclaimer.dropped()

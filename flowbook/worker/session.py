@@ -232,7 +232,7 @@ class Session:
 
     def commit(self, packet: Commit) -> None:
         """See ``Doing``."""
-        held = self._held.get(packet.run)
+        held = self._held.runs.get(packet.run)
         if held is not None:
             held.commit(packet)
             if held.over:
@@ -312,7 +312,7 @@ class Session:
         if self._arrivals.waiting and time.monotonic() < self._drained_by:
             return
         self._held.hand_over()
-        is_done = not (len(self._held) or len(self._remote) or len(self._outbox))
+        is_done = not (self._held.runs or len(self._remote) or len(self._outbox))
         if is_done or time.monotonic() >= self._drained_by:
             self._stopped = True
             self._outbox.hang_up()
