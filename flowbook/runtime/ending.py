@@ -70,7 +70,7 @@ class Ending:
             return False
         execution = self._execution
         if busy := self._busy:
-            execution.duties.run(_end_of(busy)).add_done_callback(self._come_again)
+            execution.duties.run(asyncio.wait(busy)).add_done_callback(self._come_again)
             return True
         left = execution.duties.outstanding or execution.closing or execution.loop.generators()
         if left and not self._is_wound_up:
@@ -85,7 +85,7 @@ class Ending:
         """What the end waits for: handlers of a run that goes on, and the clean-up of what was cancelled."""
         return [task for task in (*self._handling, *self._left) if not task.done()]
 
-    def _come_again(self, _: asyncio.Task[None]) -> None:
+    def _come_again(self, _: asyncio.Task[Any]) -> None:
         self._is_reached = True
 
     async def _wind_up(self) -> None:
@@ -187,7 +187,3 @@ class Ending:
         execution.dropping = False
         taking_back = duties.run(duties.take_back_all())
         taking_back.add_done_callback(lambda _: None if execution.expected.closed else execution.report(ending))
-
-
-async def _end_of(tasks: list[Task]) -> None:
-    await asyncio.wait(tasks)
